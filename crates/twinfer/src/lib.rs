@@ -1,1 +1,30 @@
-//! x
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
+
+mod config;
+mod error;
+mod json;
+#[cfg(target_family = "wasm")]
+mod math;
+mod model;
+mod ops;
+mod pipeline;
+mod session;
+mod signature;
+mod tensor;
+
+pub use config::{
+    EngineRequirement, FORMAT_VERSION, Label, Limits, ModelConfig, serde_error,
+};
+pub use error::{Error, ErrorCode, Result};
+pub use json::{number_to_json, value_to_json};
+pub use model::{Mode, Model, Prediction};
+pub use pipeline::{
+    Activation, BoxFormat, BoxesOutput, BytesInput, Channels, ClassesOutput, Column,
+    DecisionOutput, Filter, Input, InputStep, Layout, LowConfidence, Missing, Normalize,
+    OutputStep, ParameterSpec, Parameters, Picture, PictureInput, PictureStep, Pipeline,
+    PlainOutput, RecordInput, Resize, ShortBytes, Size,
+};
+pub use session::{MAX_MODEL_BYTES, Session};
+pub use signature::{Dim, OutputSpec, Signature, TensorSpec, ValueKind};
+pub use tensor::{DType, Element, MapKeys, Maps, Tensor, Tensors, Value, element_count};

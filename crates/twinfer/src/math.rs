@@ -1,0 +1,1 @@
+//! One C math library on both wasm targets.

@@ -1,0 +1,142 @@
+//! A model: the session with its declared steps before and after.
+
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
+
+use crate::pipeline::{Before, Input, Parameters};
+use crate::{ModelConfig, Result, Session, Signature, Tensors, Value, bail, value_to_json};
+
+/// How the numbers were computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+pub enum Mode {
+    /// The same bits in the page and in the component: no relaxed SIMD, one C math library.
+    Strict,
+}
+
+/// The answer to one input.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Prediction {
+    /// The parts of the answer, by the names and in the order of the pipeline.
+    pub outputs: Map<String, Json>,
+    /// The digest of the package that answered.
+    pub digest: String,
+    /// How the numbers were computed.
+    pub mode: Mode,
+}
+
+/// A model that is ready to predict. It can be shared between threads.
+#[derive(Debug)]
+pub struct Model {
+    config: ModelConfig,
+    session: Session,
+    digest: String,
+}
+
+impl Model {
+    /// Loads the model file and checks the configuration against it.
+    ///
+    /// # Errors
+    /// Those of [`Session::load`]; `invalid_package` when the pipeline names an input or
+    /// output that the model does not have, or the signature in the configuration is not the
+    /// one of the model.
+    pub fn load(config: &ModelConfig, onnx: &[u8], digest: &str) -> Result<Self> {
+        config.check()?;
+        let session = Session::load(onnx)?;
+        let model = Self { config: config.clone(), session, digest: digest.into() };
+        if let Some(declared) = &config.signature
+            && declared != model.signature()
+        {
+            bail!(
+                InvalidPackage,
+                "the signature in twinfer.json is not the one of the model file; pack the model again"
+            );
+        }
+        if let Some(pipeline) = &config.pipeline {
+            pipeline.check_signature(model.signature()).map_err(|e| e.context("pipeline"))?;
+        }
+        Ok(model)
+    }
+
+    /// Named, typed, shaped inputs and outputs of the model file.
+    pub fn signature(&self) -> &Signature {
+        self.session.signature()
+    }
+
+    /// The configuration that it was loaded with.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The digest of the package, as given to [`Model::load`].
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Named tensors in, named values out: without the pipeline.
+    ///
+    /// # Errors
+    /// Those of [`Session::run`].
+    pub fn run(&self, inputs: Tensors) -> Result<Vec<(String, Value)>> {
+        self.session.run(inputs)
+    }
+
+    /// The tensors that the pipeline makes of an input. Empty when it answers without the
+    /// model (input that is too short for it).
+    ///
+    /// # Errors
+    /// `invalid_input` when this model takes another kind of input, and the errors of the
+    /// kind: `invalid_picture`, `picture_too_large`, `invalid_record`.
+    pub fn preprocess(&self, input: Input) -> Result<Tensors> {
+        match self.before(input)? {
+            Before::Tensors { tensors, .. } => Ok(tensors),
+            Before::Short(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Input in, answer out: preprocess, run, postprocess. Without a pipeline the answer is
+    /// every output of the model as JSON.
+    ///
+    /// # Errors
+    /// Those of [`Model::preprocess`] and [`Session::run`]; `unknown_parameter` and
+    /// `invalid_parameter`.
+    pub fn predict(&self, input: Input, parameters: &Parameters) -> Result<Prediction> {
+        let Some(pipeline) = &self.config.pipeline else {
+            if let Some((name, _)) = parameters.iter().next() {
+                bail!(UnknownParameter, "there is no parameter `{name}`; this model has no pipeline");
+            }
+            let Input::Tensors(tensors) = input else {
+                bail!(InvalidInput, "this model has no pipeline: it takes tensors, got {}", input.kind());
+            };
+            let mut outputs = Map::new();
+            for (name, value) in self.run(tensors)? {
+                outputs.insert(name, value_to_json(&value)?);
+            }
+            return Ok(self.prediction(outputs));
+        };
+        let parameters = pipeline.parameters(parameters)?;
+        let outputs = match self.before(input)? {
+            Before::Short(label) => pipeline.answer_short(&label),
+            Before::Tensors { tensors, picture } => {
+                let values = self.run(tensors)?;
+                pipeline.after(&values, picture, &parameters, &self.config)?
+            }
+        };
+        Ok(self.prediction(outputs))
+    }
+
+    fn before(&self, input: Input) -> Result<Before> {
+        match (&self.config.pipeline, input) {
+            (_, Input::Tensors(tensors)) => Ok(Before::Tensors { tensors, picture: None }),
+            (Some(pipeline), input) => pipeline.before(input, &self.config.limits),
+            (None, input) => {
+                bail!(InvalidInput, "this model has no pipeline: it takes tensors, got {}", input.kind())
+            }
+        }
+    }
+
+    fn prediction(&self, outputs: Map<String, Json>) -> Prediction {
+        Prediction { outputs, digest: self.digest.clone(), mode: Mode::Strict }
+    }
+}

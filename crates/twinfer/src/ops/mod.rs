@@ -1,0 +1,1 @@
+//! Operators that the engine lacks or gets wrong.

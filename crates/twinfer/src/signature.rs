@@ -1,0 +1,232 @@
+//! The signature of a model: named, typed, shaped inputs and outputs.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{DType, Result, Tensor, Tensors, bail};
+
+/// One axis of a shape.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+pub enum Dim {
+    /// A fixed number of elements.
+    Fixed(#[cfg_attr(feature = "schema", ts(type = "number"))] usize),
+    /// A free axis with a name; axes of the same name agree within a call.
+    Symbol(String),
+    /// A free axis without a name; `null` in JSON.
+    Free,
+}
+
+impl std::fmt::Display for Dim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Dim::Fixed(n) => write!(f, "{n}"),
+            Dim::Symbol(name) => f.write_str(name),
+            Dim::Free => f.write_str("?"),
+        }
+    }
+}
+
+/// An input of a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct TensorSpec {
+    /// The name, as in the model file.
+    pub name: String,
+    /// The data type of the elements.
+    pub dtype: DType,
+    /// The axes, outermost first; absent when even the rank is free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Vec<Dim>>,
+}
+
+/// What kind of value an output is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+pub enum ValueKind {
+    /// A tensor.
+    #[default]
+    Tensor,
+    /// A sequence of maps from label to number (ZipMap); dtype and shape are those of
+    /// the numbers, `[rows, labels]`.
+    Maps,
+}
+
+/// An output of a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct OutputSpec {
+    /// The name, as in the model file.
+    pub name: String,
+    /// A tensor or maps.
+    #[serde(default)]
+    pub kind: ValueKind,
+    /// The data type of the elements.
+    pub dtype: DType,
+    /// The axes, outermost first; absent when the model file does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Vec<Dim>>,
+}
+
+/// Named, typed, shaped inputs and outputs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+pub struct Signature {
+    /// What the model takes; every one is required.
+    pub inputs: Vec<TensorSpec>,
+    /// What the model gives.
+    pub outputs: Vec<OutputSpec>,
+}
+
+/// A shape for people: `[N, 3, 240, 320]`.
+pub(crate) fn show_shape(shape: &Option<Vec<Dim>>) -> String {
+    match shape {
+        None => "[any rank]".into(),
+        Some(dims) => {
+            format!("[{}]", dims.iter().map(Dim::to_string).collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+impl Signature {
+    /// Puts the inputs into the order of the signature and checks each: name, data type,
+    /// rank, fixed axes, and axes of the same name against each other.
+    ///
+    /// # Errors
+    /// `missing_input`, `unknown_input`, `wrong_dtype`, `wrong_shape`; `invalid_input`
+    /// for a name that is given twice.
+    pub fn check(&self, mut given: Tensors) -> Result<Vec<Tensor>> {
+        let mut ordered = Vec::with_capacity(self.inputs.len());
+        let mut symbols: Vec<(&str, usize, &str)> = Vec::new();
+        for spec in &self.inputs {
+            let Some(at) = given.iter().position(|(name, _)| *name == spec.name) else {
+                bail!(
+                    MissingInput,
+                    "input `{}` ({} {}) is missing; the model takes {}",
+                    spec.name,
+                    spec.dtype,
+                    show_shape(&spec.shape),
+                    self.input_names()
+                );
+            };
+            let (_, tensor) = given.swap_remove(at);
+            spec.check(&tensor, &mut symbols)?;
+            ordered.push(tensor);
+        }
+        if let Some((name, _)) = given.first() {
+            if self.inputs.iter().any(|spec| spec.name == *name) {
+                bail!(InvalidInput, "input `{name}` is given twice");
+            }
+            bail!(UnknownInput, "there is no input `{name}`; the model takes {}", self.input_names());
+        }
+        Ok(ordered)
+    }
+
+    fn input_names(&self) -> String {
+        self.inputs.iter().map(|i| format!("`{}`", i.name)).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl TensorSpec {
+    fn check<'a>(
+        &'a self,
+        tensor: &Tensor,
+        symbols: &mut Vec<(&'a str, usize, &'a str)>,
+    ) -> Result<()> {
+        let name = &self.name;
+        if tensor.dtype() != self.dtype {
+            bail!(WrongDtype, "input `{name}` must be {}, got {}", self.dtype, tensor.dtype());
+        }
+        let Some(dims) = &self.shape else { return Ok(()) };
+        let wanted = show_shape(&self.shape);
+        let got = tensor.shape();
+        if dims.len() != got.len() {
+            bail!(
+                WrongShape,
+                "input `{name}` must have {} axes {wanted}, got {} axes {got:?}",
+                dims.len(),
+                got.len()
+            );
+        }
+        for (axis, (dim, &length)) in dims.iter().zip(got).enumerate() {
+            match dim {
+                Dim::Fixed(fixed) if *fixed != length => {
+                    bail!(
+                        WrongShape,
+                        "input `{name}` must have shape {wanted}, got {got:?}: axis {axis} must be {fixed}"
+                    );
+                }
+                Dim::Symbol(symbol) => {
+                    match symbols.iter().find(|(known, _, _)| known == symbol) {
+                        Some((_, known, input)) if *known != length => bail!(
+                            WrongShape,
+                            "axis {axis} of input `{name}` is {length}, but `{symbol}` is {known} in input `{input}`: they must agree"
+                        ),
+                        Some(_) => {}
+                        None => symbols.push((symbol, length, name)),
+                    }
+                }
+                Dim::Fixed(_) | Dim::Free => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorCode::{self, *};
+
+    fn signature() -> Signature {
+        let input = |name: &str, shape| TensorSpec { name: name.into(), dtype: DType::F32, shape };
+        Signature {
+            inputs: vec![
+                input("a", Some(vec![Dim::Symbol("N".into()), Dim::Fixed(2)])),
+                input("b", Some(vec![Dim::Symbol("N".into()), Dim::Free])),
+            ],
+            outputs: vec![],
+        }
+    }
+
+    fn f32s(name: &str, shape: &[usize]) -> (String, Tensor) {
+        let n = shape.iter().product();
+        (name.into(), Tensor::from_vec(shape, vec![0f32; n]).unwrap())
+    }
+
+    #[test]
+    fn inputs_are_put_into_the_order_of_the_signature() {
+        let ordered = signature().check(vec![f32s("b", &[3, 5]), f32s("a", &[3, 2])]).unwrap();
+        assert_eq!(ordered[0].shape(), [3, 2]);
+        assert_eq!(ordered[1].shape(), [3, 5]);
+    }
+
+    #[test]
+    fn every_wrong_input_has_its_code() {
+        let ints = ("a".to_string(), Tensor::from_vec(&[3, 2], vec![0i64; 6]).unwrap());
+        let cases: Vec<(&str, Tensors, ErrorCode)> = vec![
+            ("missing", vec![f32s("a", &[3, 2])], MissingInput),
+            ("unknown", vec![f32s("a", &[3, 2]), f32s("b", &[3, 1]), f32s("c", &[1])], UnknownInput),
+            ("twice", vec![f32s("a", &[3, 2]), f32s("b", &[3, 1]), f32s("a", &[3, 2])], InvalidInput),
+            ("dtype", vec![ints, f32s("b", &[3, 1])], WrongDtype),
+            ("rank", vec![f32s("a", &[3]), f32s("b", &[3, 1])], WrongShape),
+            ("axis", vec![f32s("a", &[3, 4]), f32s("b", &[3, 1])], WrongShape),
+            ("symbol", vec![f32s("a", &[3, 2]), f32s("b", &[4, 1])], WrongShape),
+        ];
+        for (what, given, code) in cases {
+            assert_eq!(signature().check(given).unwrap_err().code(), code, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_shape_reads_and_writes_as_numbers_names_and_null() {
+        let json = r#"["N",3,null]"#;
+        let dims: Vec<Dim> = serde_json::from_str(json).unwrap();
+        assert_eq!(dims, [Dim::Symbol("N".into()), Dim::Fixed(3), Dim::Free]);
+        assert_eq!(serde_json::to_string(&dims).unwrap(), json);
+    }
+}

@@ -1,0 +1,354 @@
+//! Tensors and values at the boundary: what goes into a model and what comes out.
+
+use half::{bf16, f16};
+use serde::{Deserialize, Serialize};
+
+use crate::{Result, bail, err};
+
+macro_rules! dtypes {
+    ($($variant:ident $name:literal $bits:expr;)*) => {
+        /// Data types of tensors: those of ONNX, under the names of the Open Inference
+        /// Protocol v2 where it has one (`FP32`, `INT64`, `BYTES` for strings).
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+        pub enum DType {
+            $(#[doc = $name] #[serde(rename = $name)] $variant,)*
+        }
+
+        impl DType {
+            /// Every data type there is.
+            pub const ALL: &'static [DType] = &[$(DType::$variant,)*];
+
+            /// The name in requests, signatures and messages.
+            pub fn name(self) -> &'static str {
+                match self { $(DType::$variant => $name,)* }
+            }
+
+            /// The type of this name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($name => Some(DType::$variant),)* _ => None }
+            }
+
+            /// Bits of an element; `None` for strings.
+            pub fn bits(self) -> Option<usize> {
+                match self { $(DType::$variant => $bits,)* }
+            }
+        }
+    };
+}
+
+dtypes! {
+    Bool "BOOL" Some(8);
+    U8 "UINT8" Some(8);
+    U16 "UINT16" Some(16);
+    U32 "UINT32" Some(32);
+    U64 "UINT64" Some(64);
+    I8 "INT8" Some(8);
+    I16 "INT16" Some(16);
+    I32 "INT32" Some(32);
+    I64 "INT64" Some(64);
+    F16 "FP16" Some(16);
+    BF16 "BF16" Some(16);
+    F32 "FP32" Some(32);
+    F64 "FP64" Some(64);
+    F8E4M3FN "FP8E4M3FN" Some(8);
+    F8E4M3FNUZ "FP8E4M3FNUZ" Some(8);
+    F8E5M2 "FP8E5M2" Some(8);
+    F8E5M2FNUZ "FP8E5M2FNUZ" Some(8);
+    U4 "UINT4" Some(4);
+    I4 "INT4" Some(4);
+    Complex64 "COMPLEX64" Some(64);
+    Complex128 "COMPLEX128" Some(128);
+    String "BYTES" None;
+}
+
+impl std::fmt::Display for DType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A Rust type that is an element of a tensor.
+pub trait Element: Copy + 'static {
+    /// The data type of a tensor of these.
+    const DTYPE: DType;
+    /// Appends the element in little-endian order.
+    fn write(self, out: &mut Vec<u8>);
+    /// Reads an element from exactly its number of bytes, little-endian.
+    fn read(bytes: &[u8]) -> Self;
+}
+
+macro_rules! elements {
+    ($($type:ty, $dtype:ident;)*) => {$(
+        impl Element for $type {
+            const DTYPE: DType = DType::$dtype;
+            fn write(self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_le_bytes());
+            }
+            fn read(bytes: &[u8]) -> Self {
+                let mut array = [0; size_of::<$type>()];
+                array.copy_from_slice(bytes);
+                <$type>::from_le_bytes(array)
+            }
+        }
+    )*};
+}
+
+elements! {
+    u8, U8; u16, U16; u32, U32; u64, U64; i8, I8; i16, I16; i32, I32; i64, I64;
+    f16, F16; bf16, BF16; f32, F32; f64, F64;
+}
+
+impl Element for bool {
+    const DTYPE: DType = DType::Bool;
+    fn write(self, out: &mut Vec<u8>) {
+        out.push(self.into());
+    }
+    fn read(bytes: &[u8]) -> Self {
+        bytes[0] != 0
+    }
+}
+
+/// A dense tensor: data type, shape, and elements in row-major order.
+///
+/// Numbers are kept as little-endian bytes, the form in which every boundary (HTTP,
+/// JavaScript, `.npy`) has them; 4-bit types are packed two to a byte, low half first,
+/// as in ONNX.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor {
+    dtype: DType,
+    shape: Vec<usize>,
+    data: Data,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Data {
+    Bytes(Vec<u8>),
+    Strings(Vec<String>),
+}
+
+/// Number of elements of a shape.
+///
+/// # Errors
+/// `wrong_shape` when it is more than the address space can hold.
+pub fn element_count(shape: &[usize]) -> Result<usize> {
+    shape
+        .iter()
+        .try_fold(1usize, |n, &axis| n.checked_mul(axis))
+        .ok_or_else(|| err!(WrongShape, "shape {shape:?} has more elements than fit into memory"))
+}
+
+impl Tensor {
+    /// A tensor of numbers or booleans.
+    ///
+    /// # Errors
+    /// `wrong_shape` when the number of values is not the product of the axes.
+    pub fn from_vec<T: Element>(shape: &[usize], values: Vec<T>) -> Result<Self> {
+        check_length(shape, values.len())?;
+        let mut bytes = Vec::with_capacity(size_of_val(values.as_slice()));
+        for value in values {
+            value.write(&mut bytes);
+        }
+        Ok(Self { dtype: T::DTYPE, shape: shape.to_vec(), data: Data::Bytes(bytes) })
+    }
+
+    /// A tensor of numbers from their little-endian bytes.
+    ///
+    /// # Errors
+    /// `wrong_shape` when there are more or fewer bytes than the shape needs;
+    /// `wrong_dtype` for strings, which have no fixed size; `invalid_input` for a
+    /// boolean that is neither 0 nor 1.
+    pub fn from_bytes(dtype: DType, shape: &[usize], bytes: Vec<u8>) -> Result<Self> {
+        let Some(bits) = dtype.bits() else {
+            bail!(WrongDtype, "strings (BYTES) have no fixed size and cannot be given as raw bytes");
+        };
+        let needed = element_count(shape)?.checked_mul(bits).map(|bits| bits.div_ceil(8));
+        if needed != Some(bytes.len()) {
+            bail!(
+                WrongShape,
+                "{dtype} of shape {shape:?} needs {} bytes of data, got {}",
+                needed.map_or("too many".into(), |n| n.to_string()),
+                bytes.len()
+            );
+        }
+        if dtype == DType::Bool && bytes.iter().any(|&b| b > 1) {
+            bail!(InvalidInput, "a BOOL is one byte, 0 or 1; another value is in the data");
+        }
+        Ok(Self { dtype, shape: shape.to_vec(), data: Data::Bytes(bytes) })
+    }
+
+    /// A tensor of strings.
+    ///
+    /// # Errors
+    /// `wrong_shape` when the number of strings is not the product of the axes.
+    pub fn from_strings(shape: &[usize], strings: Vec<String>) -> Result<Self> {
+        check_length(shape, strings.len())?;
+        Ok(Self { dtype: DType::String, shape: shape.to_vec(), data: Data::Strings(strings) })
+    }
+
+    /// The data type of the elements.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The axes, outermost first; empty for a scalar.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there are no elements (an axis is 0).
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The little-endian bytes of the elements; `None` for strings.
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        match &self.data {
+            Data::Bytes(bytes) => Some(bytes),
+            Data::Strings(_) => None,
+        }
+    }
+
+    /// The bytes without a copy; `None` for strings.
+    pub fn into_bytes(self) -> Option<Vec<u8>> {
+        match self.data {
+            Data::Bytes(bytes) => Some(bytes),
+            Data::Strings(_) => None,
+        }
+    }
+
+    /// The strings; `None` for numbers.
+    pub fn strings(&self) -> Option<&[String]> {
+        match &self.data {
+            Data::Bytes(_) => None,
+            Data::Strings(strings) => Some(strings),
+        }
+    }
+
+    /// The elements as a vector of their Rust type.
+    ///
+    /// # Errors
+    /// `wrong_dtype` when the tensor holds another type.
+    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
+        match &self.data {
+            Data::Bytes(bytes) if self.dtype == T::DTYPE => {
+                Ok(bytes.chunks_exact(size_of::<T>()).map(T::read).collect())
+            }
+            _ => bail!(WrongDtype, "expected a tensor of {}, this one is {}", T::DTYPE, self.dtype),
+        }
+    }
+}
+
+fn check_length(shape: &[usize], length: usize) -> Result<()> {
+    let needed = element_count(shape)?;
+    if needed != length {
+        bail!(WrongShape, "shape {shape:?} has {needed} elements, got {length}");
+    }
+    Ok(())
+}
+
+/// Keys of [`Maps`]: class labels, as the model has them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum MapKeys {
+    /// Integer labels.
+    Ints(Vec<i64>),
+    /// String labels.
+    Strings(Vec<String>),
+}
+
+impl MapKeys {
+    /// Number of keys.
+    pub fn len(&self) -> usize {
+        match self {
+            MapKeys::Ints(keys) => keys.len(),
+            MapKeys::Strings(keys) => keys.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The keys as JSON object keys.
+    pub fn to_strings(&self) -> Vec<String> {
+        match self {
+            MapKeys::Ints(keys) => keys.iter().map(i64::to_string).collect(),
+            MapKeys::Strings(keys) => keys.clone(),
+        }
+    }
+}
+
+/// A sequence of maps that share their keys (ONNX `ai.onnx.ml.ZipMap`): what
+/// scikit-learn exports give as probabilities. `values` has shape `[rows, keys]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Maps {
+    /// The keys of every map, in the order of the columns of `values`.
+    pub keys: MapKeys,
+    /// One row a map.
+    pub values: Tensor,
+}
+
+/// An output of a model.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// A tensor.
+    Tensor(Tensor),
+    /// A sequence of maps.
+    Maps(Maps),
+}
+
+impl Value {
+    /// The numbers in it: the tensor, or the values of the maps.
+    pub fn tensor(&self) -> &Tensor {
+        match self {
+            Value::Tensor(tensor) => tensor,
+            Value::Maps(maps) => &maps.values,
+        }
+    }
+}
+
+/// Named tensors, in the order in which they were given.
+pub type Tensors = Vec<(String, Tensor)>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorCode;
+
+    #[test]
+    fn numbers_go_in_and_come_out_unchanged() {
+        let tensor = Tensor::from_vec(&[2, 2], vec![1.5f32, f32::NAN, -0.0, f32::INFINITY]).unwrap();
+        let back: Vec<u32> = tensor.to_vec::<f32>().unwrap().iter().map(|v| v.to_bits()).collect();
+        assert_eq!(back, [1.5f32, f32::NAN, -0.0, f32::INFINITY].map(f32::to_bits));
+        let again = Tensor::from_bytes(DType::F32, &[4], tensor.as_bytes().unwrap().to_vec()).unwrap();
+        assert_eq!(again.as_bytes(), tensor.as_bytes());
+    }
+
+    #[test]
+    fn lengths_that_do_not_fit_the_shape_are_refused() {
+        for (shape, bytes) in [(vec![3], 8), (vec![2, usize::MAX], 8), (vec![usize::MAX], 0)] {
+            let error = Tensor::from_bytes(DType::F32, &shape, vec![0; bytes]).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::WrongShape, "{shape:?}");
+        }
+        assert!(Tensor::from_bytes(DType::U4, &[3], vec![0; 2]).is_ok());
+        assert_eq!(
+            Tensor::from_bytes(DType::Bool, &[1], vec![2]).unwrap_err().code(),
+            ErrorCode::InvalidInput
+        );
+    }
+
+    #[test]
+    fn names_and_types_are_one_to_one() {
+        for &dtype in DType::ALL {
+            assert_eq!(DType::from_name(dtype.name()), Some(dtype));
+            assert_eq!(serde_json::to_value(dtype).unwrap(), dtype.name());
+        }
+    }
+}
