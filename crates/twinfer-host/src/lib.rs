@@ -1,1 +1,53 @@
-//! x
+//! The wasmtime host of the Twinfer component.
+//!
+//! It runs `worker/` (or any `wasi:http/handler@0.3` component that imports
+//! only `wasi:*`) behind an HTTP server, and serves a registry folder and a
+//! page beside it as static files.
+//!
+//! | path | answered by |
+//! |---|---|
+//! | `/v2`, `/v2/*` | the component |
+//! | `/registry/*` | the OCI image layout, read-only |
+//! | `/healthz` | the host itself: it accepts connections |
+//! | everything else | the page folder, if there is one |
+//!
+//! What a guest can do: read the registry folder, read the clock, get random
+//! bytes, write log lines. It has no network, no other file, and bounded
+//! memory and time. One instance handles one request at a time and is reused,
+//! because a loaded model is worth keeping; an instance that traps, loops or
+//! asks for too much memory is thrown away and only its own request fails.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), twinfer_host::HostError> {
+//! use twinfer_host::{Host, HostConfig};
+//!
+//! let host = Host::start(HostConfig {
+//!     listen: ([127, 0, 0, 1], 0).into(),
+//!     ..HostConfig::new("twinfer_worker.wasm", "registry")
+//! })?;
+//! println!("http://{}", host.local_addr());
+//! host.shutdown()?;
+//! # Ok(()) }
+//! ```
+#![deny(missing_docs)]
+
+mod cache;
+mod config;
+mod engine;
+mod error;
+mod files;
+mod guest;
+mod log;
+mod mime;
+mod pool;
+mod reply;
+mod route;
+mod server;
+mod state;
+mod static_site;
+
+pub use config::{HostConfig, Limits};
+pub use error::{HostError, HostErrorKind};
+pub use log::{LogLevel, LogSink};
+pub use reply::ReplyCode;
+pub use server::{Host, RunningHost};

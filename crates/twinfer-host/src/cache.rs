@@ -1,0 +1,220 @@
+//! Compiled components on disk.
+//!
+//! A compiled component is native code that is run without further checks, so
+//! an entry is used only if its digest matches what was written. That guards
+//! against damage, not against an attacker with access to the folder: the
+//! folder belongs to its owner alone.
+
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sha2::{Digest, Sha256};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::error::HostError;
+use crate::log::{Log, LogLevel};
+
+/// First bytes of an entry; the number changes with the entry's form.
+const MAGIC: &[u8; 16] = b"twinfer-cwasm-1\n";
+const DIGEST: usize = 32;
+/// Entries kept; the least recently written go first. One is some 50 MB.
+const MAX_ENTRIES: usize = 8;
+
+/// The component, from the cache if it has it, else compiled (and then cached,
+/// where a failure to write is only a warning).
+pub(crate) fn load(engine: &Engine, wasm: &[u8], folder: Option<&Path>, log: &Log) -> Result<Component, HostError> {
+    let started = std::time::Instant::now();
+    let entry = folder.map(|folder| folder.join(format!("{}.cwasm", key(engine, wasm))));
+    if let Some(entry) = &entry
+        && let Some(component) = read(engine, entry, log)
+    {
+        log.event(LogLevel::Info, "component_loaded", serde_json::json!({"from": "cache", "ms": started.elapsed().as_millis() as u64}));
+        return Ok(component);
+    }
+    let component = Component::new(engine, wasm)
+        .map_err(|e| HostError::component(format!("the component does not compile: {e:#}")))?;
+    log.event(LogLevel::Info, "component_loaded", serde_json::json!({"from": "compiler", "ms": started.elapsed().as_millis() as u64}));
+    if let Some(entry) = &entry
+        && let Err(error) = write(&component, entry)
+    {
+        log.event(LogLevel::Warn, "cache_not_written", serde_json::json!({"file": entry, "error": error.to_string()}));
+    }
+    Ok(component)
+}
+
+/// Everything that the compiled code depends on: the component's bytes, and
+/// what wasmtime itself names as such (version, settings, target, features).
+fn key(engine: &Engine, wasm: &[u8]) -> String {
+    let mut hasher = Sha(Sha256::new());
+    hasher.write(MAGIC);
+    hasher.write(&Sha256::digest(wasm));
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hex(&hasher.0.finalize())
+}
+
+/// Lets a `Hash` feed a cryptographic digest: 64 bits would be few for a key.
+struct Sha(Sha256);
+
+impl Hasher for Sha {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+    fn finish(&self) -> u64 {
+        0
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A corrupt or foreign entry is a miss.
+fn read(engine: &Engine, entry: &Path, log: &Log) -> Option<Component> {
+    let bytes = fs::read(entry).ok()?;
+    let miss = |why: String| {
+        log.event(LogLevel::Warn, "cache_entry_ignored", serde_json::json!({"file": entry, "why": why}));
+    };
+    let Some(code) = verified(&bytes) else {
+        miss("its digest does not match".into());
+        return None;
+    };
+    // SAFETY: the bytes are what `write` stored from `Component::serialize`, as
+    // their digest says; wasmtime itself refuses another version or setting.
+    match unsafe { Component::deserialize(engine, code) } {
+        Ok(component) => Some(component),
+        Err(error) => {
+            miss(format!("{error:#}"));
+            None
+        }
+    }
+}
+
+fn verified(bytes: &[u8]) -> Option<&[u8]> {
+    let rest = bytes.strip_prefix(MAGIC.as_slice())?;
+    let (digest, code) = rest.split_at_checked(DIGEST)?;
+    (digest == Sha256::digest(code).as_slice()).then_some(code)
+}
+
+fn write(component: &Component, entry: &Path) -> io::Result<()> {
+    let code = component.serialize().map_err(|e| io::Error::other(format!("{e:#}")))?;
+    let folder = entry.parent().unwrap_or(Path::new("."));
+    create_private(folder)?;
+    let temporary = temporary(entry);
+    let written = write_entry(&temporary, &code).and_then(|()| fs::rename(&temporary, entry));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written?;
+    evict(folder);
+    Ok(())
+}
+
+fn write_entry(path: &Path, code: &[u8]) -> io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    file.write_all(MAGIC)?;
+    file.write_all(&Sha256::digest(code))?;
+    file.write_all(code)?;
+    file.sync_all()
+}
+
+/// A name of our own, so that two hosts starting at once do not meet.
+fn temporary(entry: &Path) -> PathBuf {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    entry.with_extension(format!("tmp-{}-{number}", std::process::id()))
+}
+
+#[cfg(unix)]
+fn create_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+#[cfg(not(unix))]
+fn create_private(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)
+}
+
+/// Keeps the folder small. Failures do not matter: the next write tries again.
+fn evict(folder: &Path) {
+    let Ok(files) = fs::read_dir(folder) else { return };
+    let mut entries: Vec<_> = files
+        .flatten()
+        .filter(|file| file.path().extension().is_some_and(|e| e == "cwasm"))
+        .filter_map(|file| Some((file.metadata().ok()?.modified().ok()?, file.path())))
+        .collect();
+    entries.sort_by(|a, b| b.0.cmp(&a.0));
+    for (_, path) in entries.into_iter().skip(MAX_ENTRIES) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::LogSink;
+
+    const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
+
+    fn quiet() -> Log {
+        Log::new(LogSink::None, LogLevel::Error)
+    }
+
+    fn only_entry(folder: &Path) -> PathBuf {
+        let files: Vec<_> = fs::read_dir(folder).unwrap().map(|f| f.unwrap().path()).collect();
+        assert_eq!(files.len(), 1, "{files:?}");
+        files[0].clone()
+    }
+
+    #[test]
+    fn hit_after_miss() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::default();
+        load(&engine, EMPTY, Some(folder.path()), &quiet()).unwrap();
+        assert!(read(&engine, &only_entry(folder.path()), &quiet()).is_some());
+    }
+
+    #[test]
+    fn damage_anywhere_is_a_miss_and_is_repaired() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::default();
+        load(&engine, EMPTY, Some(folder.path()), &quiet()).unwrap();
+        let entry = only_entry(folder.path());
+        let good = fs::read(&entry).unwrap();
+        for position in [0, MAGIC.len(), MAGIC.len() + DIGEST, good.len() - 1] {
+            let mut bad = good.clone();
+            bad[position] ^= 1;
+            fs::write(&entry, &bad).unwrap();
+            assert!(read(&engine, &entry, &quiet()).is_none(), "byte {position}");
+        }
+        for length in [0, 10, MAGIC.len() + 5, good.len() - 1] {
+            fs::write(&entry, &good[..length]).unwrap();
+            assert!(read(&engine, &entry, &quiet()).is_none(), "length {length}");
+        }
+        load(&engine, EMPTY, Some(folder.path()), &quiet()).unwrap();
+        assert!(read(&engine, &entry, &quiet()).is_some());
+    }
+
+    #[test]
+    fn key_depends_on_bytes_and_settings() {
+        let engine = Engine::default();
+        let other = Engine::new(wasmtime::Config::new().epoch_interruption(true)).unwrap();
+        assert_ne!(key(&engine, EMPTY), key(&other, EMPTY));
+        assert_ne!(key(&engine, EMPTY), key(&engine, b"x"));
+        assert_eq!(key(&engine, EMPTY), key(&Engine::default(), EMPTY));
+    }
+
+    #[test]
+    fn unwritable_folder_still_loads() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        load(&Engine::default(), EMPTY, Some(&file.path().join("below")), &quiet()).unwrap();
+    }
+}

@@ -1,0 +1,168 @@
+//! Settings of a host, with the reasoning behind each default.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::HostError;
+use crate::log::{LogLevel, LogSink};
+
+/// Everything a host can be told.
+#[derive(Debug, Clone)]
+pub struct HostConfig {
+    /// Address to listen on. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The component: a `.wasm` file that exports `wasi:http/handler@0.3`.
+    pub component: PathBuf,
+    /// The registry folder (OCI image layout), seen by the guest as
+    /// `/registry`, read-only. It must exist; it may be empty.
+    pub registry: PathBuf,
+    /// Folder of the page served at `/`.
+    pub page: Option<PathBuf>,
+    /// Origins that may use this host from another site, or `*`. Empty: none.
+    pub cors: Vec<String>,
+    /// Folder for compiled components. `None` compiles at every start.
+    ///
+    /// Whoever can write to it can run native code in this process, so it is
+    /// created readable by its owner only.
+    pub cache: Option<PathBuf>,
+    /// Environment variables of the guest, after the host's own.
+    pub env: Vec<(String, String)>,
+    /// Limits on requests and instances.
+    pub limits: Limits,
+    /// Where log lines go.
+    pub log: LogSink,
+    /// The least important level that is still logged.
+    pub log_level: LogLevel,
+    /// End gracefully on SIGTERM and SIGINT. A program that embeds a host
+    /// usually has its own handlers and leaves this off.
+    pub handle_signals: bool,
+}
+
+/// Limits on requests and instances: all that keeps one client from taking
+/// the host away from the others.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Largest request body in bytes. 64 MiB: a 20-megapixel picture as raw
+    /// float32 tensor is larger, as PNG, JPEG or WebP never.
+    pub max_body: usize,
+    /// Largest response body in bytes that a guest may produce.
+    pub max_response: usize,
+    /// Largest head (request line and headers) in bytes.
+    pub max_head: usize,
+    /// Most headers in one request.
+    pub max_headers: usize,
+    /// Time to send the head, and again to send the body. Slower clients get
+    /// `timeout`.
+    pub read_timeout: Duration,
+    /// Time for the guest to answer, without waiting for an instance.
+    pub request_timeout: Duration,
+    /// Time that a request may wait for an instance.
+    pub queue_timeout: Duration,
+    /// Most instances, each serving one request at a time. Inference is bound
+    /// by the processor, so more than its cores only costs memory.
+    pub max_instances: usize,
+    /// Most requests waiting for an instance; one more gets `overloaded`.
+    pub max_queue: usize,
+    /// Most open connections; more wait in the kernel's queue.
+    pub max_connections: usize,
+    /// Linear memory of one instance in bytes.
+    pub max_memory: usize,
+    /// Requests after which an instance is replaced, against slow leaks.
+    pub max_requests_per_instance: u64,
+    /// Idle time after which an instance is dropped, with its models.
+    pub idle_timeout: Duration,
+    /// Time that requests in flight have to finish at shutdown.
+    pub shutdown_timeout: Duration,
+}
+
+/// Largest file of a component that we read, against a wrong path.
+pub(crate) const MAX_COMPONENT_BYTES: u64 = 1 << 30;
+
+impl HostConfig {
+    /// A configuration for 127.0.0.1:8080 with the defaults of [`Limits`].
+    pub fn new(component: impl Into<PathBuf>, registry: impl Into<PathBuf>) -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            component: component.into(),
+            registry: registry.into(),
+            page: None,
+            cors: Vec::new(),
+            cache: None,
+            env: Vec::new(),
+            limits: Limits::default(),
+            log: LogSink::Stderr,
+            log_level: LogLevel::Info,
+            handle_signals: false,
+        }
+    }
+
+    /// Checks what can be checked before anything is started.
+    pub(crate) fn validate(&self) -> Result<(), HostError> {
+        if !self.registry.is_dir() {
+            return Err(HostError::config(format!(
+                "the registry folder {} does not exist: make it with `twinfer pack`, or name another one",
+                self.registry.display()
+            )));
+        }
+        if let Some(page) = &self.page
+            && !page.is_dir()
+        {
+            return Err(HostError::config(format!("the page folder {} does not exist", page.display())));
+        }
+        for origin in &self.cors {
+            if origin != "*" && (!origin.contains("://") || origin.ends_with('/')) {
+                return Err(HostError::config(format!(
+                    "`{origin}` is not an origin: write scheme://host[:port] without a path, or *"
+                )));
+            }
+        }
+        self.limits.validate()
+    }
+}
+
+impl Limits {
+    fn validate(&self) -> Result<(), HostError> {
+        let positive = [
+            ("max_head", self.max_head),
+            ("max_headers", self.max_headers),
+            ("max_instances", self.max_instances),
+            ("max_connections", self.max_connections),
+        ];
+        for (name, value) in positive {
+            if value == 0 {
+                return Err(HostError::config(format!("{name} must be at least 1")));
+            }
+        }
+        // Below this, hyper cannot hold one request line.
+        if self.max_head < 8192 {
+            return Err(HostError::config("max_head must be at least 8192 bytes"));
+        }
+        if self.max_memory < 16 << 20 {
+            return Err(HostError::config("max_memory must be at least 16 MiB: the component itself needs that"));
+        }
+        Ok(())
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_body: 64 << 20,
+            max_response: 64 << 20,
+            max_head: 32 << 10,
+            max_headers: 100,
+            read_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(30),
+            queue_timeout: Duration::from_secs(30),
+            max_instances: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            max_queue: 256,
+            max_connections: 1024,
+            max_memory: 1 << 30,
+            max_requests_per_instance: 100_000,
+            idle_timeout: Duration::from_secs(30 * 60),
+            shutdown_timeout: Duration::from_secs(30),
+        }
+    }
+}

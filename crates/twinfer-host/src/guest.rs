@@ -1,0 +1,134 @@
+//! One instance of the component, and one call into it.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use tokio::sync::oneshot;
+use wasmtime::Store;
+use wasmtime::component::Accessor;
+use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
+use wasmtime_wasi_http::p3::{Request, Response};
+use wasmtime_wasi_http::{WasiBody, WasiHttpView};
+
+use crate::config::HostConfig;
+use crate::log::Log;
+use crate::reply::{Failure, ReplyCode};
+use crate::state::State;
+
+/// What the answer to a request is sent through.
+pub(crate) type ReplySender = oneshot::Sender<Result<http::Response<Bytes>, Failure>>;
+
+/// Makes instances.
+pub(crate) struct Factory {
+    config: HostConfig,
+    pre: ServicePre<State>,
+    log: Log,
+    next: AtomicU64,
+}
+
+/// One instance with its store.
+pub(crate) struct Guest {
+    pub(crate) id: u64,
+    pub(crate) served: u64,
+    pub(crate) idle_since: Instant,
+    max_response: usize,
+    service: Service,
+    store: Store<State>,
+}
+
+impl Factory {
+    pub(crate) fn new(config: HostConfig, pre: ServicePre<State>, log: Log) -> Self {
+        Self { config, pre, log, next: AtomicU64::new(1) }
+    }
+
+    /// A fresh instance. No guest code but its start functions has run.
+    pub(crate) async fn instantiate(&self) -> Result<Guest, Failure> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let failed = |e: String| Failure::new(ReplyCode::Internal, "the model server could not be started").because(e);
+        let state = State::new(&self.config, id, &self.log).map_err(|e| failed(e.to_string()))?;
+        let mut store = Store::new(self.pre.engine(), state);
+        store.limiter(|state| &mut state.memory);
+        // At every tick the guest gives way, so that a timeout outside can act.
+        store.epoch_deadline_async_yield_and_update(1);
+        store.set_epoch_deadline(1);
+        let service = self.pre.instantiate_async(&mut store).await.map_err(|e| failed(format!("{e:#}")))?;
+        let max_response = self.config.limits.max_response;
+        Ok(Guest { id, served: 0, idle_since: Instant::now(), max_response, service, store })
+    }
+}
+
+impl Guest {
+    /// Bytes of linear memory in use.
+    pub(crate) fn memory(&self) -> usize {
+        self.store.data().memory.used()
+    }
+
+    /// Runs one request to its end, which may be after its answer was sent.
+    ///
+    /// `Err` means that the instance must not be used again. Dropping the
+    /// future half-way means the same.
+    pub(crate) async fn call(&mut self, request: http::Request<Bytes>, reply: &mut Option<ReplySender>) -> Result<(), Failure> {
+        self.served += 1;
+        let (request, _processed) = Request::from_http(self.store.data_mut().http().hooks, request.map(Full::new));
+        let (service, max_response) = (&self.service, self.max_response);
+        let outcome = self
+            .store
+            .run_concurrent(async |accessor| {
+                let answer = exchange(service, accessor, request, max_response).await?;
+                if let Some(reply) = reply.take() {
+                    // The client may be gone; the instance is fine all the same.
+                    let _ = reply.send(answer);
+                }
+                poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+                wasmtime::error::Ok(())
+            })
+            .await
+            .and_then(|outcome| outcome);
+        outcome.map_err(|error| self.failure(&error))
+    }
+
+    fn failure(&self, error: &wasmtime::Error) -> Failure {
+        if self.store.data().memory.refused() {
+            return Failure::new(ReplyCode::OutOfMemory, "the request needs more memory than one instance may use");
+        }
+        Failure::new(ReplyCode::Internal, "the model server failed on this request").because(format!("{error:#}"))
+    }
+}
+
+/// Hands the request over and collects the whole answer. The outer error is a
+/// trap; the inner one leaves the instance usable.
+async fn exchange(
+    service: &Service,
+    accessor: &Accessor<State>,
+    request: Request,
+    max_response: usize,
+) -> wasmtime::Result<Result<http::Response<Bytes>, Failure>> {
+    let response: Response = match service.handle(accessor, request).await? {
+        Ok(response) => response,
+        Err(code) => {
+            let failure = Failure::new(ReplyCode::Internal, "the model server refused to answer");
+            return Ok(Err(failure.because(format!("{code:?}"))));
+        }
+    };
+    let response = accessor.with(|mut store| response.into_http(&mut store, async { Ok(()) }))?;
+    let (parts, body) = response.into_parts();
+    Ok(collect(body, max_response).await.map(|body| http::Response::from_parts(parts, body)))
+}
+
+async fn collect(mut body: WasiBody, limit: usize) -> Result<Bytes, Failure> {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| {
+            Failure::new(ReplyCode::Internal, "the model server broke off its answer").because(format!("{e:?}"))
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > limit {
+            return Err(Failure::new(ReplyCode::Internal, format!("the answer is larger than {limit} bytes")));
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes.freeze())
+}

@@ -1,0 +1,143 @@
+//! The instances: how many there are, who gets one, when one is replaced.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::timeout;
+
+use crate::config::Limits;
+use crate::guest::{Factory, Guest};
+use crate::log::{Log, LogLevel};
+use crate::reply::{Failure, ReplyCode};
+
+/// The instances of one component.
+///
+/// Invariant: idle and busy instances together are never more than
+/// `max_instances`, because one is taken from `idle` (or made) only while a
+/// permit of `running` is held, and put back before it is released.
+pub(crate) struct Pool {
+    factory: Factory,
+    limits: Limits,
+    log: Log,
+    idle: Mutex<Vec<Guest>>,
+    running: Arc<Semaphore>,
+    admitted: Arc<Semaphore>,
+}
+
+/// The right to wait for an instance. Taken before a body is read, so that
+/// what waits is bounded.
+pub(crate) struct Admission(#[allow(dead_code)] OwnedSemaphorePermit);
+
+impl Pool {
+    pub(crate) fn new(factory: Factory, limits: Limits, log: Log) -> Self {
+        let admitted = (limits.max_instances.saturating_add(limits.max_queue)).min(Semaphore::MAX_PERMITS);
+        Self {
+            running: Arc::new(Semaphore::new(limits.max_instances.min(Semaphore::MAX_PERMITS))),
+            admitted: Arc::new(Semaphore::new(admitted)),
+            idle: Mutex::default(),
+            factory,
+            limits,
+            log,
+        }
+    }
+
+    /// Lets a request in, or refuses it at once when the queue is full.
+    pub(crate) fn admit(&self) -> Result<Admission, Failure> {
+        self.admitted.clone().try_acquire_owned().map(Admission).map_err(|_| {
+            Failure::new(ReplyCode::Overloaded, format!("{} requests are waiting already", self.limits.max_queue))
+        })
+    }
+
+    /// Runs a request in some instance.
+    pub(crate) async fn handle(self: &Arc<Self>, admission: Admission, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Failure> {
+        let waited = timeout(self.limits.queue_timeout, self.running.clone().acquire_owned()).await;
+        let Ok(Ok(permit)) = waited else {
+            return Err(Failure::new(ReplyCode::Overloaded, "no instance became free in time"));
+        };
+        let (sender, receiver) = oneshot::channel();
+        let pool = self.clone();
+        // A task of its own: a client that goes away must not take the
+        // instance, and the models loaded in it, along.
+        tokio::spawn(async move {
+            pool.run(request, sender).await;
+            drop((permit, admission));
+        });
+        receiver.await.unwrap_or_else(|_| Err(Failure::new(ReplyCode::Internal, "the model server failed on this request")))
+    }
+
+    async fn run(&self, request: http::Request<Bytes>, sender: crate::guest::ReplySender) {
+        let mut reply = Some(sender);
+        let limit = self.limits.request_timeout;
+        let outcome = timeout(limit, self.run_in_guest(request, &mut reply)).await;
+        let failure = match outcome {
+            Ok(Ok(guest)) => return self.give_back(guest),
+            Ok(Err(failure)) => failure,
+            Err(_) => Failure::new(ReplyCode::Timeout, format!("no answer within {} ms", limit.as_millis())),
+        };
+        let fields = json!({"code": failure.code().as_str(), "error": failure.message(), "cause": failure.cause()});
+        self.log.event(LogLevel::Warn, "instance_replaced", fields);
+        if let Some(reply) = reply {
+            let _ = reply.send(Err(failure));
+        }
+    }
+
+    /// The guest comes back only if it can be used again.
+    async fn run_in_guest(&self, request: http::Request<Bytes>, reply: &mut Option<crate::guest::ReplySender>) -> Result<Guest, Failure> {
+        let idle = self.idle().pop();
+        let mut guest = match idle {
+            Some(guest) => guest,
+            None => {
+                let guest = self.factory.instantiate().await?;
+                self.log.event(LogLevel::Info, "instance_started", json!({"instance": guest.id}));
+                guest
+            }
+        };
+        guest.call(request, reply).await?;
+        Ok(guest)
+    }
+
+    fn give_back(&self, mut guest: Guest) {
+        if guest.served >= self.limits.max_requests_per_instance {
+            self.log_end(&guest, "served_enough");
+            return;
+        }
+        guest.idle_since = Instant::now();
+        self.idle().push(guest);
+    }
+
+    /// Drops what has been idle for too long. The most recently used instance
+    /// is taken first, so that the others age.
+    fn drop_idle(&self) {
+        let expired: Vec<Guest> = {
+            let mut idle = self.idle();
+            let keep = idle.iter().position(|g| g.idle_since.elapsed() < self.limits.idle_timeout).unwrap_or(idle.len());
+            idle.drain(..keep).collect()
+        };
+        for guest in &expired {
+            self.log_end(guest, "idle");
+        }
+    }
+
+    fn log_end(&self, guest: &Guest, why: &str) {
+        let fields = json!({"instance": guest.id, "why": why, "served": guest.served, "memory": guest.memory()});
+        self.log.event(LogLevel::Info, "instance_ended", fields);
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Guest>> {
+        // A panic while pushing or popping leaves a list that is still valid.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks after idle instances until the pool is gone.
+pub(crate) async fn tend(pool: std::sync::Weak<Pool>, idle_timeout: Duration) {
+    let period = (idle_timeout / 4).clamp(Duration::from_millis(20), Duration::from_secs(5));
+    loop {
+        tokio::time::sleep(period).await;
+        let Some(pool) = pool.upgrade() else { return };
+        pool.drop_idle();
+    }
+}

@@ -1,0 +1,206 @@
+//! What an instance holds on the host's side: its WASI context, its memory
+//! limit, its (absent) network, its log lines.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use tokio::io::AsyncWrite;
+use wasmtime::ResourceLimiter;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{
+    Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+};
+
+use crate::config::HostConfig;
+use crate::error::HostError;
+use crate::log::{Log, LogLevel};
+
+/// Where the guest sees the registry folder.
+const GUEST_REGISTRY: &str = "/registry";
+/// A log line of a guest is cut here, so that it cannot grow without end.
+const MAX_LINE: usize = 8 << 10;
+/// Elements of all tables of an instance; tract's function table has 26,000.
+const MAX_TABLE_ELEMENTS: usize = 1 << 20;
+
+/// The data of one instance's store.
+pub(crate) struct State {
+    table: ResourceTable,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    network: NoNetwork,
+    pub(crate) memory: MemoryLimit,
+}
+
+impl State {
+    pub(crate) fn new(config: &HostConfig, instance: u64, log: &Log) -> Result<Self, HostError> {
+        let mut wasi = WasiCtx::builder();
+        wasi.env("TWINFER_REGISTRY", GUEST_REGISTRY)
+            .env("TWINFER_MAX_BODY", config.limits.max_body.to_string())
+            .envs(&config.env)
+            .stdout(GuestOutput::new("stdout", instance, log))
+            .stderr(GuestOutput::new("stderr", instance, log));
+        wasi.preopened_dir(&config.registry, GUEST_REGISTRY, FsPerms::ReadOnly).map_err(|e| {
+            HostError::internal(format!("the registry folder {} cannot be opened: {e:#}", config.registry.display()))
+        })?;
+        Ok(Self {
+            table: ResourceTable::new(),
+            wasi: wasi.build(),
+            http: WasiHttpCtx::new(),
+            network: NoNetwork,
+            memory: MemoryLimit::new(config.limits.max_memory),
+        })
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.network }
+    }
+}
+
+/// Refuses every outgoing request.
+struct NoNetwork;
+
+type SentRequest = Result<
+    (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), HttpError>> + Send>),
+    HttpError,
+>;
+
+impl WasiHttpHooks for NoNetwork {
+    fn send_request(
+        &mut self,
+        _request: http::Request<WasiBody>,
+        _options: Option<RequestOptions>,
+        _processed: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
+    ) -> Box<dyn Future<Output = SentRequest> + Send> {
+        Box::new(std::future::ready(Err(HttpError::HttpRequestDenied)))
+    }
+}
+
+/// Bounds the linear memory of one instance, and remembers a refusal: the
+/// guest then aborts, and only this tells an allocation failure from a bug.
+pub(crate) struct MemoryLimit {
+    limit: usize,
+    used: usize,
+    table_elements: usize,
+    refused: bool,
+}
+
+impl MemoryLimit {
+    fn new(limit: usize) -> Self {
+        Self { limit, used: 0, table_elements: 0, refused: false }
+    }
+
+    /// Bytes of linear memory in use.
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Whether the guest asked for more than its limit.
+    pub(crate) fn refused(&self) -> bool {
+        self.refused
+    }
+}
+
+impl ResourceLimiter for MemoryLimit {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let grown = self.used.saturating_add(desired.saturating_sub(current));
+        let allowed = grown <= self.limit && maximum.is_none_or(|maximum| desired <= maximum);
+        if allowed {
+            self.used = grown;
+        } else {
+            self.refused = true;
+        }
+        Ok(allowed)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let grown = self.table_elements.saturating_add(desired.saturating_sub(current));
+        let allowed = grown <= MAX_TABLE_ELEMENTS;
+        if allowed {
+            self.table_elements = grown;
+        }
+        Ok(allowed)
+    }
+}
+
+/// Turns what a guest writes into log lines.
+#[derive(Clone)]
+struct GuestOutput {
+    stream: &'static str,
+    instance: u64,
+    log: Log,
+    pending: Arc<Mutex<Vec<u8>>>,
+}
+
+impl GuestOutput {
+    fn new(stream: &'static str, instance: u64, log: &Log) -> Self {
+        Self { stream, instance, log: log.clone(), pending: Arc::default() }
+    }
+
+    fn accept(&self, bytes: &[u8]) {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        for &byte in bytes {
+            if byte != b'\n' {
+                pending.push(byte);
+            }
+            if byte == b'\n' || pending.len() >= MAX_LINE {
+                self.write(&pending);
+                pending.clear();
+            }
+        }
+    }
+
+    fn write(&self, line: &[u8]) {
+        if line.is_empty() {
+            return;
+        }
+        let text = String::from_utf8_lossy(line);
+        let fields = serde_json::json!({"instance": self.instance, "stream": self.stream, "message": text});
+        self.log.event(LogLevel::Info, "guest_output", fields);
+    }
+}
+
+impl Drop for GuestOutput {
+    // The last words of a guest that aborts often lack their line end.
+    fn drop(&mut self) {
+        if Arc::strong_count(&self.pending) == 1 {
+            self.write(&self.pending.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}
+
+impl IsTerminal for GuestOutput {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for GuestOutput {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+}
+
+impl AsyncWrite for GuestOutput {
+    fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.accept(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,159 @@
+//! Which file a path means. Nothing outside of the two folders can be named.
+
+use std::path::{Path, PathBuf};
+
+use http::header::LOCATION;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+
+use crate::files::{self, Freshness};
+use crate::mime;
+use crate::reply::{Body, Failure, ReplyCode, empty};
+
+/// A file of the registry folder, by the path below `/registry/`.
+///
+/// Only what an image layout has can be asked for, so no path of the client's
+/// making ever reaches the file system.
+pub(crate) async fn registry(folder: &Path, below: &str, method: &Method, headers: &HeaderMap) -> Result<Response<Body>, Failure> {
+    only_reading(method)?;
+    let (path, content_type, freshness) = match below.split('/').collect::<Vec<_>>()[..] {
+        ["index.json"] => (folder.join("index.json"), "application/json", Freshness::ByContent),
+        ["oci-layout"] => (folder.join("oci-layout"), "application/json", Freshness::ByContent),
+        ["blobs", "sha256", hex] if is_sha256(hex) => {
+            let path = folder.join("blobs").join("sha256").join(hex);
+            (path, "application/octet-stream", Freshness::Immutable(format!("sha256:{hex}")))
+        }
+        _ => return Err(not_found()),
+    };
+    files::serve(method, headers, &path, content_type, freshness).await
+}
+
+fn is_sha256(hex: &str) -> bool {
+    hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// A file of the page folder, by the path of the URL.
+pub(crate) async fn page(folder: &Path, url_path: &str, method: &Method, headers: &HeaderMap) -> Result<Response<Body>, Failure> {
+    only_reading(method)?;
+    let Some(relative) = safe_path(url_path) else { return Err(not_found()) };
+    let mut path = folder.join(&relative);
+    if tokio::fs::metadata(&path).await.is_ok_and(|m| m.is_dir()) {
+        if !url_path.ends_with('/') {
+            return Ok(redirect(&format!("{url_path}/")));
+        }
+        // A build folder often has its page one level down.
+        if relative.as_os_str().is_empty() && !path.join("index.html").is_file() && path.join("demo/index.html").is_file() {
+            return Ok(redirect("/demo/"));
+        }
+        path.push("index.html");
+    }
+    let path = inside(folder, &path).await?;
+    files::serve(method, headers, &path, mime::of(&path), Freshness::ByTime).await
+}
+
+fn only_reading(method: &Method) -> Result<(), Failure> {
+    if matches!(*method, Method::GET | Method::HEAD) {
+        return Ok(());
+    }
+    Err(Failure::new(ReplyCode::MethodNotAllowed, format!("{method} is not possible here: use GET or HEAD")))
+}
+
+fn not_found() -> Failure {
+    Failure::new(ReplyCode::NotFound, "there is nothing at this address")
+}
+
+/// The relative path of a URL path, or `None` if any part of it could mean
+/// anything but a name below: `..`, hidden files, separators or zero bytes
+/// (also when percent-encoded), drive letters.
+fn safe_path(url_path: &str) -> Option<PathBuf> {
+    let mut path = PathBuf::new();
+    let rest = url_path.strip_prefix('/')?;
+    let mut segments = rest.split('/').peekable();
+    while let Some(segment) = segments.next() {
+        if segment.is_empty() && segments.peek().is_none() {
+            break;
+        }
+        let name = percent_decode(segment)?;
+        let unsafe_name = name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', ':', '\0']);
+        if unsafe_name {
+            return None;
+        }
+        path.push(name);
+    }
+    Some(path)
+}
+
+fn percent_decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        if byte != b'%' {
+            bytes.push(byte);
+            rest = tail;
+            continue;
+        }
+        let digits = std::str::from_utf8(tail.get(..2)?).ok()?;
+        if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
+        }
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        rest = &tail[2..];
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// The real path of a file, if it is still inside after following links.
+async fn inside(folder: &Path, path: &Path) -> Result<PathBuf, Failure> {
+    let real = tokio::fs::canonicalize(path).await.map_err(|_| not_found())?;
+    let root = tokio::fs::canonicalize(folder).await.map_err(|_| not_found())?;
+    if real.starts_with(&root) { Ok(real) } else { Err(not_found()) }
+}
+
+fn redirect(to: &str) -> Response<Body> {
+    let mut answer = empty(StatusCode::FOUND);
+    if let Ok(to) = HeaderValue::from_str(to) {
+        answer.headers_mut().insert(LOCATION, to);
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        for (url, expected) in [
+            ("/", Some("")),
+            ("/index.html", Some("index.html")),
+            ("/a/b.js", Some("a/b.js")),
+            ("/a/", Some("a")),
+            ("/a%20b", Some("a b")),
+            ("/..", None),
+            ("/../etc/passwd", None),
+            ("/a/../../etc", None),
+            ("/%2e%2e/etc", None),
+            ("/a%2f..%2f..", None),
+            ("/a%5c..", None),
+            ("/a\\..", None),
+            ("//etc/passwd", None),
+            ("/.git/config", None),
+            ("/c:/x", None),
+            ("/a%00", None),
+            ("/%", None),
+            ("/%zz", None),
+            ("/%+1", None),
+            ("/%ff", None),
+            ("relative", None),
+        ] {
+            assert_eq!(safe_path(url).as_deref(), expected.map(Path::new), "{url}");
+        }
+    }
+
+    #[test]
+    fn digests() {
+        assert!(is_sha256(&"0a".repeat(32)));
+        assert!(!is_sha256(&"0A".repeat(32)));
+        assert!(!is_sha256(&"0a".repeat(31)));
+        assert!(!is_sha256(".."));
+    }
+}
