@@ -70,7 +70,10 @@ impl Default for Limits {
     fn default() -> Self {
         // 40 megapixels is more than most cameras make and decodes to 160 MB at most, which
         // fits beside a model into the memory of a phone's page or a small function.
-        Self { max_pixels: 40_000_000, max_bytes: 64 << 20 }
+        Self {
+            max_pixels: 40_000_000,
+            max_bytes: 64 << 20,
+        }
     }
 }
 
@@ -93,15 +96,22 @@ impl ModelConfig {
         let value: serde_json::Value = serde_json::from_slice(json)
             .map_err(|e| crate::err!(InvalidManifest, "twinfer.json is not JSON: {e}"))?;
         // The version first: a newer format may have other fields.
-        match value.get("format_version").and_then(serde_json::Value::as_u64) {
+        match value
+            .get("format_version")
+            .and_then(serde_json::Value::as_u64)
+        {
             Some(version) if version == u64::from(FORMAT_VERSION) => {}
             Some(version) => bail!(
                 UnsupportedFormatVersion,
                 "twinfer.json has format_version {version}, this version of Twinfer reads {FORMAT_VERSION}: update Twinfer, or pack the model again with this version"
             ),
-            None => bail!(InvalidManifest, "twinfer.json has no format_version; expected {FORMAT_VERSION}"),
+            None => bail!(
+                InvalidManifest,
+                "twinfer.json has no format_version; expected {FORMAT_VERSION}"
+            ),
         }
-        let config: Self = serde_json::from_value(value).map_err(|e| serde_error("twinfer.json", &e))?;
+        let config: Self =
+            serde_json::from_value(value).map_err(|e| serde_error("twinfer.json", &e))?;
         config.check()?;
         Ok(config)
     }

@@ -24,7 +24,12 @@ struct Inner {
 impl Error {
     /// An error of this kind. The message says what was expected, what came, and what to do.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { inner: Box::new(Inner { code, message: message.into() }) }
+        Self {
+            inner: Box::new(Inner {
+                code,
+                message: message.into(),
+            }),
+        }
     }
 
     /// The stable kind of this error.
@@ -165,7 +170,12 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for code in ErrorCode::ALL {
             assert!(seen.insert(code.as_str()), "{code} twice");
-            assert!(code.as_str().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{code}");
+            assert!(
+                code.as_str()
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{code}"
+            );
             assert!((400..600).contains(&code.http_status()), "{code}");
         }
     }

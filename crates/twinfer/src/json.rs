@@ -24,12 +24,22 @@ pub fn number_to_json(value: f64) -> Json {
 /// complex numbers).
 pub fn value_to_json(value: &Value) -> Result<Json> {
     match value {
-        Value::Tensor(tensor) => Ok(nest(tensor.shape(), &mut elements_to_json(tensor)?.into_iter())),
+        Value::Tensor(tensor) => Ok(nest(
+            tensor.shape(),
+            &mut elements_to_json(tensor)?.into_iter(),
+        )),
         Value::Maps(maps) => {
             let keys = maps.keys.to_strings();
             let numbers = elements_to_json(&maps.values)?;
             let rows = numbers.chunks(keys.len().max(1));
-            Ok(rows.map(|row| keys.iter().cloned().zip(row.iter().cloned()).collect::<Json>()).collect())
+            Ok(rows
+                .map(|row| {
+                    keys.iter()
+                        .cloned()
+                        .zip(row.iter().cloned())
+                        .collect::<Json>()
+                })
+                .collect())
         }
     }
 }
@@ -56,7 +66,10 @@ pub(crate) fn elements_to_json(tensor: &Tensor) -> Result<Vec<Json>> {
         DType::BF16 => all::<half::bf16>(tensor, |v| number_to_json(v.to_f64())),
         DType::F32 => all::<f32>(tensor, |v| number_to_json(v.into())),
         DType::F64 => all::<f64>(tensor, number_to_json),
-        other => bail!(UnsupportedDtype, "{other} has no form in JSON; ask for the raw bytes"),
+        other => bail!(
+            UnsupportedDtype,
+            "{other} has no form in JSON; ask for the raw bytes"
+        ),
     }
 }
 
@@ -75,17 +88,27 @@ mod tests {
 
     #[test]
     fn tensors_nest_by_shape_and_keep_what_json_has_no_number_for() {
-        let tensor = Tensor::from_vec(&[2, 2], vec![0.1f32, f32::NAN, f32::NEG_INFINITY, 2.0]).unwrap();
+        let tensor =
+            Tensor::from_vec(&[2, 2], vec![0.1f32, f32::NAN, f32::NEG_INFINITY, 2.0]).unwrap();
         let json = value_to_json(&Value::Tensor(tensor)).unwrap();
-        assert_eq!(json, json!([[0.10000000149011612, "NaN"], ["-Infinity", 2.0]]));
+        assert_eq!(
+            json,
+            json!([[0.10000000149011612, "NaN"], ["-Infinity", 2.0]])
+        );
         let empty = Tensor::from_vec(&[2, 0], Vec::<f32>::new()).unwrap();
-        assert_eq!(value_to_json(&Value::Tensor(empty)).unwrap(), json!([[], []]));
+        assert_eq!(
+            value_to_json(&Value::Tensor(empty)).unwrap(),
+            json!([[], []])
+        );
     }
 
     #[test]
     fn maps_become_one_object_a_row() {
         let values = Tensor::from_vec(&[2, 2], vec![0.25f32, 0.75, 1.0, 0.0]).unwrap();
-        let maps = Maps { keys: MapKeys::Ints(vec![0, 1]), values };
+        let maps = Maps {
+            keys: MapKeys::Ints(vec![0, 1]),
+            values,
+        };
         assert_eq!(
             value_to_json(&Value::Maps(maps)).unwrap(),
             json!([{"0": 0.25, "1": 0.75}, {"0": 1.0, "1": 0.0}])

@@ -13,9 +13,7 @@ mod session;
 mod signature;
 mod tensor;
 
-pub use config::{
-    EngineRequirement, FORMAT_VERSION, Label, Limits, ModelConfig, serde_error,
-};
+pub use config::{EngineRequirement, FORMAT_VERSION, Label, Limits, ModelConfig, serde_error};
 pub use error::{Error, ErrorCode, Result};
 pub use json::{number_to_json, value_to_json};
 pub use model::{Mode, Model, Prediction};

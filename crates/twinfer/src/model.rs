@@ -44,7 +44,11 @@ impl Model {
     pub fn load(config: &ModelConfig, onnx: &[u8], digest: &str) -> Result<Self> {
         config.check()?;
         let session = Session::load(onnx)?;
-        let model = Self { config: config.clone(), session, digest: digest.into() };
+        let model = Self {
+            config: config.clone(),
+            session,
+            digest: digest.into(),
+        };
         if let Some(declared) = &config.signature
             && declared != model.signature()
         {
@@ -54,7 +58,9 @@ impl Model {
             );
         }
         if let Some(pipeline) = &config.pipeline {
-            pipeline.check_signature(model.signature()).map_err(|e| e.context("pipeline"))?;
+            pipeline
+                .check_signature(model.signature())
+                .map_err(|e| e.context("pipeline"))?;
         }
         Ok(model)
     }
@@ -104,10 +110,17 @@ impl Model {
     pub fn predict(&self, input: Input, parameters: &Parameters) -> Result<Prediction> {
         let Some(pipeline) = &self.config.pipeline else {
             if let Some((name, _)) = parameters.iter().next() {
-                bail!(UnknownParameter, "there is no parameter `{name}`; this model has no pipeline");
+                bail!(
+                    UnknownParameter,
+                    "there is no parameter `{name}`; this model has no pipeline"
+                );
             }
             let Input::Tensors(tensors) = input else {
-                bail!(InvalidInput, "this model has no pipeline: it takes tensors, got {}", input.kind());
+                bail!(
+                    InvalidInput,
+                    "this model has no pipeline: it takes tensors, got {}",
+                    input.kind()
+                );
             };
             let mut outputs = Map::new();
             for (name, value) in self.run(tensors)? {
@@ -128,15 +141,26 @@ impl Model {
 
     fn before(&self, input: Input) -> Result<Before> {
         match (&self.config.pipeline, input) {
-            (_, Input::Tensors(tensors)) => Ok(Before::Tensors { tensors, picture: None }),
+            (_, Input::Tensors(tensors)) => Ok(Before::Tensors {
+                tensors,
+                picture: None,
+            }),
             (Some(pipeline), input) => pipeline.before(input, &self.config.limits),
             (None, input) => {
-                bail!(InvalidInput, "this model has no pipeline: it takes tensors, got {}", input.kind())
+                bail!(
+                    InvalidInput,
+                    "this model has no pipeline: it takes tensors, got {}",
+                    input.kind()
+                )
             }
         }
     }
 
     fn prediction(&self, outputs: Map<String, Json>) -> Prediction {
-        Prediction { outputs, digest: self.digest.clone(), mode: Mode::Strict }
+        Prediction {
+            outputs,
+            digest: self.digest.clone(),
+            mode: Mode::Strict,
+        }
     }
 }

@@ -87,7 +87,13 @@ pub(crate) fn show_shape(shape: &Option<Vec<Dim>>) -> String {
     match shape {
         None => "[any rank]".into(),
         Some(dims) => {
-            format!("[{}]", dims.iter().map(Dim::to_string).collect::<Vec<_>>().join(", "))
+            format!(
+                "[{}]",
+                dims.iter()
+                    .map(Dim::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )
         }
     }
 }
@@ -121,13 +127,21 @@ impl Signature {
             if self.inputs.iter().any(|spec| spec.name == *name) {
                 bail!(InvalidInput, "input `{name}` is given twice");
             }
-            bail!(UnknownInput, "there is no input `{name}`; the model takes {}", self.input_names());
+            bail!(
+                UnknownInput,
+                "there is no input `{name}`; the model takes {}",
+                self.input_names()
+            );
         }
         Ok(ordered)
     }
 
     fn input_names(&self) -> String {
-        self.inputs.iter().map(|i| format!("`{}`", i.name)).collect::<Vec<_>>().join(", ")
+        self.inputs
+            .iter()
+            .map(|i| format!("`{}`", i.name))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
@@ -139,9 +153,16 @@ impl TensorSpec {
     ) -> Result<()> {
         let name = &self.name;
         if tensor.dtype() != self.dtype {
-            bail!(WrongDtype, "input `{name}` must be {}, got {}", self.dtype, tensor.dtype());
+            bail!(
+                WrongDtype,
+                "input `{name}` must be {}, got {}",
+                self.dtype,
+                tensor.dtype()
+            );
         }
-        let Some(dims) = &self.shape else { return Ok(()) };
+        let Some(dims) = &self.shape else {
+            return Ok(());
+        };
         let wanted = show_shape(&self.shape);
         let got = tensor.shape();
         if dims.len() != got.len() {
@@ -160,16 +181,14 @@ impl TensorSpec {
                         "input `{name}` must have shape {wanted}, got {got:?}: axis {axis} must be {fixed}"
                     );
                 }
-                Dim::Symbol(symbol) => {
-                    match symbols.iter().find(|(known, _, _)| known == symbol) {
-                        Some((_, known, input)) if *known != length => bail!(
-                            WrongShape,
-                            "axis {axis} of input `{name}` is {length}, but `{symbol}` is {known} in input `{input}`: they must agree"
-                        ),
-                        Some(_) => {}
-                        None => symbols.push((symbol, length, name)),
-                    }
-                }
+                Dim::Symbol(symbol) => match symbols.iter().find(|(known, _, _)| known == symbol) {
+                    Some((_, known, input)) if *known != length => bail!(
+                        WrongShape,
+                        "axis {axis} of input `{name}` is {length}, but `{symbol}` is {known} in input `{input}`: they must agree"
+                    ),
+                    Some(_) => {}
+                    None => symbols.push((symbol, length, name)),
+                },
                 Dim::Fixed(_) | Dim::Free => {}
             }
         }
@@ -183,7 +202,11 @@ mod tests {
     use crate::ErrorCode::{self, *};
 
     fn signature() -> Signature {
-        let input = |name: &str, shape| TensorSpec { name: name.into(), dtype: DType::F32, shape };
+        let input = |name: &str, shape| TensorSpec {
+            name: name.into(),
+            dtype: DType::F32,
+            shape,
+        };
         Signature {
             inputs: vec![
                 input("a", Some(vec![Dim::Symbol("N".into()), Dim::Fixed(2)])),
@@ -200,22 +223,47 @@ mod tests {
 
     #[test]
     fn inputs_are_put_into_the_order_of_the_signature() {
-        let ordered = signature().check(vec![f32s("b", &[3, 5]), f32s("a", &[3, 2])]).unwrap();
+        let ordered = signature()
+            .check(vec![f32s("b", &[3, 5]), f32s("a", &[3, 2])])
+            .unwrap();
         assert_eq!(ordered[0].shape(), [3, 2]);
         assert_eq!(ordered[1].shape(), [3, 5]);
     }
 
     #[test]
     fn every_wrong_input_has_its_code() {
-        let ints = ("a".to_string(), Tensor::from_vec(&[3, 2], vec![0i64; 6]).unwrap());
+        let ints = (
+            "a".to_string(),
+            Tensor::from_vec(&[3, 2], vec![0i64; 6]).unwrap(),
+        );
         let cases: Vec<(&str, Tensors, ErrorCode)> = vec![
             ("missing", vec![f32s("a", &[3, 2])], MissingInput),
-            ("unknown", vec![f32s("a", &[3, 2]), f32s("b", &[3, 1]), f32s("c", &[1])], UnknownInput),
-            ("twice", vec![f32s("a", &[3, 2]), f32s("b", &[3, 1]), f32s("a", &[3, 2])], InvalidInput),
+            (
+                "unknown",
+                vec![f32s("a", &[3, 2]), f32s("b", &[3, 1]), f32s("c", &[1])],
+                UnknownInput,
+            ),
+            (
+                "twice",
+                vec![f32s("a", &[3, 2]), f32s("b", &[3, 1]), f32s("a", &[3, 2])],
+                InvalidInput,
+            ),
             ("dtype", vec![ints, f32s("b", &[3, 1])], WrongDtype),
-            ("rank", vec![f32s("a", &[3]), f32s("b", &[3, 1])], WrongShape),
-            ("axis", vec![f32s("a", &[3, 4]), f32s("b", &[3, 1])], WrongShape),
-            ("symbol", vec![f32s("a", &[3, 2]), f32s("b", &[4, 1])], WrongShape),
+            (
+                "rank",
+                vec![f32s("a", &[3]), f32s("b", &[3, 1])],
+                WrongShape,
+            ),
+            (
+                "axis",
+                vec![f32s("a", &[3, 4]), f32s("b", &[3, 1])],
+                WrongShape,
+            ),
+            (
+                "symbol",
+                vec![f32s("a", &[3, 2]), f32s("b", &[4, 1])],
+                WrongShape,
+            ),
         ];
         for (what, given, code) in cases {
             assert_eq!(signature().check(given).unwrap_err().code(), code, "{what}");

@@ -135,7 +135,12 @@ pub fn element_count(shape: &[usize]) -> Result<usize> {
     shape
         .iter()
         .try_fold(1usize, |n, &axis| n.checked_mul(axis))
-        .ok_or_else(|| err!(WrongShape, "shape {shape:?} has more elements than fit into memory"))
+        .ok_or_else(|| {
+            err!(
+                WrongShape,
+                "shape {shape:?} has more elements than fit into memory"
+            )
+        })
 }
 
 impl Tensor {
@@ -149,7 +154,11 @@ impl Tensor {
         for value in values {
             value.write(&mut bytes);
         }
-        Ok(Self { dtype: T::DTYPE, shape: shape.to_vec(), data: Data::Bytes(bytes) })
+        Ok(Self {
+            dtype: T::DTYPE,
+            shape: shape.to_vec(),
+            data: Data::Bytes(bytes),
+        })
     }
 
     /// A tensor of numbers from their little-endian bytes.
@@ -160,9 +169,14 @@ impl Tensor {
     /// boolean that is neither 0 nor 1.
     pub fn from_bytes(dtype: DType, shape: &[usize], bytes: Vec<u8>) -> Result<Self> {
         let Some(bits) = dtype.bits() else {
-            bail!(WrongDtype, "strings (BYTES) have no fixed size and cannot be given as raw bytes");
+            bail!(
+                WrongDtype,
+                "strings (BYTES) have no fixed size and cannot be given as raw bytes"
+            );
         };
-        let needed = element_count(shape)?.checked_mul(bits).map(|bits| bits.div_ceil(8));
+        let needed = element_count(shape)?
+            .checked_mul(bits)
+            .map(|bits| bits.div_ceil(8));
         if needed != Some(bytes.len()) {
             bail!(
                 WrongShape,
@@ -172,9 +186,16 @@ impl Tensor {
             );
         }
         if dtype == DType::Bool && bytes.iter().any(|&b| b > 1) {
-            bail!(InvalidInput, "a BOOL is one byte, 0 or 1; another value is in the data");
+            bail!(
+                InvalidInput,
+                "a BOOL is one byte, 0 or 1; another value is in the data"
+            );
         }
-        Ok(Self { dtype, shape: shape.to_vec(), data: Data::Bytes(bytes) })
+        Ok(Self {
+            dtype,
+            shape: shape.to_vec(),
+            data: Data::Bytes(bytes),
+        })
     }
 
     /// A tensor of strings.
@@ -183,7 +204,11 @@ impl Tensor {
     /// `wrong_shape` when the number of strings is not the product of the axes.
     pub fn from_strings(shape: &[usize], strings: Vec<String>) -> Result<Self> {
         check_length(shape, strings.len())?;
-        Ok(Self { dtype: DType::String, shape: shape.to_vec(), data: Data::Strings(strings) })
+        Ok(Self {
+            dtype: DType::String,
+            shape: shape.to_vec(),
+            data: Data::Strings(strings),
+        })
     }
 
     /// The data type of the elements.
@@ -239,7 +264,12 @@ impl Tensor {
             Data::Bytes(bytes) if self.dtype == T::DTYPE => {
                 Ok(bytes.chunks_exact(size_of::<T>()).map(T::read).collect())
             }
-            _ => bail!(WrongDtype, "expected a tensor of {}, this one is {}", T::DTYPE, self.dtype),
+            _ => bail!(
+                WrongDtype,
+                "expected a tensor of {}, this one is {}",
+                T::DTYPE,
+                self.dtype
+            ),
         }
     }
 }
@@ -247,7 +277,10 @@ impl Tensor {
 fn check_length(shape: &[usize], length: usize) -> Result<()> {
     let needed = element_count(shape)?;
     if needed != length {
-        bail!(WrongShape, "shape {shape:?} has {needed} elements, got {length}");
+        bail!(
+            WrongShape,
+            "shape {shape:?} has {needed} elements, got {length}"
+        );
     }
     Ok(())
 }
@@ -324,22 +357,38 @@ mod tests {
 
     #[test]
     fn numbers_go_in_and_come_out_unchanged() {
-        let tensor = Tensor::from_vec(&[2, 2], vec![1.5f32, f32::NAN, -0.0, f32::INFINITY]).unwrap();
-        let back: Vec<u32> = tensor.to_vec::<f32>().unwrap().iter().map(|v| v.to_bits()).collect();
-        assert_eq!(back, [1.5f32, f32::NAN, -0.0, f32::INFINITY].map(f32::to_bits));
-        let again = Tensor::from_bytes(DType::F32, &[4], tensor.as_bytes().unwrap().to_vec()).unwrap();
+        let tensor =
+            Tensor::from_vec(&[2, 2], vec![1.5f32, f32::NAN, -0.0, f32::INFINITY]).unwrap();
+        let back: Vec<u32> = tensor
+            .to_vec::<f32>()
+            .unwrap()
+            .iter()
+            .map(|v| v.to_bits())
+            .collect();
+        assert_eq!(
+            back,
+            [1.5f32, f32::NAN, -0.0, f32::INFINITY].map(f32::to_bits)
+        );
+        let again =
+            Tensor::from_bytes(DType::F32, &[4], tensor.as_bytes().unwrap().to_vec()).unwrap();
         assert_eq!(again.as_bytes(), tensor.as_bytes());
     }
 
     #[test]
     fn lengths_that_do_not_fit_the_shape_are_refused() {
-        for (shape, bytes) in [(vec![3], 8), (vec![2, usize::MAX], 8), (vec![usize::MAX], 0)] {
+        for (shape, bytes) in [
+            (vec![3], 8),
+            (vec![2, usize::MAX], 8),
+            (vec![usize::MAX], 0),
+        ] {
             let error = Tensor::from_bytes(DType::F32, &shape, vec![0; bytes]).unwrap_err();
             assert_eq!(error.code(), ErrorCode::WrongShape, "{shape:?}");
         }
         assert!(Tensor::from_bytes(DType::U4, &[3], vec![0; 2]).is_ok());
         assert_eq!(
-            Tensor::from_bytes(DType::Bool, &[1], vec![2]).unwrap_err().code(),
+            Tensor::from_bytes(DType::Bool, &[1], vec![2])
+                .unwrap_err()
+                .code(),
             ErrorCode::InvalidInput
         );
     }

@@ -1,1 +1,92 @@
-//! Operators that the engine lacks or gets wrong.
+//! Operators that the engine lacks or gets wrong, next to its own, behind its registration.
+//!
+//! The engine looks operators up by name and ignores the domain. So those of ours are
+//! registered under `domain.Name`, and [`qualify`] renames the nodes that are meant.
+
+mod kernel;
+mod ml;
+pub(crate) mod zipmap;
+
+use tract_onnx::Onnx;
+use tract_onnx::pb::{GraphProto, NodeProto};
+
+use crate::{Result, bail};
+
+/// The domain of scikit-learn's, LightGBM's and XGBoost's exports.
+const ML: &str = "ai.onnx.ml";
+
+/// Deeper nesting of graphs in graphs (`If`, `Loop`) than any real export has.
+const MAX_GRAPH_DEPTH: usize = 16;
+
+/// The engine's operators and ours.
+pub(crate) fn registry() -> Onnx {
+    let mut onnx = tract_onnx::onnx();
+    ml::register(&mut onnx.op_register);
+    onnx
+}
+
+/// Gives the nodes of our operators their qualified names, in this graph and those inside.
+///
+/// # Errors
+/// `invalid_model` for graphs that are nested too deeply.
+pub(crate) fn qualify(graph: &mut GraphProto) -> Result<()> {
+    qualify_at(graph, 0)
+}
+
+fn qualify_at(graph: &mut GraphProto, depth: usize) -> Result<()> {
+    if depth == MAX_GRAPH_DEPTH {
+        bail!(
+            InvalidModel,
+            "graphs are nested more than {MAX_GRAPH_DEPTH} deep"
+        );
+    }
+    for node in &mut graph.node {
+        if node.domain == ML && ml::OURS.contains(&node.op_type.as_str()) {
+            node.op_type = format!("{ML}.{}", node.op_type);
+        }
+        for attribute in &mut node.attribute {
+            for inner in attribute.g.iter_mut().chain(&mut attribute.graphs) {
+                qualify_at(inner, depth + 1)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks that every node has an operator, before the engine sees the graph.
+///
+/// # Errors
+/// `unsupported_operator`, naming operator, domain, version and node.
+pub(crate) fn check_supported(graph: &GraphProto, onnx: &Onnx, opsets: &[String]) -> Result<()> {
+    for node in &graph.node {
+        let known_domain = matches!(node.domain.as_str(), "" | "ai.onnx" | ML);
+        if !known_domain || !onnx.op_register.0.contains_key(&node.op_type) {
+            let domain = if node.domain.is_empty() {
+                "ai.onnx"
+            } else {
+                &node.domain
+            };
+            let name = node.op_type.rsplit('.').next().unwrap_or_default();
+            let prefix = format!("{domain}:");
+            let version = opsets
+                .iter()
+                .find_map(|o| o.strip_prefix(&prefix))
+                .unwrap_or("?");
+            bail!(
+                UnsupportedOperator,
+                "operator `{name}` of {domain} (version {version}), node `{}`, is not supported; export the model without it, or run that step outside of the model",
+                crate::session::node_name(node)
+            );
+        }
+        for inner in inner_graphs(node) {
+            check_supported(inner, onnx, opsets)?;
+        }
+    }
+    Ok(())
+}
+
+fn inner_graphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
+    node.attribute
+        .iter()
+        .flat_map(|a| a.g.iter().chain(&a.graphs))
+}

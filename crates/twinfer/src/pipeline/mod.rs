@@ -58,7 +58,10 @@ pub(crate) type PictureSize = (u32, u32);
 /// What the steps before the model give.
 pub(crate) enum Before {
     /// Inputs of the model.
-    Tensors { tensors: Tensors, picture: Option<PictureSize> },
+    Tensors {
+        tensors: Tensors,
+        picture: Option<PictureSize>,
+    },
     /// There is too little to ask the model: the label to answer, with that of the model.
     Short(ShortAnswer),
 }

@@ -1,0 +1,222 @@
+//! `ai.onnx.ml.TreeEnsembleClassifier` (versions 1 and 3), with onnxruntime's reading of what
+//! the specification leaves open (its `tree_ensemble_aggregator.h`).
+
+use tract_onnx::model::ParsingContext;
+use tract_onnx::pb::NodeProto;
+use tract_onnx::tract_hir::internal::*;
+
+use super::ensemble::{Ensemble, PostTransform, logistic};
+use super::{Parsed, floats, rows_and_columns};
+use crate::ops::kernel::{Kernel, KernelOp};
+
+#[derive(Debug)]
+struct TreeClassifier {
+    ensemble: Ensemble,
+    labels: Labels,
+    base: Vec<f32>,
+    post: PostTransform,
+    binary: Option<Binary>,
+}
+
+#[derive(Debug)]
+enum Labels {
+    Ints(Vec<i64>),
+    Strings(Vec<String>),
+}
+
+impl Labels {
+    fn len(&self) -> usize {
+        match self {
+            Labels::Ints(labels) => labels.len(),
+            Labels::Strings(labels) => labels.len(),
+        }
+    }
+}
+
+/// Two classes of which the trees score only one (as scikit-learn's forests and boosters are
+/// exported): how that one score decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Binary {
+    /// All weights are positive: the score is a probability, decided at one half.
+    Probability,
+    /// Weights of both signs: the score is a margin, decided at zero.
+    Margin,
+}
+
+/// Reads a `TreeEnsembleClassifier` node.
+pub(super) fn parse(_context: &ParsingContext, node: &NodeProto) -> Parsed {
+    for double in [
+        "nodes_values_as_tensor",
+        "class_weights_as_tensor",
+        "base_values_as_tensor",
+    ] {
+        ensure!(
+            !node.attribute.iter().any(|a| a.name == double),
+            "TreeEnsembleClassifier with `{double}` (double precision) is not supported"
+        );
+    }
+    let ints: Option<&[i64]> = node.get_attr_opt_slice("classlabels_int64s")?;
+    let strings: Option<Vec<String>> = node.get_attr_opt_vec("classlabels_strings")?;
+    let labels = match (
+        ints.filter(|l| !l.is_empty()),
+        strings.filter(|l| !l.is_empty()),
+    ) {
+        (Some(labels), None) => Labels::Ints(labels.to_vec()),
+        (None, Some(labels)) => Labels::Strings(labels),
+        _ => {
+            bail!("TreeEnsembleClassifier needs one of classlabels_int64s and classlabels_strings")
+        }
+    };
+    let base: Vec<f32> = node.get_attr_opt_vec("base_values")?.unwrap_or_default();
+    let post = PostTransform::read(node)?;
+    let ensemble = Ensemble::read(node, "class", labels.len().max(2))?;
+    let binary = binary(&ensemble, labels.len());
+    ensure!(
+        labels.len() >= 2,
+        "TreeEnsembleClassifier needs two classes or more"
+    );
+    ensure!(
+        base.is_empty() || base.len() == labels.len() || (base.len() == 1 && labels.len() == 2),
+        "TreeEnsembleClassifier has {} base values for {} classes",
+        base.len(),
+        labels.len()
+    );
+    Ok((
+        KernelOp::boxed(TreeClassifier {
+            ensemble,
+            labels,
+            base,
+            post,
+            binary,
+        }),
+        vec![],
+    ))
+}
+
+fn binary(ensemble: &Ensemble, classes: usize) -> Option<Binary> {
+    let weights = ensemble.weights();
+    let first = weights.first()?.id;
+    if classes != 2 || weights.iter().any(|w| w.id != first) {
+        return None;
+    }
+    let positive = weights.iter().all(|w| w.value >= 0.0);
+    Some(if positive {
+        Binary::Probability
+    } else {
+        Binary::Margin
+    })
+}
+
+impl TreeClassifier {
+    /// Fills in the scores of a row; gives the index of its label.
+    fn classify(&self, row: &[f32], scores: &mut [f32]) -> usize {
+        scores.fill(0.0);
+        for weight in self.ensemble.reach(row).flatten() {
+            scores[weight.id as usize] += weight.value;
+        }
+        match self.binary {
+            Some(binary) => self.classify_binary(binary, scores),
+            None => {
+                if self.base.len() == scores.len() {
+                    scores
+                        .iter_mut()
+                        .zip(&self.base)
+                        .for_each(|(s, base)| *s += base);
+                }
+                let best = argmax(scores);
+                self.post.apply(scores);
+                best
+            }
+        }
+    }
+
+    fn classify_binary(&self, binary: Binary, scores: &mut [f32]) -> usize {
+        // One of the two is zero: the trees score only one.
+        let score = scores[0] + scores[1] + self.base.last().copied().unwrap_or(0.0);
+        let label = match binary {
+            Binary::Probability => score > 0.5,
+            Binary::Margin => score > 0.0,
+        };
+        let (no, yes) = match (binary, self.post) {
+            // With a base value for each class, the second is the score and both go through
+            // the transform.
+            (_, post) if self.base.len() == 2 => {
+                let mut both = [-score, score];
+                post.apply(&mut both);
+                (both[0], both[1])
+            }
+            (_, PostTransform::Probit) => {
+                let mut both = [1.0 - score, score];
+                self.post.apply(&mut both);
+                (both[0], both[1])
+            }
+            (Binary::Probability, _) => (1.0 - score, score),
+            (Binary::Margin, PostTransform::Logistic) => (logistic(-score), logistic(score)),
+            (Binary::Margin, _) => (-score, score),
+        };
+        scores.copy_from_slice(&[no, yes]);
+        usize::from(label)
+    }
+}
+
+/// The first of the largest; 0 where nothing is comparable.
+fn argmax(scores: &[f32]) -> usize {
+    let mut best = 0;
+    for (index, score) in scores.iter().enumerate() {
+        if *score > scores[best] {
+            best = index;
+        }
+    }
+    best
+}
+
+impl Kernel for TreeClassifier {
+    fn name(&self) -> &'static str {
+        "TreeEnsembleClassifier"
+    }
+
+    fn output_count(&self) -> usize {
+        2
+    }
+
+    fn outputs(
+        &self,
+        _dtype: DatumType,
+        shape: &[TDim],
+    ) -> TractResult<Vec<(DatumType, TVec<TDim>)>> {
+        let rows = if shape.len() == 2 {
+            shape[0].clone()
+        } else {
+            1.to_dim()
+        };
+        let label = match self.labels {
+            Labels::Ints(_) => i64::datum_type(),
+            Labels::Strings(_) => String::datum_type(),
+        };
+        Ok(vec![
+            (label, tvec![rows.clone()]),
+            (f32::datum_type(), tvec![rows, self.labels.len().to_dim()]),
+        ])
+    }
+
+    fn eval(&self, input: &Tensor) -> TractResult<Vec<Tensor>> {
+        let (rows, columns) = rows_and_columns(input.shape())?;
+        self.ensemble.check_features(columns)?;
+        let input = floats(input)?;
+        let input = input.try_as_plain_ram()?;
+        let classes = self.labels.len();
+        let mut scores = vec![0f32; rows * classes];
+        let mut best = Vec::with_capacity(rows);
+        let features = input.as_slice::<f32>()?.chunks_exact(columns.max(1));
+        for (row, scores) in features.zip(scores.chunks_exact_mut(classes)) {
+            best.push(self.classify(row, scores));
+        }
+        let labels = match &self.labels {
+            Labels::Ints(labels) => tensor1(&best.iter().map(|&b| labels[b]).collect::<Vec<_>>()),
+            Labels::Strings(labels) => {
+                tensor1(&best.iter().map(|&b| labels[b].clone()).collect::<Vec<_>>())
+            }
+        };
+        Ok(vec![labels, Tensor::from_shape(&[rows, classes], &scores)?])
+    }
+}

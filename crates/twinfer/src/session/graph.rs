@@ -1,0 +1,278 @@
+//! From the bytes of an ONNX file to a graph that the engine takes: checks first, then the
+//! parts that the engine has no words for.
+
+use std::collections::HashSet;
+
+use tract_onnx::pb::{
+    GraphProto, ModelProto, NodeProto, ValueInfoProto, tensor_proto, tensor_shape_proto, type_proto,
+};
+use tract_onnx::prelude::*;
+
+use super::MAX_MODEL_BYTES;
+use super::convert::our_dtype;
+use super::plans::guard;
+use crate::ops::{self, zipmap};
+use crate::{DType, Dim, MapKeys, OutputSpec, Result, TensorSpec, ValueKind, bail, err};
+
+/// A model file that the engine can take.
+pub(super) struct Graph {
+    pub model: InferenceModel,
+    pub inputs: Vec<TensorSpec>,
+    pub outputs: Vec<GraphOutput>,
+    pub opsets: Vec<String>,
+}
+
+/// An output as the file declares it.
+pub(super) struct GraphOutput {
+    name: String,
+    dtype: Option<DType>,
+    shape: Option<Vec<Dim>>,
+    /// The keys, where the output is a sequence of maps.
+    pub keys: Option<MapKeys>,
+}
+
+impl GraphOutput {
+    /// The output in the signature: as declared, completed by what the engine inferred.
+    pub(super) fn spec(&self, fact: Option<TypedFact>) -> Result<OutputSpec> {
+        let inferred = fact.as_ref().map(|f| our_dtype(f.datum_type)).transpose()?;
+        let Some(dtype) = self.dtype.or(inferred) else {
+            bail!(
+                InvalidModel,
+                "output `{}` has no type, and none can be inferred",
+                self.name
+            );
+        };
+        let kind = if self.keys.is_some() {
+            ValueKind::Maps
+        } else {
+            ValueKind::Tensor
+        };
+        Ok(OutputSpec {
+            name: self.name.clone(),
+            kind,
+            dtype,
+            shape: self.shape.clone(),
+        })
+    }
+}
+
+/// Reads an ONNX file.
+pub(super) fn read(onnx: &[u8]) -> Result<Graph> {
+    let mut proto = decode(onnx)?;
+    let opsets = opsets(&proto);
+    let registry = ops::registry();
+    let Some(graph) = proto.graph.as_mut() else {
+        bail!(InvalidModel, "this is not an ONNX model: it has no graph");
+    };
+    check_initializers(graph)?;
+    let inputs = inputs(graph)?;
+    let mut outputs = outputs(graph)?;
+    for (output, keys) in outputs.iter_mut().zip(zipmap::take_out(graph)?) {
+        output.keys = keys;
+    }
+    ops::qualify(graph)?;
+    ops::check_supported(graph, &registry, &opsets)?;
+    let parsed = guard(|| registry.parse(&proto, None))
+        .map_err(|e| err!(InvalidModel, "the graph is malformed: {e}"))?;
+    if let Some(name) = parsed.unresolved_inputs.first() {
+        bail!(InvalidModel, "a node reads `{name}`, which nothing gives");
+    }
+    Ok(Graph {
+        model: parsed.model,
+        inputs,
+        outputs,
+        opsets,
+    })
+}
+
+fn decode(onnx: &[u8]) -> Result<ModelProto> {
+    if onnx.is_empty() {
+        bail!(InvalidModel, "the model file is empty");
+    }
+    if onnx.len() > MAX_MODEL_BYTES {
+        bail!(
+            ModelTooLarge,
+            "the model file has {} bytes, at most {MAX_MODEL_BYTES} can be loaded",
+            onnx.len()
+        );
+    }
+    if onnx.trim_ascii_start().first() == Some(&b'<') {
+        bail!(
+            InvalidModel,
+            "this is an HTML or XML page, not an ONNX model: check the address"
+        );
+    }
+    guard(|| tract_onnx::onnx().proto_model_for_read(&mut &onnx[..])).map_err(|e| {
+        err!(
+            InvalidModel,
+            "the {} bytes are not a whole ONNX model (truncated, or another format): {e}",
+            onnx.len()
+        )
+    })
+}
+
+fn opsets(proto: &ModelProto) -> Vec<String> {
+    let name = |domain: &str| if domain.is_empty() { "ai.onnx" } else { domain }.to_string();
+    let mut all: Vec<String> = proto
+        .opset_import
+        .iter()
+        .map(|o| format!("{}:{}", name(&o.domain), o.version))
+        .collect();
+    all.sort();
+    all
+}
+
+/// Weights that are not in the file are refused here: the engine would look for them on the
+/// disk of whoever loads the model.
+fn check_initializers(graph: &GraphProto) -> Result<()> {
+    for tensor in &graph.initializer {
+        if tensor.data_location == Some(tensor_proto::DataLocation::External as i32)
+            || !tensor.external_data.is_empty()
+        {
+            bail!(
+                InvalidModel,
+                "weight `{}` is in another file (external data); save the model with its weights in one file",
+                tensor.name
+            );
+        }
+        if tensor.dims.iter().any(|&d| d < 0) {
+            bail!(
+                InvalidModel,
+                "weight `{}` has a negative axis: {:?}",
+                tensor.name,
+                tensor.dims
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The inputs that a caller gives: those without an initializer (older files list weights as
+/// inputs too).
+fn inputs(graph: &GraphProto) -> Result<Vec<TensorSpec>> {
+    let weights: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
+    let mut seen = HashSet::new();
+    let given = graph
+        .input
+        .iter()
+        .filter(|input| !weights.contains(input.name.as_str()));
+    given
+        .map(|input| {
+            if !seen.insert(input.name.as_str()) {
+                bail!(InvalidModel, "input `{}` is declared twice", input.name);
+            }
+            let Some((dtype, shape)) = tensor_type(input)? else {
+                bail!(
+                    InvalidModel,
+                    "input `{}` is not a tensor, or has no type",
+                    input.name
+                );
+            };
+            Ok(TensorSpec {
+                name: input.name.clone(),
+                dtype,
+                shape,
+            })
+        })
+        .collect()
+}
+
+fn outputs(graph: &GraphProto) -> Result<Vec<GraphOutput>> {
+    if graph.output.is_empty() {
+        bail!(InvalidModel, "the graph has no outputs");
+    }
+    let given: HashSet<&str> = graph
+        .node
+        .iter()
+        .flat_map(|n| n.output.iter())
+        .chain(graph.input.iter().map(|i| &i.name))
+        .chain(graph.initializer.iter().map(|i| &i.name))
+        .map(String::as_str)
+        .collect();
+    graph
+        .output
+        .iter()
+        .map(|output| {
+            if !given.contains(output.name.as_str()) {
+                bail!(
+                    InvalidModel,
+                    "output `{}` is not the result of any node",
+                    output.name
+                );
+            }
+            let (dtype, shape) = tensor_type(output)?.unzip();
+            Ok(GraphOutput {
+                name: output.name.clone(),
+                dtype,
+                shape: shape.flatten(),
+                keys: None,
+            })
+        })
+        .collect()
+}
+
+type TensorType = (DType, Option<Vec<Dim>>);
+
+fn tensor_type(info: &ValueInfoProto) -> Result<Option<TensorType>> {
+    let Some(type_proto::Value::TensorType(tensor)) =
+        info.r#type.as_ref().and_then(|t| t.value.as_ref())
+    else {
+        return Ok(None);
+    };
+    let Some(dtype) = onnx_dtype(tensor.elem_type) else {
+        bail!(
+            UnsupportedDtype,
+            "`{}` has element type {}, which is not one of ONNX",
+            info.name,
+            tensor.elem_type
+        );
+    };
+    let shape = tensor.shape.as_ref().map(|shape| {
+        use tensor_shape_proto::dimension::Value::{DimParam, DimValue};
+        let dims = shape.dim.iter().map(|dim| match &dim.value {
+            Some(DimValue(n)) => usize::try_from(*n).map_or(Dim::Free, Dim::Fixed),
+            Some(DimParam(name)) if !name.is_empty() && name != "?" => Dim::Symbol(name.clone()),
+            _ => Dim::Free,
+        });
+        dims.collect()
+    });
+    Ok(Some((dtype, shape)))
+}
+
+/// `TensorProto.DataType` (onnx.proto, message TensorProto).
+fn onnx_dtype(code: i32) -> Option<DType> {
+    Some(match code {
+        1 => DType::F32,
+        2 => DType::U8,
+        3 => DType::I8,
+        4 => DType::U16,
+        5 => DType::I16,
+        6 => DType::I32,
+        7 => DType::I64,
+        8 => DType::String,
+        9 => DType::Bool,
+        10 => DType::F16,
+        11 => DType::F64,
+        12 => DType::U32,
+        13 => DType::U64,
+        14 => DType::Complex64,
+        15 => DType::Complex128,
+        16 => DType::BF16,
+        17 => DType::F8E4M3FN,
+        18 => DType::F8E4M3FNUZ,
+        19 => DType::F8E5M2,
+        20 => DType::F8E5M2FNUZ,
+        21 => DType::U4,
+        22 => DType::I4,
+        _ => return None,
+    })
+}
+
+/// A node for people: its name, or what it gives.
+pub(crate) fn node_name(node: &NodeProto) -> &str {
+    if node.name.is_empty() {
+        node.output.first().map_or("?", String::as_str)
+    } else {
+        &node.name
+    }
+}

@@ -1,0 +1,114 @@
+//! A loaded, optimised model: everything that touches the engine is in this room and in `ops`.
+
+mod convert;
+mod graph;
+mod plans;
+
+use tract_onnx::prelude::*;
+
+use crate::signature::Signature;
+use crate::{MapKeys, Maps, Result, Tensors, Value, ValueKind, bail};
+
+pub(crate) use self::graph::node_name;
+use self::plans::Plans;
+
+/// Model files larger than this are refused: protobuf has no larger messages, and neither a
+/// page nor a function has the memory.
+pub const MAX_MODEL_BYTES: usize = i32::MAX as usize;
+
+/// A loaded, optimised ONNX model, ready to run. It can be shared between threads.
+#[derive(Debug)]
+pub struct Session {
+    signature: Signature,
+    opsets: Vec<String>,
+    /// Keys of the outputs that are maps; `None` for tensors. In the order of the signature.
+    keys: Vec<Option<MapKeys>>,
+    plans: Plans,
+}
+
+impl Session {
+    /// Loads and optimises an ONNX file.
+    ///
+    /// # Errors
+    /// `model_too_large`; `invalid_model` for what is no ONNX file or has a malformed graph;
+    /// `unsupported_operator`, naming operator, domain and node; `unsupported_dtype`.
+    pub fn load(onnx: &[u8]) -> Result<Self> {
+        let graph = graph::read(onnx)?;
+        let plans = Plans::new(graph.model, &graph.inputs)?;
+        let mut signature = Signature {
+            inputs: graph.inputs,
+            outputs: Vec::new(),
+        };
+        let mut keys = Vec::new();
+        for (index, output) in graph.outputs.into_iter().enumerate() {
+            let fact = plans.output_fact(index);
+            signature.outputs.push(output.spec(fact)?);
+            keys.push(output.keys);
+        }
+        Ok(Self {
+            signature,
+            opsets: graph.opsets,
+            keys,
+            plans,
+        })
+    }
+
+    /// Named, typed, shaped inputs and outputs.
+    pub fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// The operator sets that the model file imports, as `domain:version`.
+    pub fn opsets(&self) -> &[String] {
+        &self.opsets
+    }
+
+    /// Named tensors in, named values out, in the order of the signature.
+    ///
+    /// # Errors
+    /// Those of [`Signature::check`]; `unsupported_dtype` for an input type that the engine
+    /// does not compute with; `invalid_input` when the engine refuses the shapes or values.
+    pub fn run(&self, inputs: Tensors) -> Result<Vec<(String, Value)>> {
+        let inputs = self.signature.check(inputs)?;
+        let shapes: Vec<Vec<usize>> = inputs.iter().map(|t| t.shape().to_vec()).collect();
+        let inputs = inputs
+            .into_iter()
+            .map(|tensor| Ok(convert::to_engine(tensor)?.into_tvalue()))
+            .collect::<Result<TVec<TValue>>>()?;
+        let plan = self.plans.get(&shapes)?;
+        let outputs = plans::guard(|| plan.run(inputs)).map_err(|e| {
+            crate::err!(
+                InvalidInput,
+                "the model cannot compute with inputs of shape {shapes:?}: {e}"
+            )
+        })?;
+        let names = self.signature.outputs.iter().zip(&self.keys);
+        outputs
+            .into_iter()
+            .zip(names)
+            .map(|(value, (spec, keys))| {
+                let tensor =
+                    convert::from_engine(value.into_tensor()).map_err(|e| e.context(&spec.name))?;
+                let value = match (spec.kind, keys) {
+                    (ValueKind::Maps, Some(keys)) => {
+                        if tensor.shape().last() != Some(&keys.len()) {
+                            bail!(
+                                InvalidModel,
+                                "output `{}` has {} labels, but scores of shape {:?}",
+                                spec.name,
+                                keys.len(),
+                                tensor.shape()
+                            );
+                        }
+                        Value::Maps(Maps {
+                            keys: keys.clone(),
+                            values: tensor,
+                        })
+                    }
+                    _ => Value::Tensor(tensor),
+                };
+                Ok((spec.name.clone(), value))
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,160 @@
+//! Concrete plans: the engine optimises for fixed shapes, so every new combination of input
+//! shapes is planned once and kept.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tract_onnx::prelude::*;
+
+use super::convert::engine_dtype;
+use crate::{Dim, Error, ErrorCode, Result, TensorSpec, err};
+
+/// A plan that can run.
+pub(super) type Plan = Arc<TypedRunnableModel>;
+
+/// Shapes of all inputs of a call.
+type Shapes = Vec<Vec<usize>>;
+
+/// How many plans are kept for a model with free axes. A plan holds its own copy of the
+/// packed weights, so a caller with many shapes must not fill the memory; batch sizes and
+/// sequence lengths that alternate stay quick.
+const MAX_PLANS: usize = 4;
+
+pub(super) struct Plans {
+    /// What new plans are made from; `None` when every axis is fixed.
+    source: Option<InferenceModel>,
+    dtypes: Vec<DatumType>,
+    /// The plan for fixed shapes, or for free axes of length 1.
+    first: Option<(Shapes, Plan)>,
+    /// The most recently used last.
+    recent: Mutex<Vec<(Shapes, Plan)>>,
+}
+
+impl std::fmt::Debug for Plans {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plans")
+            .field("first", &self.first.as_ref().map(|(s, _)| s))
+            .finish()
+    }
+}
+
+impl Plans {
+    /// Plans for the fixed shape; for a model with free axes, for a length of 1 on each, so
+    /// that what the engine cannot do is known when the model is loaded.
+    pub(super) fn new(model: InferenceModel, inputs: &[TensorSpec]) -> Result<Self> {
+        let dtypes = inputs
+            .iter()
+            .map(|i| engine_dtype(i.dtype))
+            .collect::<Result<Vec<_>>>()?;
+        let fixed = inputs.iter().all(|input| {
+            input
+                .shape
+                .as_ref()
+                .is_some_and(|s| s.iter().all(|d| matches!(d, Dim::Fixed(_))))
+        });
+        let shapes: Option<Shapes> = inputs
+            .iter()
+            .map(|input| {
+                let dims = input.shape.as_ref()?.iter();
+                Some(
+                    dims.map(|d| if let Dim::Fixed(n) = d { *n } else { 1 })
+                        .collect(),
+                )
+            })
+            .collect();
+        if fixed {
+            let shapes = shapes.unwrap_or_default();
+            let plan = plan(model, &dtypes, &shapes)?;
+            let first = Some((shapes, plan));
+            return Ok(Self {
+                source: None,
+                dtypes,
+                first,
+                recent: Mutex::default(),
+            });
+        }
+        // A length of 1 need not be possible (a kernel may be longer), so a failure here is
+        // only one when the shapes of a call fail too.
+        let first = shapes.and_then(|s| Some((s.clone(), plan(model.clone(), &dtypes, &s).ok()?)));
+        Ok(Self {
+            source: Some(model),
+            dtypes,
+            first,
+            recent: Mutex::default(),
+        })
+    }
+
+    /// What the engine knows of an output, from the first plan.
+    pub(super) fn output_fact(&self, index: usize) -> Option<TypedFact> {
+        let (_, plan) = self.first.as_ref()?;
+        plan.model().output_fact(index).ok().cloned()
+    }
+
+    /// The plan for these shapes.
+    ///
+    /// # Errors
+    /// `invalid_input` when the engine cannot plan for them.
+    pub(super) fn get(&self, shapes: &Shapes) -> Result<Plan> {
+        if let Some((known, plan)) = &self.first
+            && (self.source.is_none() || known == shapes)
+        {
+            return Ok(plan.clone());
+        }
+        let Some(source) = &self.source else {
+            return Err(err!(Internal, "a model with fixed axes has no plan"));
+        };
+        if let Some(plan) = self.recent(shapes) {
+            return Ok(plan);
+        }
+        // Planned outside the lock: it can take a second, and others go on meanwhile.
+        let made = plan(source.clone(), &self.dtypes, shapes).map_err(|e| {
+            Error::new(ErrorCode::InvalidInput, e.message().to_owned())
+                .context(format!("inputs of shape {shapes:?} do not fit this model"))
+        })?;
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() == MAX_PLANS {
+            recent.remove(0);
+        }
+        recent.push((shapes.clone(), made.clone()));
+        Ok(made)
+    }
+
+    fn recent(&self, shapes: &Shapes) -> Option<Plan> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = recent.iter().position(|(known, _)| known == shapes)?;
+        let entry = recent.remove(at);
+        let plan = entry.1.clone();
+        recent.push(entry);
+        Some(plan)
+    }
+}
+
+fn plan(mut model: InferenceModel, dtypes: &[DatumType], shapes: &Shapes) -> Result<Plan> {
+    guard(move || {
+        for (index, (dtype, shape)) in dtypes.iter().zip(shapes).enumerate() {
+            let fact = InferenceFact::dt_shape(*dtype, shape.as_slice());
+            model.set_input_fact(index, fact)?;
+        }
+        model.into_optimized()?.into_runnable()
+    })
+    .map_err(|e| err!(InvalidModel, "the engine cannot prepare this model: {e}"))
+}
+
+/// Runs the engine, turning an error or a panic in it into text. (On wasm a panic ends the
+/// instance; its shell replaces it.)
+pub(super) fn guard<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
+    // Nothing that the closure could leave half changed outlives it: plans are immutable.
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(error
+            .chain()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(": ")),
+        Err(panic) => {
+            let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            Err(format!("the engine failed: {}", text.unwrap_or_default()))
+        }
+    }
+}
