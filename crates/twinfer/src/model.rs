@@ -59,7 +59,7 @@ impl Model {
         }
         if let Some(pipeline) = &config.pipeline {
             pipeline
-                .check_signature(model.signature())
+                .check_signature(model.signature(), config)
                 .map_err(|e| e.context("pipeline"))?;
         }
         Ok(model)

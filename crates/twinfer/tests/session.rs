@@ -9,7 +9,9 @@ use serde_json::Value as Json;
 use twinfer::{DType, ErrorCode, MapKeys, Session, Tensor, Tensors, Value};
 
 fn data(name: &str) -> Vec<u8> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data")
+        .join(name);
     std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
@@ -22,7 +24,10 @@ fn tensor(json: &Json) -> (String, Tensor) {
     let shape: Vec<usize> = serde_json::from_value(json["shape"].clone()).unwrap();
     let dtype = DType::from_name(json["dtype"].as_str().unwrap()).unwrap();
     let tensor = if dtype == DType::String {
-        Tensor::from_strings(&shape, serde_json::from_value(json["strings"].clone()).unwrap())
+        Tensor::from_strings(
+            &shape,
+            serde_json::from_value(json["strings"].clone()).unwrap(),
+        )
     } else {
         let bytes = STANDARD.decode(json["base64"].as_str().unwrap()).unwrap();
         Tensor::from_bytes(dtype, &shape, bytes)
@@ -43,15 +48,27 @@ fn difference(got: &Tensor, want: &Tensor, tolerance: f64) -> Result<(), String>
     if got.dtype() != want.dtype() || got.shape() != want.shape() {
         return Err(format!(
             "{} {:?} instead of {} {:?}",
-            got.dtype(), got.shape(), want.dtype(), want.shape()
+            got.dtype(),
+            got.shape(),
+            want.dtype(),
+            want.shape()
         ));
     }
     if got.dtype() != DType::F32 {
-        return if got == want { Ok(()) } else { Err(format!("{got:?} instead of {want:?}")) };
+        return if got == want {
+            Ok(())
+        } else {
+            Err(format!("{got:?} instead of {want:?}"))
+        };
     }
-    let pairs = got.to_vec::<f32>().unwrap().into_iter().zip(want.to_vec::<f32>().unwrap());
+    let pairs = got
+        .to_vec::<f32>()
+        .unwrap()
+        .into_iter()
+        .zip(want.to_vec::<f32>().unwrap());
     for (index, (got, want)) in pairs.enumerate() {
-        let close = (f64::from(got) - f64::from(want)).abs() <= tolerance * (1.0 + f64::from(want).abs());
+        let close =
+            (f64::from(got) - f64::from(want)).abs() <= tolerance * (1.0 + f64::from(want).abs());
         if !(close || got == want || (got.is_nan() && want.is_nan())) {
             return Err(format!("element {index}: {got} instead of {want}"));
         }
@@ -68,7 +85,12 @@ fn outputs_are_those_of_onnxruntime() {
         let session = session(name);
         let tolerance = case["tolerance"].as_f64().unwrap();
         for (call, json) in case["calls"].as_array().unwrap().iter().enumerate() {
-            let inputs: Tensors = json["inputs"].as_array().unwrap().iter().map(tensor).collect();
+            let inputs: Tensors = json["inputs"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(tensor)
+                .collect();
             let outputs = match session.run(inputs.clone()) {
                 Ok(outputs) => outputs,
                 Err(e) => {
@@ -76,11 +98,19 @@ fn outputs_are_those_of_onnxruntime() {
                     continue;
                 }
             };
-            assert_eq!(outputs, session.run(inputs).unwrap_or_default(), "{name}: not the same twice");
+            assert_eq!(
+                outputs,
+                session.run(inputs).unwrap_or_default(),
+                "{name}: not the same twice"
+            );
             for ((got_name, got), want) in outputs.iter().zip(json["outputs"].as_array().unwrap()) {
                 let (want_name, want_tensor) = tensor(want);
                 assert_eq!(*got_name, want_name);
-                let got_keys = if let Value::Maps(maps) = got { Some(maps.keys.clone()) } else { None };
+                let got_keys = if let Value::Maps(maps) = got {
+                    Some(maps.keys.clone())
+                } else {
+                    None
+                };
                 if got_keys != keys(want) {
                     failures.push(format!("{name} {got_name}: keys {got_keys:?}"));
                 }
@@ -99,12 +129,32 @@ fn files_that_are_no_model_have_their_code() {
     let whole = data("boosted_binary.onnx");
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         ("empty", vec![], "empty"),
-        ("HTML page", b"<!doctype html><title>Not found</title>".to_vec(), "HTML"),
-        ("text", b"not a model at all, but some text".to_vec(), "not a whole ONNX model"),
-        ("PNG", b"\x89PNG\r\n\x1a\n0000000000".to_vec(), "not a whole ONNX model"),
+        (
+            "HTML page",
+            b"<!doctype html><title>Not found</title>".to_vec(),
+            "HTML",
+        ),
+        (
+            "text",
+            b"not a model at all, but some text".to_vec(),
+            "not a whole ONNX model",
+        ),
+        (
+            "PNG",
+            b"\x89PNG\r\n\x1a\n0000000000".to_vec(),
+            "not a whole ONNX model",
+        ),
         ("zeros", vec![0; 4096], "not a whole ONNX model"),
-        ("cut in half", whole[..whole.len() / 2].to_vec(), "not a whole ONNX model"),
-        ("cut by a byte", whole[..whole.len() - 1].to_vec(), "not a whole ONNX model"),
+        (
+            "cut in half",
+            whole[..whole.len() / 2].to_vec(),
+            "not a whole ONNX model",
+        ),
+        (
+            "cut by a byte",
+            whole[..whole.len() - 1].to_vec(),
+            "not a whole ONNX model",
+        ),
     ];
     for (what, bytes, words) in cases {
         let error = Session::load(&bytes).unwrap_err();
@@ -117,20 +167,30 @@ fn files_that_are_no_model_have_their_code() {
 fn an_operator_that_nobody_has_is_named_with_its_domain_and_node() {
     // The name has the same length, so that the file stays well-formed.
     let cases = [
-        ("boosted_binary", "TreeEnsembleClassifier", "TreeEnsembleClassifiex", "ai.onnx.ml"),
+        (
+            "boosted_binary",
+            "TreeEnsembleClassifier",
+            "TreeEnsembleClassifiex",
+            "ai.onnx.ml",
+        ),
         ("types", "Cast", "Cost", "ai.onnx"),
     ];
     for (model, operator, other, domain) in cases {
         let mut bytes = data(&format!("{model}.onnx"));
         // The operator's name is written with its length in front: not the node's name.
         let pattern = [&[operator.len() as u8], operator.as_bytes()].concat();
-        let windows: Vec<usize> =
-            (0..bytes.len() - pattern.len()).filter(|&i| bytes[i..].starts_with(&pattern)).collect();
+        let windows: Vec<usize> = (0..bytes.len() - pattern.len())
+            .filter(|&i| bytes[i..].starts_with(&pattern))
+            .collect();
         for at in windows {
             bytes[at + 1..at + pattern.len()].copy_from_slice(other.as_bytes());
         }
         let error = Session::load(&bytes).unwrap_err();
-        assert_eq!(error.code(), ErrorCode::UnsupportedOperator, "{model}: {error}");
+        assert_eq!(
+            error.code(),
+            ErrorCode::UnsupportedOperator,
+            "{model}: {error}"
+        );
         for word in [other, domain, "node"] {
             assert!(error.message().contains(word), "{model}: {error}");
         }
@@ -158,15 +218,40 @@ fn wrong_inputs_are_refused_before_the_engine_sees_them() {
     let x = |shape: &[usize]| Tensor::from_vec(shape, vec![0f32; shape.iter().product()]).unwrap();
     let cases: Vec<(&str, Tensors, ErrorCode)> = vec![
         ("nothing", vec![], ErrorCode::MissingInput),
-        ("a weight", vec![("in/x:0".into(), x(&[1, 1, 2])), ("w/0:weight".into(), x(&[2, 3]))], ErrorCode::UnknownInput),
-        ("rank", vec![("in/x:0".into(), x(&[1, 2]))], ErrorCode::WrongShape),
-        ("axis", vec![("in/x:0".into(), x(&[1, 1, 3]))], ErrorCode::WrongShape),
-        ("dtype", vec![("in/x:0".into(), Tensor::from_vec(&[1, 1, 2], vec![0i64; 2]).unwrap())], ErrorCode::WrongDtype),
+        (
+            "a weight",
+            vec![
+                ("in/x:0".into(), x(&[1, 1, 2])),
+                ("w/0:weight".into(), x(&[2, 3])),
+            ],
+            ErrorCode::UnknownInput,
+        ),
+        (
+            "rank",
+            vec![("in/x:0".into(), x(&[1, 2]))],
+            ErrorCode::WrongShape,
+        ),
+        (
+            "axis",
+            vec![("in/x:0".into(), x(&[1, 1, 3]))],
+            ErrorCode::WrongShape,
+        ),
+        (
+            "dtype",
+            vec![(
+                "in/x:0".into(),
+                Tensor::from_vec(&[1, 1, 2], vec![0i64; 2]).unwrap(),
+            )],
+            ErrorCode::WrongDtype,
+        ),
     ];
     for (what, inputs, code) in cases {
         assert_eq!(session.run(inputs).unwrap_err().code(), code, "{what}");
     }
-    assert!(session.run(vec![("in/x:0".into(), x(&[1, 1, 2]))]).is_ok(), "it goes on");
+    assert!(
+        session.run(vec![("in/x:0".into(), x(&[1, 1, 2]))]).is_ok(),
+        "it goes on"
+    );
 }
 
 /// Files with bytes changed at random load, or fail with a code; nothing panics or hangs.

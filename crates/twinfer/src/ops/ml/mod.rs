@@ -2,10 +2,14 @@
 
 mod columns;
 mod ensemble;
+#[cfg(test)]
+mod ensemble_tests;
 mod tree_classifier;
 mod tree_regressor;
 
+use std::borrow::Cow;
 use tract_onnx::model::OnnxOpRegister;
+
 use tract_onnx::tract_hir::internal::*;
 
 /// Operators of this domain that are ours; of the others the engine's are used.
@@ -37,6 +41,6 @@ fn rows_and_columns(shape: &[usize]) -> TractResult<(usize, usize)> {
 }
 
 /// The elements as FP32, row-major.
-fn floats(tensor: &Tensor) -> TractResult<std::borrow::Cow<'_, Tensor>> {
+fn floats(tensor: &Tensor) -> TractResult<Cow<'_, Tensor>> {
     tensor.cast_to::<f32>()
 }
