@@ -1,12 +1,22 @@
 //! The declared steps before and after the model.
 
+mod boxes;
+mod bytes;
+mod check;
+mod check_signature;
+mod labels;
+mod picture;
+mod record;
 mod spec;
+mod suggest;
+#[cfg(test)]
+mod tests;
 
 use serde_json::{Map, Value as Json};
 
 pub use spec::*;
 
-use crate::{Limits, ModelConfig, Result, Signature, Tensors, Value};
+use crate::{Limits, ModelConfig, Result, Tensors, Value, bail, err, value_to_json};
 
 /// Parameters of a call, by name.
 pub type Parameters = Map<String, Json>;
@@ -39,9 +49,10 @@ impl Input {
 /// A picture: encoded, or as pixels.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Picture {
-    /// The bytes of a PNG, JPEG or WebP file.
+    /// The bytes of a PNG, JPEG or WebP file. It is turned upright as its Exif orientation
+    /// says; boxes in the answer refer to the upright picture.
     Encoded(Vec<u8>),
-    /// Pixels of four bytes, row by row. Alpha is ignored.
+    /// Upright pixels of four bytes (red, green, blue, alpha), row by row. Alpha is ignored.
     Rgba {
         /// Pixels across.
         width: u32,
@@ -73,39 +84,145 @@ pub(crate) struct ShortAnswer {
 }
 
 impl Pipeline {
-    /// Checks what the types cannot say: sizes that are 0, names that are missing.
-    pub(crate) fn check(&self, _config: &ModelConfig) -> Result<()> {
-        Ok(())
-    }
-
-    /// Checks the names, types and shapes that it uses against those of the model.
-    pub(crate) fn check_signature(&self, _signature: &Signature) -> Result<()> {
-        Ok(())
-    }
-
     /// The value of every declared parameter: the given or the default one.
-    pub(crate) fn parameters(&self, _given: &Parameters) -> Result<Map<String, Json>> {
-        Ok(Map::new())
+    ///
+    /// # Errors
+    /// `unknown_parameter`, `invalid_parameter`.
+    pub(crate) fn parameters(&self, given: &Parameters) -> Result<Map<String, Json>> {
+        for name in given.keys() {
+            if !self.parameters.iter().any(|known| known.name == *name) {
+                let known = self.parameters.iter().map(|known| known.name.as_str());
+                let list = if self.parameters.is_empty() {
+                    "none".into()
+                } else {
+                    list(known.clone())
+                };
+                let did_you_mean = suggest::suggestion(name, known);
+                bail!(
+                    UnknownParameter,
+                    "there is no parameter `{name}`; this model has {list}{did_you_mean}"
+                );
+            }
+        }
+        let value = |spec: &ParameterSpec| match given.get(&spec.name) {
+            None => Ok((spec.name.clone(), Json::from(spec.default.as_str()))),
+            Some(Json::String(value)) if spec.values.contains(value) => {
+                Ok((spec.name.clone(), Json::from(value.as_str())))
+            }
+            Some(other) => bail!(
+                InvalidParameter,
+                "parameter `{}` must be one of {}, got {other}",
+                spec.name,
+                list(spec.values.iter().map(String::as_str))
+            ),
+        };
+        self.parameters.iter().map(value).collect()
     }
 
     /// The steps before the model.
-    pub(crate) fn before(&self, _input: Input, _limits: &Limits) -> Result<Before> {
-        crate::bail!(Internal, "not written yet")
+    ///
+    /// # Errors
+    /// `invalid_input` for another kind of input, and those of the kind.
+    pub(crate) fn before(&self, input: Input, limits: &Limits) -> Result<Before> {
+        let one = |tensor: &str, value| vec![(tensor.to_string(), value)];
+        match (&self.input, input) {
+            (_, Input::Tensors(tensors)) => Ok(Before::Tensors {
+                tensors,
+                picture: None,
+            }),
+            (InputStep::Bytes(step), Input::Bytes(content)) => {
+                bytes::before(step, &content, limits)
+            }
+            (InputStep::Record(step), Input::Record(record)) => {
+                let tensors = one(&step.tensor, record::before(step, &record)?);
+                Ok(Before::Tensors {
+                    tensors,
+                    picture: None,
+                })
+            }
+            (InputStep::Picture(step), Input::Picture(given)) => {
+                let (tensor, size) = picture::before(step, given, limits)?;
+                Ok(Before::Tensors {
+                    tensors: one(&step.tensor, tensor),
+                    picture: Some(size),
+                })
+            }
+            (step, input) => bail!(
+                InvalidInput,
+                "this model takes {} (input `{}`), got {}",
+                step.kind(),
+                step.name(),
+                input.kind()
+            ),
+        }
     }
 
-    /// The answer for input that is too short for the model.
-    pub(crate) fn answer_short(&self, _answer: &ShortAnswer) -> Map<String, Json> {
-        Map::new()
+    /// The answer for input that is too short for the model. Only a `decision` can tell; other
+    /// outputs are `null`.
+    pub(crate) fn answer_short(&self, answer: &ShortAnswer) -> Map<String, Json> {
+        let part = |step: &OutputStep| match step {
+            OutputStep::Decision(_) => labels::short(answer),
+            _ => Json::Null,
+        };
+        self.outputs
+            .iter()
+            .map(|step| (step.name().to_string(), part(step)))
+            .collect()
     }
 
     /// The steps after the model. `picture` is absent when tensors were given.
+    ///
+    /// # Errors
+    /// `wrong_shape` when the model ran on more than one input, `invalid_package` when it gives
+    /// what the pipeline cannot read.
     pub(crate) fn after(
         &self,
-        _values: &[(String, Value)],
-        _picture: Option<PictureSize>,
-        _parameters: &Map<String, Json>,
-        _config: &ModelConfig,
+        values: &[(String, Value)],
+        picture: Option<PictureSize>,
+        parameters: &Map<String, Json>,
+        config: &ModelConfig,
     ) -> Result<Map<String, Json>> {
-        crate::bail!(Internal, "not written yet")
+        let value = |name: &str| {
+            let found = values
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, value)| value);
+            found.ok_or_else(|| err!(InvalidPackage, "the model has no output `{name}`"))
+        };
+        let part = |step: &OutputStep| match step {
+            OutputStep::Tensor(step) => value_to_json(value(&step.tensor)?),
+            OutputStep::Label(step) => labels::label(value(&step.tensor)?),
+            OutputStep::Probabilities(step) => labels::probabilities(value(&step.tensor)?),
+            OutputStep::Classes(step) => labels::classes(step, value(&step.tensor)?, config),
+            OutputStep::Decision(step) => {
+                let mode = parameters.get(&step.parameter).and_then(Json::as_str);
+                let mode = mode.unwrap_or(labels::HIGH_CONFIDENCE);
+                labels::decision(step, value(&step.tensor)?, mode, config)
+            }
+            OutputStep::Boxes(step) => {
+                let (found, scores) = (value(&step.boxes)?, value(&step.scores)?);
+                boxes::boxes(step, found, scores, self.picture_steps(), picture)
+            }
+        };
+        let named = |step: &OutputStep| {
+            let json = part(step).map_err(|e| e.context(format!("output `{}`", step.name())))?;
+            Ok((step.name().to_string(), json))
+        };
+        self.outputs.iter().map(named).collect()
     }
+
+    fn picture_steps(&self) -> &[PictureStep] {
+        match &self.input {
+            InputStep::Picture(step) => &step.steps,
+            InputStep::Bytes(_) | InputStep::Record(_) => &[],
+        }
+    }
+}
+
+/// Names for people: `a`, `b`, `c`.
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

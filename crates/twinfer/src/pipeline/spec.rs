@@ -67,7 +67,11 @@ impl InputStep {
     }
 }
 
-/// A picture becomes one tensor `[1, 3, height, width]` or `[1, height, width, 3]`.
+/// A picture becomes one tensor `[1, channels, height, width]` or
+/// `[1, height, width, channels]`.
+///
+/// It is turned upright first, as its Exif orientation says. 16-bit samples are rounded to 8
+/// bits, grey becomes three equal channels, alpha is dropped, and colour profiles are ignored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
@@ -85,7 +89,8 @@ pub struct PictureInput {
     /// Data type of the tensor: `FP32`, or `UINT8` (values are rounded and clamped).
     #[serde(default = "fp32")]
     pub dtype: DType,
-    /// What is done to the pixels, in this order. They start as 0 to 255.
+    /// What is done to the pixels, in this order. They start as 0 to 255, in the order of
+    /// `channels`, and are computed with in single precision.
     pub steps: Vec<PictureStep>,
 }
 
@@ -126,7 +131,8 @@ pub enum Layout {
 pub enum PictureStep {
     /// To this size, without keeping the aspect ratio.
     Resize(Resize),
-    /// The middle part of this size; the picture must be at least as large.
+    /// The middle part of this size; the picture must be at least as large. Where the rest
+    /// is odd, the smaller half of it is on the left and at the top.
     CenterCrop(Size),
     /// `(value - mean) / std`, channel by channel, in the order of `channels`.
     Normalize(Normalize),
@@ -213,6 +219,7 @@ pub struct BytesInput {
 }
 
 /// Answers for input that is too short for the model: label and score 1 of a `decision`.
+/// Outputs of other kinds are `null` then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
@@ -229,7 +236,7 @@ pub struct ShortBytes {
     pub undefined: String,
 }
 
-/// A record becomes one tensor `[1, columns]` of numbers.
+/// A record becomes one tensor `[1, columns]` of numbers. `true` and `false` count as 1 and 0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
@@ -370,12 +377,13 @@ pub struct DecisionOutput {
     /// The parameter that says how sure: `high_confidence` (a threshold by label),
     /// `medium_confidence` (the general threshold) or `best_guess` (none).
     pub parameter: String,
-    /// The general threshold.
-    pub threshold: f32,
-    /// Thresholds of single labels for `high_confidence`.
+    /// The general threshold. Scores that reach it are kept. In double precision, as the
+    /// reference compares.
+    pub threshold: f64,
+    /// Thresholds of single labels of the model for `high_confidence`.
     #[serde(default)]
-    pub thresholds: BTreeMap<String, f32>,
-    /// Labels that always stand for others.
+    pub thresholds: BTreeMap<String, f64>,
+    /// Labels that always stand for others; both are in the list of labels.
     #[serde(default)]
     pub overwrite: BTreeMap<String, String>,
     /// What is answered when the model is not sure.
@@ -387,7 +395,7 @@ pub struct DecisionOutput {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct LowConfidence {
-    /// Where the model's label is one of text.
+    /// Where the model's label, after `overwrite`, is one of text.
     pub text: String,
     /// Where it is not.
     pub binary: String,
@@ -404,8 +412,14 @@ pub enum BoxFormat {
     Center,
 }
 
-/// Boxes in pixels of the caller's picture, the best first, overlapping ones removed
-/// (greedy non-maximum suppression by intersection over union).
+/// Boxes in pixels of the caller's picture (upright), the best first, overlapping ones removed
+/// (greedy non-maximum suppression by intersection over union, nothing added to the union).
+///
+/// Boxes are clipped to the picture. Left out are those with no area in it, and those whose
+/// coordinates or score are not finite. Of more than 10,000 boxes above the threshold only the
+/// best 10,000 are compared. When the caller gave tensors instead of a picture, boxes are in
+/// pixels of the model's input, if the steps give it a fixed size, and otherwise as the model
+/// gives them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]

@@ -1,0 +1,21 @@
+//! Large buffers, whose size follows from what the caller gave.
+
+use crate::{Result, err};
+
+/// A zeroed buffer of the product of these sizes. Running out of memory is an error rather
+/// than the end of the process.
+pub(crate) fn zeroed<T: Clone + Default>(sizes: &[usize], what: &str) -> Result<Vec<T>> {
+    let mut buffer = Vec::new();
+    let length = sizes
+        .iter()
+        .try_fold(1usize, |n, &size| n.checked_mul(size));
+    let reserved = length.filter(|&length| buffer.try_reserve_exact(length).is_ok());
+    let length = reserved.ok_or_else(|| {
+        err!(
+            OutOfMemory,
+            "there is no memory for {what} ({sizes:?} elements); give a smaller picture"
+        )
+    })?;
+    buffer.resize(length, T::default());
+    Ok(buffer)
+}
