@@ -1,1 +1,16 @@
-//! x
+//! The WASI HTTP component: `twinfer-serve` in `wasi:http/handler@0.3`.
+//!
+//! It moves bytes in and answers out, and knows its host by two environment
+//! variables:
+//!
+//! | variable | meaning | default |
+//! |---|---|---|
+//! | `TWINFER_REGISTRY` | the registry folder (OCI image layout), a folder that the host opens for it | `/registry` |
+//! | `TWINFER_MAX_BODY` | largest request body in bytes | 67108864 |
+//!
+//! It imports only `wasi:*` interfaces, so Spin, `wasmtime serve` and our own
+//! host run the same file. Built for anything but WASI it is empty.
+#![deny(missing_docs)]
+
+#[cfg(all(target_family = "wasm", target_os = "wasi"))]
+mod component;

@@ -1,0 +1,67 @@
+use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_LENGTH;
+use http_body_util::{BodyExt, Full};
+use spin_sdk::http::{IntoResponse, Request, Response};
+use spin_sdk::http_service;
+use twinfer_package::FolderStore;
+use twinfer_serve::{App, Options, body_too_large, broken_body};
+
+/// Lives as long as the instance: a warm one has its models loaded.
+static APP: OnceLock<App> = OnceLock::new();
+
+fn app() -> &'static App {
+    APP.get_or_init(|| {
+        let registry = std::env::var("TWINFER_REGISTRY").unwrap_or_else(|_| "/registry".into());
+        let mut options = Options::default();
+        if let Some(max_body) = variable("TWINFER_MAX_BODY") {
+            options.max_body = max_body;
+        }
+        options.clock = Some(milliseconds);
+        App::new(Arc::new(FolderStore::new(registry)), options)
+    })
+}
+
+fn variable<T: FromStr>(name: &str) -> Option<T> {
+    let text = std::env::var(name).ok()?;
+    let value = text.parse().ok();
+    if value.is_none() {
+        eprintln!("{name}={text} is not understood; the default is used");
+    }
+    value
+}
+
+fn milliseconds() -> f64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_secs_f64() * 1e3
+}
+
+#[http_service]
+async fn handle(request: Request) -> impl IntoResponse {
+    answer(request).await.map(Full::new)
+}
+
+async fn answer(request: Request) -> Response<Bytes> {
+    let app = app();
+    let limit = app.options().max_body;
+    let (parts, mut body) = request.into_parts();
+    let announced = parts.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return body_too_large(limit);
+    }
+    let mut bytes = BytesMut::with_capacity(announced.unwrap_or(0));
+    while let Some(frame) = body.frame().await {
+        let data = match frame {
+            Ok(frame) => frame.into_data().unwrap_or_default(),
+            Err(error) => return broken_body(&error),
+        };
+        if bytes.len() + data.len() > limit {
+            return body_too_large(limit);
+        }
+        bytes.extend_from_slice(&data);
+    }
+    app.handle(http::Request::from_parts(parts, bytes.freeze()))
+}
