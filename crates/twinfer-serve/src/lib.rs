@@ -1,1 +1,49 @@
-//! x
+//! The serving application of Twinfer: HTTP types in, HTTP types out, no host
+//! in it.
+//!
+//! A shell (a WASI component, a native server, a test) reads a request, calls
+//! [`App::handle`], and writes the answer. Models come from a
+//! [`twinfer_package::Store`]; they are loaded when first asked for, and kept.
+//!
+//! | route | what |
+//! |---|---|
+//! | `GET /v2` | name, version and extensions of the server |
+//! | `GET /v2/health/live`, `/v2/health/ready` | probes |
+//! | `GET /v2/models` | every model with its versions |
+//! | `GET /v2/models/{m}[/versions/{v}]` | the signature |
+//! | `GET /v2/models/{m}[/versions/{v}]/ready` | loads the model, so that the first request is fast |
+//! | `POST /v2/models/{m}[/versions/{v}]/infer` | tensors in, tensors out: Open Inference Protocol v2 with the binary tensor extension |
+//! | `POST /v2/models/{m}[/versions/{v}]/predict` | a picture, bytes or a record in, the pipeline's answer out |
+//!
+//! A version is a version (`1.0.0`), an alias (`stable`) or a digest
+//! (`sha256:…`); without one the highest version answers. The index of the
+//! registry is read for each request, so a new version or a moved alias counts
+//! at once.
+//!
+//! Every error is `{"error": "…", "code": "…"}` with the codes and statuses of
+//! [`twinfer::ErrorCode`].
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use twinfer_package::FolderStore;
+//! use twinfer_serve::{App, Options};
+//!
+//! let app = App::new(Arc::new(FolderStore::new("registry")), Options::default());
+//! let request = http::Request::get("/v2/models").body(bytes::Bytes::new()).unwrap();
+//! let response = app.handle(request);
+//! assert_eq!(response.status(), 200);
+//! ```
+#![deny(missing_docs)]
+
+mod app;
+mod catalog;
+mod infer;
+mod metadata;
+mod models;
+mod predict;
+mod query;
+mod reply;
+mod route;
+
+pub use app::{App, Options};
+pub use reply::{body_too_large, broken_body};

@@ -1,0 +1,183 @@
+//! The application: one request in, one answer out.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, Request, Response};
+use serde_json::json;
+use twinfer::Result;
+use twinfer_package::Store;
+
+use crate::catalog::Catalog;
+use crate::models::{Loaded, Models};
+use crate::route::{Route, Target};
+use crate::{infer, metadata, predict, reply};
+
+/// What a shell can choose.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Options {
+    /// Largest request body in bytes.
+    pub max_body: usize,
+    /// Most models kept loaded; the least recently used goes first.
+    pub max_models: usize,
+    /// A clock in milliseconds from any start. Without one, answers carry no
+    /// timing: the application has no clock of its own.
+    pub clock: Option<fn() -> f64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        // 64 MiB holds any encoded picture and a 4-megapixel float32 tensor;
+        // eight of the models that fit into an instance at all fit together.
+        Self { max_body: 64 << 20, max_models: 8, clock: None }
+    }
+}
+
+/// The serving application. It can be shared between threads.
+pub struct App {
+    catalog: Catalog,
+    models: Models,
+    options: Options,
+}
+
+impl App {
+    /// An application over a registry. Nothing is read yet.
+    pub fn new(store: Arc<dyn Store>, options: Options) -> Self {
+        Self {
+            catalog: Catalog::new(store.clone()),
+            models: Models::new(store, options.max_models),
+            options,
+        }
+    }
+
+    /// The options that it was made with.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Answers a request. It never fails and never panics on input: what is
+    /// wrong with a request is its answer.
+    pub fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
+        let (parts, body) = request.into_parts();
+        if body.len() > self.options.max_body {
+            return reply::body_too_large(self.options.max_body);
+        }
+        let route = match Route::parse(parts.uri.path()) {
+            Ok(route) => route,
+            Err(error) => return reply::error(&error),
+        };
+        if !route.allows(&parts.method) {
+            return reply::wrong_method(&parts.method, parts.uri.path(), route.methods());
+        }
+        self.answer(&route, &parts, body).unwrap_or_else(|error| reply::error(&error))
+    }
+
+    fn answer(&self, route: &Route, parts: &Parts, body: Bytes) -> Result<Response<Bytes>> {
+        match route {
+            Route::Server => Ok(reply::json(&metadata::server())),
+            Route::Live => Ok(reply::json(&json!({"live": true}))),
+            Route::Ready => Ok(self.ready()),
+            Route::Models => Ok(reply::json(&metadata::models(&*self.catalog.index()?))),
+            Route::Model(target) => self.model_metadata(target),
+            Route::ModelReady(target) => Ok(self.model_ready(target)),
+            Route::Infer(target) => {
+                let call = Call::new(self.options.clock);
+                let loaded = self.load(target)?;
+                infer::infer(&loaded, parts, body, call.loaded())
+            }
+            Route::Predict(target) => {
+                let call = Call::new(self.options.clock);
+                let loaded = self.load(target)?;
+                predict::predict(&loaded, parts, body, call.loaded())
+            }
+        }
+    }
+
+    fn load(&self, target: &Target) -> Result<Arc<Loaded>> {
+        let reference = target.reference()?;
+        let descriptor = self.catalog.index()?.resolve(&reference)?;
+        self.models.get(&reference, descriptor)
+    }
+
+    /// Ready is who can read the registry; models are loaded on demand.
+    fn ready(&self) -> Response<Bytes> {
+        // Clients of KServe read `ready`, the text of the protocol says `live`.
+        match self.catalog.index() {
+            Ok(_) => reply::json(&json!({"live": true, "ready": true})),
+            Err(error) => reply::error_with(&error, json!({"live": true, "ready": false})),
+        }
+    }
+
+    fn model_ready(&self, target: &Target) -> Response<Bytes> {
+        match self.load(target) {
+            Ok(_) => reply::json(&json!({"name": target.name, "ready": true})),
+            Err(error) => reply::error_with(&error, json!({"name": target.name, "ready": false})),
+        }
+    }
+
+    fn model_metadata(&self, target: &Target) -> Result<Response<Bytes>> {
+        let reference = target.reference()?;
+        let index = self.catalog.index()?;
+        let descriptor = index.resolve(&reference)?;
+        let config = self.models.config(&reference, &descriptor)?;
+        let signature = match &config.signature {
+            Some(signature) => signature.clone(),
+            None => self.models.get(&reference, descriptor.clone())?.model.signature().clone(),
+        };
+        Ok(reply::json(&metadata::model(&config, &signature, &index, &descriptor.digest)))
+    }
+}
+
+impl Route {
+    fn allows(&self, method: &Method) -> bool {
+        self.methods().split(", ").any(|allowed| allowed == method.as_str())
+    }
+
+    fn methods(&self) -> &'static str {
+        match self {
+            Route::Infer(_) | Route::Predict(_) => "POST",
+            _ => "GET, HEAD",
+        }
+    }
+}
+
+/// The times of one call, where there is a clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call {
+    clock: Option<fn() -> f64>,
+    started: f64,
+    loaded: f64,
+}
+
+impl Call {
+    fn new(clock: Option<fn() -> f64>) -> Self {
+        let started = clock.map_or(0.0, |now| now());
+        Self { clock, started, loaded: started }
+    }
+
+    fn loaded(mut self) -> Self {
+        self.loaded = self.clock.map_or(0.0, |now| now());
+        self
+    }
+
+    /// Milliseconds for finding (and, the first time, loading) the model, and
+    /// since then.
+    pub(crate) fn timing(&self) -> Option<Timing> {
+        let now = self.clock?();
+        Some(Timing { load_ms: rounded(self.loaded - self.started), predict_ms: rounded(now - self.loaded) })
+    }
+}
+
+/// Microseconds are the grain of the clocks that hosts give.
+fn rounded(milliseconds: f64) -> f64 {
+    (milliseconds * 1e3).round() / 1e3
+}
+
+/// Where the time of an answer went, in milliseconds.
+#[derive(Debug, Clone, Copy, serde::Serialize)]
+pub(crate) struct Timing {
+    pub(crate) load_ms: f64,
+    pub(crate) predict_ms: f64,
+}

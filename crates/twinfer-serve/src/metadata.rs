@@ -1,0 +1,112 @@
+//! What the server and its models say of themselves.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use twinfer::{Dim, ModelConfig, Signature, ValueKind};
+use twinfer_package::{Digest, Index};
+
+/// `GET /v2`.
+pub(crate) fn server() -> Value {
+    json!({
+        "name": "twinfer",
+        "version": env!("CARGO_PKG_VERSION"),
+        "extensions": ["binary_tensor_data", "predict"],
+    })
+}
+
+/// `GET /v2/models`: versions from the highest down, aliases with what they
+/// point to. The digest is that of the version that answers by default.
+pub(crate) fn models(index: &Index) -> Value {
+    let mut models: BTreeMap<String, (Vec<String>, Map<String, Value>, Option<Digest>)> = BTreeMap::new();
+    for tagged in index.tags() {
+        let (versions, aliases, digest) = models.entry(tagged.name.clone()).or_default();
+        if tagged.version().is_some() {
+            versions.push(tagged.tag.clone());
+        } else {
+            aliases.insert(tagged.tag.clone(), tagged.digest.to_string().into());
+        }
+        if digest.is_none() {
+            *digest = default_digest(index, &tagged.name);
+        }
+    }
+    let list = models.into_iter().map(|(name, (versions, aliases, digest))| {
+        json!({"name": name, "versions": versions, "aliases": aliases, "digest": digest.map(|d| d.to_string())})
+    });
+    json!({"models": list.collect::<Vec<_>>()})
+}
+
+fn default_digest(index: &Index, name: &str) -> Option<Digest> {
+    index.resolve(&name.parse().ok()?).ok().map(|descriptor| descriptor.digest)
+}
+
+/// `GET /v2/models/{m}`.
+pub(crate) fn model(config: &ModelConfig, signature: &Signature, index: &Index, digest: &Digest) -> Value {
+    let versions: Vec<String> =
+        index.tags().into_iter().filter(|t| t.name == config.name && t.version().is_some()).map(|t| t.tag).collect();
+    let inputs: Vec<Value> = signature
+        .inputs
+        .iter()
+        .map(|input| json!({"name": input.name, "datatype": input.dtype.name(), "shape": shape(input.shape.as_deref())}))
+        .collect();
+    let outputs: Vec<Value> = signature
+        .outputs
+        .iter()
+        .map(|output| json!({"name": output.name, "datatype": output.dtype.name(), "shape": shape(output.shape.as_deref())}))
+        .collect();
+    json!({
+        "name": config.name,
+        "versions": versions,
+        "platform": "onnx_onnxv1",
+        "inputs": inputs,
+        "outputs": outputs,
+        "properties": properties(config, signature, digest),
+    })
+}
+
+/// A free axis is -1; so is the one axis of a tensor whose rank is free, for
+/// which the protocol has no word.
+fn shape(shape: Option<&[Dim]>) -> Vec<i64> {
+    let axis = |dim: &Dim| match dim {
+        Dim::Fixed(length) => i64::try_from(*length).unwrap_or(i64::MAX),
+        Dim::Symbol(_) | Dim::Free => -1,
+    };
+    shape.map_or_else(|| vec![-1], |dims| dims.iter().map(axis).collect())
+}
+
+/// Text by key, as the protocol has it.
+fn properties(config: &ModelConfig, signature: &Signature, digest: &Digest) -> BTreeMap<String, String> {
+    let mut properties = BTreeMap::from([
+        ("digest".to_owned(), digest.to_string()),
+        ("mode".to_owned(), "strict".to_owned()),
+        ("version".to_owned(), config.version.clone()),
+    ]);
+    if !config.description.is_empty() {
+        properties.insert("description".into(), config.description.clone());
+    }
+    if let Some(pipeline) = &config.pipeline {
+        properties.insert("predict.input".into(), pipeline.input.name().into());
+        properties.insert("predict.kind".into(), pipeline.input.kind().into());
+        let outputs: Vec<&str> = pipeline.outputs.iter().map(twinfer::OutputStep::name).collect();
+        properties.insert("predict.outputs".into(), outputs.join(","));
+        for parameter in &pipeline.parameters {
+            properties.insert(format!("predict.parameter.{}", parameter.name), parameter.values.join(","));
+        }
+    }
+    for output in signature.outputs.iter().filter(|output| output.kind == ValueKind::Maps) {
+        properties.insert(format!("output.{}.kind", output.name), "maps".into());
+    }
+    properties
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_axes_are_minus_one() {
+        assert_eq!(shape(Some(&[Dim::Symbol("N".into()), Dim::Fixed(3), Dim::Free])), [-1, 3, -1]);
+        assert_eq!(shape(Some(&[])), Vec::<i64>::new());
+        assert_eq!(shape(None), [-1]);
+    }
+}

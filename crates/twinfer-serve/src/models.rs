@@ -1,0 +1,132 @@
+//! Loaded models, by the digest of their package.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use twinfer::{Model, ModelConfig, Result, bail};
+use twinfer_package::{Descriptor, Digest, Manifest, PackageReader, Parts, Reference, Role, Store, tag_version};
+
+/// A model that is ready.
+pub(crate) struct Loaded {
+    pub(crate) model: Model,
+}
+
+/// One package: filled by the first request for it, while the others wait.
+type Slot = Arc<Mutex<Option<Arc<Loaded>>>>;
+
+pub(crate) struct Models {
+    store: Arc<dyn Store>,
+    /// Most recently used last.
+    slots: Mutex<Vec<(Digest, Slot)>>,
+    max: usize,
+}
+
+impl Models {
+    pub(crate) fn new(store: Arc<dyn Store>, max: usize) -> Self {
+        Self { store, slots: Mutex::default(), max: max.max(1) }
+    }
+
+    /// The model of a manifest, loaded if it is not yet. A failure is not kept:
+    /// the next request tries again, since the registry may have been repaired.
+    pub(crate) fn get(&self, reference: &Reference, descriptor: Descriptor) -> Result<Arc<Loaded>> {
+        let digest = descriptor.digest;
+        let slot = self.slot(digest);
+        let mut model = lock(&slot);
+        if let Some(loaded) = &*model {
+            check_identity(loaded.model.config(), reference)?;
+            return Ok(loaded.clone());
+        }
+        let loaded = self.load(reference, descriptor).map_err(|e| e.context(reference));
+        match loaded {
+            Ok(loaded) => {
+                let loaded = Arc::new(loaded);
+                *model = Some(loaded.clone());
+                Ok(loaded)
+            }
+            Err(error) => {
+                drop(model);
+                lock(&self.slots).retain(|(other, _)| *other != digest);
+                Err(error)
+            }
+        }
+    }
+
+    fn slot(&self, digest: Digest) -> Slot {
+        let mut slots = lock(&self.slots);
+        let slot = match slots.iter().position(|(other, _)| *other == digest) {
+            Some(at) => slots.remove(at).1,
+            None => Slot::default(),
+        };
+        slots.push((digest, slot.clone()));
+        let surplus = slots.len().saturating_sub(self.max);
+        slots.drain(..surplus);
+        slot
+    }
+
+    fn load(&self, reference: &Reference, descriptor: Descriptor) -> Result<Loaded> {
+        let mut reader = PackageReader::new(descriptor)?.parts(Parts::Model);
+        loop {
+            let needs = reader.needs();
+            if needs.is_empty() {
+                break;
+            }
+            for descriptor in needs {
+                reader.supply(&descriptor.digest, self.store.blob(&descriptor)?)?;
+            }
+        }
+        let package = reader.finish()?;
+        check_identity(package.config(), reference)?;
+        Ok(Loaded { model: package.load()? })
+    }
+
+    /// `twinfer.json` of a manifest, without reading the model file.
+    pub(crate) fn config(&self, reference: &Reference, descriptor: &Descriptor) -> Result<ModelConfig> {
+        let loaded = {
+            let slots = lock(&self.slots);
+            slots.iter().find(|(digest, _)| *digest == descriptor.digest).map(|(_, slot)| slot.clone())
+        };
+        // While a model is being loaded, its configuration is read once more
+        // rather than waited for.
+        if let Some(slot) = loaded
+            && let Ok(model) = slot.try_lock()
+            && let Some(loaded) = &*model
+        {
+            check_identity(loaded.model.config(), reference)?;
+            return Ok(loaded.model.config().clone());
+        }
+        let read = || {
+            let manifest = Manifest::from_json(&self.verified(descriptor)?)?;
+            let Some(layer) = manifest.layers_of(Role::Config).next() else {
+                bail!(InvalidPackage, "the package has no twinfer.json: it was not made by `twinfer pack`");
+            };
+            let config = ModelConfig::from_json(&self.verified(layer)?)?;
+            check_identity(&config, reference)?;
+            Ok(config)
+        };
+        read().map_err(|e: twinfer::Error| e.context(reference))
+    }
+
+    fn verified(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        let bytes = self.store.blob(descriptor)?;
+        descriptor.verify(&bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// A registry could point `a` to the package of `b`.
+fn check_identity(config: &ModelConfig, reference: &Reference) -> Result<()> {
+    if config.name != reference.name() {
+        bail!(InvalidPackage, "the package says that its name is `{}`, not `{}`", config.name, reference.name());
+    }
+    if reference.digest().is_none()
+        && let Some(tag) = reference.tag().filter(|tag| tag_version(tag).is_some())
+        && tag != config.version
+    {
+        bail!(InvalidPackage, "the package says that its version is {}, not {tag}", config.version);
+    }
+    Ok(())
+}
+
+/// Nothing here is left half changed by a panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,189 @@
+//! `POST …/predict`: the pipeline's own input in, its answer out.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::Response;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use twinfer::{DType, Input, InputStep, Mode, Model, ModelConfig, Parameters, Picture, Result, Tensors, bail, err};
+
+use crate::app::{Call, Timing};
+use crate::infer::tensor_from_json;
+use crate::models::Loaded;
+use crate::{query, reply};
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    model_name: &'a str,
+    model_version: &'a str,
+    digest: String,
+    mode: Mode,
+    outputs: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timing: Option<Timing>,
+}
+
+pub(crate) fn predict(loaded: &Loaded, parts: &Parts, body: Bytes, call: Call) -> Result<Response<Bytes>> {
+    let model = &loaded.model;
+    let (input, mut parameters) = read(model, parts, body)?;
+    for (name, value) in query::parameters(parts.uri.query())? {
+        if parameters.contains_key(&name) {
+            bail!(InvalidParameter, "parameter {name:?} is given in the body and in the query string");
+        }
+        parameters.insert(name, value);
+    }
+    let prediction = model.predict(input, &parameters)?;
+    Ok(reply::json(&Answer {
+        model_name: &model.config().name,
+        model_version: &model.config().version,
+        digest: prediction.digest,
+        mode: prediction.mode,
+        outputs: prediction.outputs,
+        timing: call.timing(),
+    }))
+}
+
+/// What the body is, by its content type.
+enum Kind {
+    Json,
+    Picture,
+    Bytes,
+}
+
+fn read(model: &Model, parts: &Parts, body: Bytes) -> Result<(Input, Parameters)> {
+    let config = model.config();
+    let input = match (kind(config, parts)?, config.pipeline.as_ref().map(|p| &p.input)) {
+        (Kind::Json, _) => return from_json(model, &body),
+        (Kind::Picture | Kind::Bytes, Some(InputStep::Picture(_))) => Input::Picture(Picture::Encoded(body.into())),
+        (Kind::Bytes, Some(InputStep::Bytes(_))) => Input::Bytes(body.into()),
+        (Kind::Picture, Some(step)) => {
+            bail!(UnsupportedMediaType, "this model takes {}, not a picture", article(step));
+        }
+        (_, Some(step)) => bail!(UnsupportedMediaType, "this model takes {} as application/json", article(step)),
+        (_, None) => bail!(UnsupportedMediaType, "this model has no pipeline: send tensors to /infer"),
+    };
+    Ok((input, Parameters::new()))
+}
+
+fn article(step: &InputStep) -> &'static str {
+    match step {
+        InputStep::Picture(_) => "a picture",
+        InputStep::Bytes(_) => "bytes",
+        InputStep::Record(_) => "a record",
+    }
+}
+
+fn kind(config: &ModelConfig, parts: &Parts) -> Result<Kind> {
+    let Some(value) = parts.headers.get(CONTENT_TYPE) else {
+        // Some clients send none: then it is what this model takes.
+        let raw = matches!(config.pipeline.as_ref().map(|p| &p.input), Some(InputStep::Picture(_) | InputStep::Bytes(_)));
+        return Ok(if raw { Kind::Bytes } else { Kind::Json });
+    };
+    let text = value.to_str().unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match essence.as_str() {
+        "application/json" => Ok(Kind::Json),
+        "application/octet-stream" => Ok(Kind::Bytes),
+        _ if essence.starts_with("image/") => Ok(Kind::Picture),
+        _ => bail!(
+            UnsupportedMediaType,
+            "content type {value:?} is not taken: send image/* for a picture, application/octet-stream for bytes, application/json for the rest"
+        ),
+    }
+}
+
+/// `{"inputs": {…}, "parameters": {…}}`, for every kind of model.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    inputs: Inputs<'a>,
+    #[serde(default)]
+    parameters: Parameters,
+}
+
+type Inputs<'a> = std::collections::BTreeMap<String, &'a RawValue>;
+
+/// Binary content in JSON.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Encoded {
+    base64: String,
+    #[serde(default, rename = "media_type")]
+    _media_type: Option<String>,
+}
+
+fn from_json(model: &Model, body: &[u8]) -> Result<(Input, Parameters)> {
+    let invalid = |e: serde_json::Error| crate::infer::json_error("the request", &e);
+    let config = model.config();
+    let object: std::collections::BTreeMap<String, &RawValue> = serde_json::from_slice(body).map_err(invalid)?;
+    let record = match config.pipeline.as_ref().map(|p| &p.input) {
+        // A record whose own column is called `inputs` is still a record.
+        Some(InputStep::Record(step)) => !object.contains_key("inputs") || step.columns.iter().any(|c| c.name == "inputs"),
+        _ => false,
+    };
+    if record {
+        let record: Map<String, Value> = serde_json::from_slice(body).map_err(invalid)?;
+        return Ok((Input::Record(record), Parameters::new()));
+    }
+    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(invalid)?;
+    Ok((from_inputs(config, &envelope.inputs)?, envelope.parameters))
+}
+
+fn from_inputs(config: &ModelConfig, inputs: &Inputs<'_>) -> Result<Input> {
+    let mut entries = inputs.iter();
+    let (Some((name, value)), None) = (entries.next(), entries.next()) else {
+        bail!(InvalidRequest, "`inputs` must have one entry, it has {}", inputs.len());
+    };
+    if name == "tensors" {
+        return tensors(value);
+    }
+    let Some(step) = config.pipeline.as_ref().map(|p| &p.input) else {
+        bail!(UnknownInput, "this model has no pipeline: it takes only `tensors`, not `{name}`");
+    };
+    if name != step.name() && name != step.kind() {
+        bail!(UnknownInput, "there is no input `{name}`; the model takes `{}`", step.name());
+    }
+    match step {
+        InputStep::Picture(_) => Ok(Input::Picture(Picture::Encoded(decode(name, value)?))),
+        InputStep::Bytes(_) => Ok(Input::Bytes(decode(name, value)?)),
+        InputStep::Record(_) => {
+            let record = serde_json::from_str(value.get());
+            record.map(Input::Record).map_err(|e| err!(InvalidRequest, "input `{name}` must be an object of columns: {e}"))
+        }
+    }
+}
+
+fn decode(name: &str, value: &RawValue) -> Result<Vec<u8>> {
+    let encoded: Encoded = serde_json::from_str(value.get())
+        .map_err(|e| err!(InvalidRequest, "input `{name}` must be {{\"base64\": \"…\"}}: {e}"))?;
+    STANDARD.decode(&encoded.base64).map_err(|e| err!(InvalidRequest, "input `{name}` is not base64: {e}"))
+}
+
+/// A tensor as in an infer request, with its data in JSON.
+#[derive(Deserialize)]
+struct NamedTensor<'a> {
+    name: String,
+    #[serde(alias = "dtype")]
+    datatype: String,
+    shape: Vec<usize>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+fn tensors(value: &RawValue) -> Result<Input> {
+    let list: Vec<NamedTensor<'_>> = serde_json::from_str(value.get())
+        .map_err(|e| err!(InvalidRequest, "`tensors` must be a list of name, datatype, shape and data: {e}"))?;
+    let one = |tensor: NamedTensor<'_>| {
+        let Some(dtype) = DType::from_name(&tensor.datatype) else {
+            bail!(WrongDtype, "input `{}`: there is no datatype {:?}", tensor.name, tensor.datatype);
+        };
+        let read = tensor_from_json(dtype, &tensor.shape, tensor.data);
+        read.map_err(|e| e.context(format!("input `{}`", tensor.name))).map(|read| (tensor.name, read))
+    };
+    list.into_iter().map(one).collect::<Result<Tensors>>().map(Input::Tensors)
+}
