@@ -1,0 +1,220 @@
+//! Building the four artifacts: command, component, wasm of the page, npm package.
+
+use std::path::{Path, PathBuf};
+
+use crate::failure::{Context, Failure, Result};
+use crate::npm;
+use crate::paths;
+use crate::profiles::{Profile, WasmPack};
+use crate::run::Run;
+use crate::setup::Tools;
+use crate::steps::{Job, Output, step, together};
+
+/// The crates that are built for wasm only.
+pub const WASM_CRATES: [&str; 2] = ["twinfer-web", "twinfer-worker"];
+
+/// `--workspace` without the crates that are built for wasm, and without these commands, which
+/// are running. Always this selection: with another one cargo unites the features in another
+/// way and builds the engine a second time.
+pub fn native_selection() -> Vec<&'static str> {
+    let mut arguments = vec!["--workspace"];
+    for name in WASM_CRATES.into_iter().chain(["xtask"]) {
+        arguments.extend(["--exclude", name]);
+    }
+    arguments
+}
+
+/// Everything that `demo` serves.
+pub fn everything(tools: &Tools) -> Result<()> {
+    together(vec![
+        Job::new("build the twinfer command", command),
+        Job::new("build the component and the page's wasm", |output| {
+            component("wasm-dev", output)?;
+            web_wasm(tools, "dev", output)
+        }),
+    ])?;
+    npm_package()
+}
+
+/// The native command, with what the tests share.
+pub fn command(output: &Output) -> Result<()> {
+    Run::new("cargo")
+        .args(["build"])
+        .args(native_selection())
+        .to(output)
+        .run()
+}
+
+/// The component.
+pub fn component(cargo_profile: &str, output: &Output) -> Result<()> {
+    Run::new("cargo")
+        .args([
+            "build",
+            "-p",
+            "twinfer-worker",
+            "--lib",
+            "--target",
+            "wasm32-wasip2",
+            "--profile",
+            cargo_profile,
+        ])
+        .to(output)
+        .run()
+}
+
+/// The component that misbehaves on purpose, for the tests of the host.
+pub fn misbehaving_guest(output: &Output) -> Result<()> {
+    Run::new("cargo")
+        .args([
+            "build",
+            "-p",
+            "twinfer-worker",
+            "--example",
+            "misbehave",
+            "--target",
+            "wasm32-wasip2",
+            "--profile",
+            "wasm-dev",
+        ])
+        .to(output)
+        .run()
+}
+
+/// Where that one is.
+pub fn misbehaving_guest_path() -> PathBuf {
+    paths::target().join("wasm32-wasip2/wasm-dev/examples/misbehave.wasm")
+}
+
+/// The TypeScript around the wasm.
+pub fn npm_package() -> Result<()> {
+    step("build the npm package", |output| {
+        npm::script(&paths::web(), "build").to(output).run()
+    })
+}
+
+/// The wasm of the page with its JavaScript, by wasm-pack, per profile of `wasm-pack.toml`.
+/// Skipped when it was made from the same module with the same settings.
+pub fn web_wasm(tools: &Tools, profile_name: &str, output: &Output) -> Result<()> {
+    let file = WasmPack::read()?;
+    let profile = file.profile(profile_name)?;
+    let package = file
+        .krate
+        .path
+        .file_name()
+        .and_then(|n| n.to_str())
+        .unwrap_or_default();
+    Run::new("cargo")
+        .args([
+            "build",
+            "-p",
+            package,
+            "--lib",
+            "--target",
+            "wasm32-unknown-unknown",
+            "--profile",
+            &profile.cargo_profile,
+        ])
+        .to(output)
+        .run()?;
+    let module = paths::target()
+        .join("wasm32-unknown-unknown")
+        .join(cargo_folder(&profile.cargo_profile))
+        .join(format!("{}.wasm", file.krate.out_name));
+    let out = paths::root().join(&profile.out_dir);
+    let stamp = out.join(".made-from");
+    let made_from = describe(&module, profile_name, profile, &file)?;
+    if std::fs::read_to_string(&stamp).is_ok_and(|text| text == made_from) {
+        return Ok(());
+    }
+    let _ = std::fs::remove_file(&stamp);
+    wasm_pack(tools, &file, profile, &out, output)?;
+    if let Some(flags) = profile.wasm_opt_flags() {
+        wasm_opt(
+            &out.join(format!("{}_bg.wasm", file.krate.out_name)),
+            flags,
+            output,
+        )?;
+    }
+    std::fs::write(&stamp, made_from).context(|| stamp.display().to_string())
+}
+
+fn wasm_pack(
+    tools: &Tools,
+    file: &WasmPack,
+    profile: &Profile,
+    out: &Path,
+    output: &Output,
+) -> Result<()> {
+    Run::new(&tools.wasm_pack)
+        .args([
+            "build".as_ref(),
+            paths::root().join(&file.krate.path).as_os_str(),
+        ])
+        .args([
+            "--target",
+            &profile.target,
+            "--out-name",
+            &file.krate.out_name,
+        ])
+        .args(["--out-dir".as_ref(), out.as_os_str()])
+        .args(["--profile", &profile.cargo_profile])
+        // It downloads nothing: wasm-bindgen is on the PATH, wasm-opt is ours to run.
+        .args(["--mode", "no-install", "--no-opt", "--no-pack"])
+        .env("PATH", path_with(&tools.wasm_bindgen)?)
+        .to(output)
+        .run()
+}
+
+/// The PATH with the folder of this program in front.
+fn path_with(program: &Path) -> Result<std::ffi::OsString> {
+    let folder = program.parent().map(Path::to_path_buf);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::join_paths(folder.into_iter().chain(std::env::split_paths(&path)))
+        .context(|| "PATH".into())
+}
+
+/// The folder in `target/` of a cargo profile.
+fn cargo_folder(cargo_profile: &str) -> &str {
+    if cargo_profile == "dev" {
+        "debug"
+    } else {
+        cargo_profile
+    }
+}
+
+/// What the output depends on.
+fn describe(module: &Path, name: &str, profile: &Profile, file: &WasmPack) -> Result<String> {
+    let data = std::fs::metadata(module).context(|| paths::show(module))?;
+    let changed = data.modified().context(|| paths::show(module))?;
+    let since = changed
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    Ok(format!(
+        "{name} {} {} {profile:?} {:?}",
+        data.len(),
+        since.as_nanos(),
+        file.tools
+    ))
+}
+
+/// Optimises a module in place with the wasm-opt of the npm package binaryen.
+fn wasm_opt(module: &Path, flags: &[String], output: &Output) -> Result<()> {
+    let bench = paths::root().join("bench");
+    if !npm::up_to_date(&bench) {
+        npm::install(&bench, output)?;
+    }
+    let program: PathBuf = bench.join("node_modules/.bin/wasm-opt");
+    if !program.exists() {
+        return Err(Failure::new(format!(
+            "{} is missing: bench/package.json must pin binaryen",
+            paths::show(&program)
+        )));
+    }
+    let made = module.with_extension("optimised");
+    Run::new(&program)
+        .args([module.as_os_str(), "-o".as_ref(), made.as_os_str()])
+        .args(flags)
+        .to(output)
+        .run()?;
+    std::fs::rename(&made, module).context(|| module.display().to_string())
+}

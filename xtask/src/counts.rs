@@ -1,0 +1,131 @@
+//! How many tests passed and failed, read from what the runners print.
+
+/// Passed and failed tests.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Tests that passed.
+    pub passed: u64,
+    /// Tests that failed.
+    pub failed: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)
+    }
+}
+
+/// Whose closing lines to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runner {
+    /// `test result: ok. 3 passed; 0 failed; …`, once for each binary.
+    Cargo,
+    /// `# pass 3` and `# fail 0`, or with `ℹ`, once for each run.
+    Node,
+    /// `3 passed, 0 failed` alone on a line.
+    Plain,
+}
+
+/// The sum over all closing lines in a text.
+pub fn read(runner: Runner, text: &str) -> Counts {
+    let mut sum = Counts::default();
+    for line in text.lines().map(str::trim) {
+        sum += match runner {
+            Runner::Cargo => cargo(line),
+            Runner::Node => node(line),
+            Runner::Plain => plain(line),
+        }
+        .unwrap_or_default();
+    }
+    sum
+}
+
+fn cargo(line: &str) -> Option<Counts> {
+    let rest = line.strip_prefix("test result: ")?.split_once(". ")?.1;
+    let mut parts = rest.split("; ");
+    Some(Counts {
+        passed: counted(parts.next()?, " passed")?,
+        failed: counted(parts.next()?, " failed")?,
+    })
+}
+
+fn node(line: &str) -> Option<Counts> {
+    let rest = line
+        .strip_prefix("# ")
+        .or_else(|| line.strip_prefix("ℹ "))?;
+    if let Some(passed) = rest.strip_prefix("pass ") {
+        return Some(Counts {
+            passed: passed.parse().ok()?,
+            failed: 0,
+        });
+    }
+    let failed = rest
+        .strip_prefix("fail ")
+        .or_else(|| rest.strip_prefix("cancelled "))?;
+    Some(Counts {
+        passed: 0,
+        failed: failed.parse().ok()?,
+    })
+}
+
+fn plain(line: &str) -> Option<Counts> {
+    let (passed, failed) = line.split_once(", ")?;
+    Some(Counts {
+        passed: counted(passed, " passed")?,
+        failed: counted(failed, " failed")?,
+    })
+}
+
+fn counted(text: &str, unit: &str) -> Option<u64> {
+    text.strip_suffix(unit)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_runner_is_understood() {
+        let cargo = "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s\n\
+                     test x ... ok\n   \ntest result: FAILED. 2 passed; 5 failed; 0 ignored; 0 measured";
+        assert_eq!(
+            read(Runner::Cargo, cargo),
+            Counts {
+                passed: 5,
+                failed: 5
+            }
+        );
+        let node = "# tests 4\n# pass 3\n# fail 1\n# cancelled 0\nℹ pass 2\nℹ fail 0\n";
+        assert_eq!(
+            read(Runner::Node, node),
+            Counts {
+                passed: 5,
+                failed: 1
+            }
+        );
+        assert_eq!(
+            read(Runner::Plain, "x\n12 passed, 1 failed\n"),
+            Counts {
+                passed: 12,
+                failed: 1
+            }
+        );
+    }
+
+    #[test]
+    fn other_lines_count_nothing() {
+        for runner in [Runner::Cargo, Runner::Node, Runner::Plain] {
+            assert_eq!(
+                read(runner, "passed\n# pass x\n, \ntest result: none\n"),
+                Counts::default()
+            );
+        }
+    }
+}

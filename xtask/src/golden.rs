@@ -1,0 +1,133 @@
+//! One real request for each package of a registry: its first golden example.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::base64;
+use crate::failure::{Context, Failure, Result};
+
+/// A request that every place can be given.
+#[derive(Debug)]
+pub struct Sample {
+    /// Name of the model.
+    pub model: String,
+    /// Its version.
+    pub version: String,
+    /// Name of the golden example.
+    pub case: String,
+    /// The name of the pipeline's input.
+    pub input_name: String,
+    /// The input as the golden example has it.
+    pub input: Value,
+    /// The call's parameters.
+    pub parameters: Value,
+    /// What goes over the wire.
+    pub body: Vec<u8>,
+    /// What kind of thing that is.
+    pub content_type: String,
+}
+
+impl Sample {
+    /// `name:version`.
+    pub fn reference(&self) -> String {
+        format!("{}:{}", self.model, self.version)
+    }
+
+    /// Writes the input to a file, so that it can be given to a command or dropped on a page.
+    pub fn write(&self, folder: &Path) -> Result<PathBuf> {
+        let ending = match self.content_type.as_str() {
+            "image/jpeg" => "jpg",
+            "image/png" => "png",
+            "image/webp" => "webp",
+            "application/json" => "json",
+            _ => "bin",
+        };
+        std::fs::create_dir_all(folder).context(|| folder.display().to_string())?;
+        let path = folder.join(format!("{}.{ending}", self.model));
+        std::fs::write(&path, &self.body).context(|| path.display().to_string())?;
+        Ok(path)
+    }
+}
+
+/// The first golden example of every package in an OCI image layout.
+pub fn samples(registry: &Path) -> Result<Vec<Sample>> {
+    let index = read_json(&registry.join("index.json"))?;
+    let manifests = index["manifests"].as_array().cloned().unwrap_or_default();
+    let mut samples = manifests
+        .iter()
+        .map(|entry| sample(registry, entry))
+        .collect::<Result<Vec<_>>>()?;
+    samples.sort_by(|a, b| a.model.cmp(&b.model));
+    Ok(samples)
+}
+
+fn sample(registry: &Path, entry: &Value) -> Result<Sample> {
+    let reference = entry["annotations"]["org.opencontainers.image.ref.name"]
+        .as_str()
+        .unwrap_or_default();
+    let (model, version) = reference
+        .split_once(':')
+        .ok_or_else(|| Failure::new(format!("index.json: `{reference}` is not name:version")))?;
+    let manifest = read_json(&blob(registry, entry)?)?;
+    let layer = |title: &str| -> Result<Value> {
+        let layers = manifest["layers"].as_array().cloned().unwrap_or_default();
+        let found = layers
+            .iter()
+            .find(|l| l["annotations"]["org.opencontainers.image.title"] == title);
+        read_json(&blob(
+            registry,
+            found.ok_or_else(|| Failure::new(format!("{reference} has no layer {title}")))?,
+        )?)
+    };
+    let case = layer("golden.json")?["cases"][0].take();
+    let input_name = layer("twinfer.json")?["pipeline"]["input"]["name"]
+        .as_str()
+        .unwrap_or_default()
+        .to_string();
+    let (body, content_type) = wire(&case["input"]).ok_or_else(|| {
+        Failure::new(format!("{reference}: the input of its first golden example is of no kind that a request can carry"))
+    })?;
+    Ok(Sample {
+        model: model.into(),
+        version: version.into(),
+        case: case["name"].as_str().unwrap_or_default().into(),
+        input_name,
+        input: case["input"].clone(),
+        parameters: case["parameters"].clone(),
+        body,
+        content_type,
+    })
+}
+
+/// The body and content type of an input.
+fn wire(input: &Value) -> Option<(Vec<u8>, String)> {
+    if let Some(text) = input["picture"]["base64"].as_str() {
+        let kind = input["picture"]["media_type"]
+            .as_str()
+            .unwrap_or("application/octet-stream");
+        return Some((base64::decode(text)?, kind.into()));
+    }
+    if let Some(text) = input["bytes"]["base64"].as_str() {
+        return Some((base64::decode(text)?, "application/octet-stream".into()));
+    }
+    input["record"].as_object().map(|record| {
+        (
+            Value::from(record.clone()).to_string().into_bytes(),
+            "application/json".into(),
+        )
+    })
+}
+
+fn blob(registry: &Path, descriptor: &Value) -> Result<PathBuf> {
+    let digest = descriptor["digest"].as_str().unwrap_or_default();
+    let hex = digest
+        .strip_prefix("sha256:")
+        .ok_or_else(|| Failure::new(format!("`{digest}` is not a sha256 digest")))?;
+    Ok(registry.join("blobs/sha256").join(hex))
+}
+
+fn read_json(path: &Path) -> Result<Value> {
+    let bytes = std::fs::read(path).context(|| path.display().to_string())?;
+    serde_json::from_slice(&bytes).context(|| path.display().to_string())
+}

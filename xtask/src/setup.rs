@@ -1,0 +1,195 @@
+//! Installing what is missing: pinned versions, into `target/`, nothing twice.
+
+use std::path::{Path, PathBuf};
+
+use crate::failure::{Context, Failure, Result};
+use crate::npm;
+use crate::paths;
+use crate::profiles::WasmPack;
+use crate::run::{Run, find_program};
+use crate::steps::{Job, Output, nothing_to_do, step, together};
+
+/// The wasm targets that the build needs.
+const TARGETS: [&str; 2] = ["wasm32-unknown-unknown", "wasm32-wasip2"];
+
+/// The oldest Node.js that runs our scripts and tests.
+const NODE: u32 = 20;
+
+/// What the build needs beside cargo.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    /// The wasm-bindgen command; wasm-pack looks for it on the PATH.
+    pub wasm_bindgen: PathBuf,
+    /// The wasm-pack command.
+    pub wasm_pack: PathBuf,
+}
+
+/// A tool that cargo installs.
+struct CargoTool {
+    name: &'static str,
+    package: &'static str,
+    version: String,
+    /// Whether its own lock file is used.
+    locked: bool,
+}
+
+/// Makes sure that everything is there which the build needs.
+pub fn tools() -> Result<Tools> {
+    check_node()?;
+    targets()?;
+    let versions = WasmPack::read()?.tools;
+    let wasm_bindgen = CargoTool {
+        name: "wasm-bindgen",
+        package: "wasm-bindgen-cli",
+        version: versions.wasm_bindgen,
+        // Its lock file names a version that is no longer to be had.
+        locked: false,
+    };
+    let wasm_pack = CargoTool {
+        name: "wasm-pack",
+        package: "wasm-pack",
+        version: versions.wasm_pack,
+        locked: true,
+    };
+    let mut jobs = Vec::new();
+    let missing: Vec<&CargoTool> = [&wasm_bindgen, &wasm_pack]
+        .into_iter()
+        .filter(|t| t.find().is_none())
+        .collect();
+    if missing.is_empty() {
+        nothing_to_do(&format!(
+            "wasm-bindgen {}, wasm-pack {}",
+            wasm_bindgen.version, wasm_pack.version
+        ));
+    } else {
+        let names: Vec<String> = missing
+            .iter()
+            .map(|t| format!("{} {}", t.package, t.version))
+            .collect();
+        jobs.push(Job::new(
+            &format!("install {}", names.join(" and ")),
+            move |output| missing.iter().try_for_each(|tool| tool.install(output)),
+        ));
+    }
+    let web = paths::web();
+    if npm::up_to_date(&web) {
+        nothing_to_do("npm packages of web/");
+    } else {
+        jobs.push(Job::new("npm ci in web", |output| {
+            npm::install(&paths::web(), output)
+        }));
+    }
+    together(jobs)?;
+    Ok(Tools {
+        wasm_bindgen: wasm_bindgen.require()?,
+        wasm_pack: wasm_pack.require()?,
+    })
+}
+
+impl CargoTool {
+    /// Where the right version of it is: ours, or one on the PATH.
+    fn find(&self) -> Option<PathBuf> {
+        let ours = paths::target().join("tools/bin").join(format!(
+            "{}{}",
+            self.name,
+            std::env::consts::EXE_SUFFIX
+        ));
+        let candidates = ours
+            .is_file()
+            .then_some(ours)
+            .into_iter()
+            .chain(find_program(&[self.name]));
+        candidates.into_iter().find(|path| self.has_version(path))
+    }
+
+    /// `NAME --version` prints `NAME VERSION`.
+    fn has_version(&self, path: &Path) -> bool {
+        let printed = Run::new(path)
+            .args(["--version"])
+            .read()
+            .unwrap_or_default();
+        printed.split_whitespace().nth(1) == Some(self.version.as_str())
+    }
+
+    fn require(&self) -> Result<PathBuf> {
+        self.find().ok_or_else(|| {
+            Failure::new(format!(
+                "{} {} is still missing after its installation",
+                self.name, self.version
+            ))
+        })
+    }
+
+    fn install(&self, output: &Output) -> Result<()> {
+        let mut arguments = vec![
+            "install",
+            self.package,
+            "--version",
+            &self.version,
+            "--force",
+        ];
+        if self.locked {
+            arguments.push("--locked");
+        }
+        Run::new("cargo")
+            .args(arguments)
+            .args([Path::new("--root"), &paths::target().join("tools")])
+            .args([
+                Path::new("--target-dir"),
+                &paths::target().join("tools-build"),
+            ])
+            // Built to be there soon: it runs for seconds only.
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
+            .to(output)
+            .run()
+    }
+}
+
+fn check_node() -> Result<()> {
+    let need =
+        format!("Node.js {NODE} or newer is needed (with npm); install it and put it on the PATH");
+    let printed = Run::new("node")
+        .args(["--version"])
+        .read()
+        .map_err(|e| Failure::new(format!("{e}\n{need}")))?;
+    let major = printed
+        .trim()
+        .trim_start_matches('v')
+        .split('.')
+        .next()
+        .and_then(|n| n.parse::<u32>().ok());
+    match major {
+        Some(major) if major >= NODE => Ok(()),
+        _ => Err(Failure::new(format!(
+            "this is Node.js {}; {need}",
+            printed.trim()
+        ))),
+    }
+}
+
+/// The wasm targets, when the toolchain does not have them already.
+fn targets() -> Result<()> {
+    let mut missing = Vec::new();
+    for target in TARGETS {
+        let folder = Run::new("rustc")
+            .args(["--print", "target-libdir", "--target", target])
+            .read()?;
+        if !Path::new(folder.trim()).is_dir() {
+            missing.push(target);
+        }
+    }
+    if missing.is_empty() {
+        nothing_to_do(&format!("targets {}", TARGETS.join(", ")));
+        return Ok(());
+    }
+    step(
+        &format!("rustup target add {}", missing.join(" ")),
+        |output| {
+            Run::new("rustup").args(["target", "add"]).args(&missing).to(output).run().context(|| {
+            format!("the Rust targets {} are missing; with a Rust that is not from rustup, install them your way", missing.join(", "))
+        })
+        },
+    )
+}

@@ -1,0 +1,350 @@
+//! `cargo xtask test`: every test there is, and one closing line for all of them.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::browser;
+use crate::build::{self, native_selection};
+use crate::counts::{Counts, Runner, read};
+use crate::demo::{pack_models, run_cases};
+use crate::failure::{Context, Failure, Result};
+use crate::paths;
+use crate::run::Run;
+use crate::serve::{Server, Serving, free_address};
+use crate::setup::{self, Tools};
+use crate::steps::{Job, Output, step, together, took};
+
+/// The suites, in the order in which they run: what fails soonest comes first.
+const SUITES: [&str; 5] = ["fmt", "xtask", "rust", "npm", "conformance"];
+
+/// Runs the suites of these names, or all.
+pub fn test(only: &[String]) -> Result<()> {
+    if let Some(unknown) = only.iter().find(|name| !SUITES.contains(&name.as_str())) {
+        return Err(Failure::usage(format!(
+            "there is no suite `{unknown}`; there are {}",
+            SUITES.join(", ")
+        )));
+    }
+    let start = Instant::now();
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|n| n == name);
+    let mut results = Vec::new();
+    for name in ["fmt", "xtask"].into_iter().filter(|name| wanted(name)) {
+        results.push(suite(name, |name| {
+            if name == "fmt" {
+                formatting()
+            } else {
+                commands_own()
+            }
+        }));
+    }
+    let rest: Vec<&str> = ["rust", "npm", "conformance"]
+        .into_iter()
+        .filter(|name| wanted(name))
+        .collect();
+    if !rest.is_empty() {
+        let browser = prepare()?;
+        for name in rest {
+            results.push(suite(name, |name| match name {
+                "rust" => rust(&browser),
+                "npm" => typescript(&browser),
+                _ => conformance(&browser),
+            }));
+        }
+    }
+    finish(&results, start)
+}
+
+/// The summary, and as the last line the counts of all suites.
+fn finish(results: &[(&str, Counts)], start: Instant) -> Result<()> {
+    let mut sum = Counts::default();
+    println!("\nAll suites, {}:", took(start.elapsed()));
+    for (name, counts) in results {
+        println!("  {name}: {counts}");
+        sum += *counts;
+    }
+    println!("{sum}");
+    // Nothing may follow the last line.
+    if sum.failed == 0 && sum.passed > 0 {
+        Ok(())
+    } else {
+        Err(Failure::said_already())
+    }
+}
+
+/// Setup and build: what every later suite shares.
+fn prepare() -> Result<PathBuf> {
+    let tools = setup::tools()?;
+    let browser = browser::find_or_install()?;
+    build(&tools)?;
+    Ok(browser)
+}
+
+fn build(tools: &Tools) -> Result<()> {
+    together(vec![
+        Job::new("build the command and the Rust tests", |output| {
+            build::command(output)?;
+            Run::new("cargo")
+                .args(["test", "--no-run"])
+                .args(native_selection())
+                .to(output)
+                .run()
+        }),
+        Job::new(
+            "build the component, the tests' guest and the page's wasm",
+            |output| {
+                build::component("wasm-dev", output)?;
+                build::misbehaving_guest(output)?;
+                build::web_wasm(tools, "dev", output)
+            },
+        ),
+    ])?;
+    build::npm_package()
+}
+
+/// Runs one suite. One that could not run, or ran nothing, counts as one failure.
+fn suite(name: &str, run: impl FnOnce(&str) -> Result<Counts>) -> (&str, Counts) {
+    println!("\n==> suite {name}");
+    let start = Instant::now();
+    let counts = match run(name) {
+        Ok(counts) if counts == Counts::default() => {
+            println!("suite {name} ran no test");
+            Counts {
+                passed: 0,
+                failed: 1,
+            }
+        }
+        Ok(counts) => counts,
+        Err(failure) => {
+            println!("suite {name} could not run: {failure}");
+            Counts {
+                passed: 0,
+                failed: 1,
+            }
+        }
+    };
+    // Not in the form of the last line.
+    println!(
+        "    suite {name}: {} ok, {} not, {}",
+        counts.passed,
+        counts.failed,
+        took(start.elapsed())
+    );
+    (name, counts)
+}
+
+/// Runs a test program; when it fails without a failed test, that counts as one.
+fn watched(run: Run, runner: Runner) -> Result<Counts> {
+    let (text, success) = run.watch()?;
+    let mut counts = read(runner, &text);
+    if !success && counts.failed == 0 {
+        counts.failed = 1;
+    }
+    Ok(counts)
+}
+
+fn formatting() -> Result<Counts> {
+    let (_, clean) = Run::new("cargo")
+        .args(["fmt", "--all", "--check"])
+        .watch()?;
+    Ok(Counts {
+        passed: clean.into(),
+        failed: (!clean).into(),
+    })
+}
+
+/// The tests of these commands: by themselves, because this program runs now and its package
+/// must not be built with the features of all others.
+fn commands_own() -> Result<Counts> {
+    watched(
+        Run::new("cargo").args(["test", "--quiet", "-p", "xtask"]),
+        Runner::Cargo,
+    )
+}
+
+fn rust(browser: &Path) -> Result<Counts> {
+    let run = Run::new("cargo")
+        .args(["test", "--no-fail-fast"])
+        .args(native_selection())
+        .env("TWINFER_COMPONENT", paths::component("wasm-dev"))
+        .env("TWINFER_TEST_GUEST", build::misbehaving_guest_path())
+        .env(browser::VARIABLE, browser);
+    watched(run, Runner::Cargo)
+}
+
+fn typescript(browser: &Path) -> Result<Counts> {
+    let run = Run::new("npm")
+        .args(["test", "--silent"])
+        .dir(paths::web())
+        .env(browser::VARIABLE, browser);
+    watched(run, Runner::Node)
+}
+
+/// The golden cases and the bad ones in all four places, from one list.
+fn conformance(browser: &Path) -> Result<Counts> {
+    let folder = paths::target().join("conformance");
+    let registry = folder.join("registry");
+    std::fs::create_dir_all(&folder).context(|| folder.display().to_string())?;
+    pack_models(&registry)?;
+    let cases = folder.join("cases.json");
+    let arg = |path: &Path| path.display().to_string();
+    step("write the list of cases", |output| {
+        program(
+            &[
+                "cases",
+                "--registry",
+                &arg(&registry),
+                "--out",
+                &arg(&cases),
+            ],
+            output,
+        )
+    })?;
+    let results = |place: &str| folder.join(format!("{place}.json"));
+    step("cases natively", |output| {
+        program(
+            &[
+                "native",
+                "--registry",
+                &arg(&registry),
+                "--cases",
+                &arg(&cases),
+                "--out",
+                &arg(&results("native")),
+            ],
+            output,
+        )
+    })?;
+    let component = paths::component("wasm-dev");
+    let start = || {
+        let listen = free_address()?;
+        Server::start(&Serving {
+            registry: &registry,
+            component: &component,
+            listen: &listen,
+        })
+    };
+    // Two servers are two instances for certain.
+    let (one, two) = step("start two servers", |_| Ok((start()?, start()?)))?;
+    step("cases in the component", |output| {
+        let ours = [
+            "component",
+            "--address",
+            one.address(),
+            "--second",
+            two.address(),
+            "--cases",
+            &arg(&cases),
+            "--out",
+            &arg(&results("component")),
+        ];
+        program(&ours, output)
+    })?;
+    step("cases in Node", |output| {
+        run_cases("node", one.address(), &cases, &folder, None, output).map(drop)
+    })?;
+    step("cases in the page", |output| {
+        run_cases(
+            "page",
+            one.address(),
+            &cases,
+            &folder,
+            Some(browser),
+            output,
+        )
+        .map(drop)
+    })?;
+    let mut compare = Run::new(program_path()).args(["compare", "--cases", &arg(&cases)]);
+    for place in ["native", "component", "node", "page"] {
+        compare = compare.args([format!("--{place}"), arg(&results(place))]);
+    }
+    watched(compare, Runner::Plain)
+}
+
+fn program_path() -> PathBuf {
+    paths::target().join("debug").join(format!(
+        "twinfer-conformance{}",
+        std::env::consts::EXE_SUFFIX
+    ))
+}
+
+fn program(arguments: &[&str], output: &Output) -> Result<()> {
+    Run::new(program_path()).args(arguments).to(output).run()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suite_that_runs_nothing_or_cannot_run_is_a_failure() {
+        assert_eq!(
+            suite("x", |_| Ok(Counts::default())).1,
+            Counts {
+                passed: 0,
+                failed: 1
+            }
+        );
+        assert_eq!(
+            suite("x", |_| Err(Failure::new("no"))).1,
+            Counts {
+                passed: 0,
+                failed: 1
+            }
+        );
+        assert_eq!(
+            suite("x", |_| Ok(Counts {
+                passed: 2,
+                failed: 0
+            }))
+            .1,
+            Counts {
+                passed: 2,
+                failed: 0
+            }
+        );
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_program_that_fails_without_a_failed_test_is_a_failure() {
+        let run = Run::new("sh").args(["-c", "echo '3 passed, 0 failed'; exit 1"]);
+        assert_eq!(
+            watched(run, Runner::Plain).unwrap(),
+            Counts {
+                passed: 3,
+                failed: 1
+            }
+        );
+    }
+
+    #[test]
+    fn the_whole_fails_when_anything_failed_or_nothing_ran() {
+        assert!(
+            finish(
+                &[(
+                    "x",
+                    Counts {
+                        passed: 1,
+                        failed: 0
+                    }
+                )],
+                Instant::now()
+            )
+            .is_ok()
+        );
+        assert!(
+            finish(
+                &[(
+                    "x",
+                    Counts {
+                        passed: 1,
+                        failed: 1
+                    }
+                )],
+                Instant::now()
+            )
+            .is_err()
+        );
+        assert!(finish(&[], Instant::now()).is_err());
+    }
+}
