@@ -1,0 +1,31 @@
+//! Media types and file names of packages.
+
+/// An OCI image manifest.
+pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// An OCI image index.
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// The `artifactType` of a model (CNCF ModelPack).
+pub const ARTIFACT: &str = "application/vnd.cncf.model.manifest.v1+json";
+/// The ModelPack configuration.
+pub const MODEL_CONFIG: &str = "application/vnd.cncf.model.config.v1+json";
+/// What every layer type of ModelPack begins with.
+pub const LAYER_PREFIX: &str = "application/vnd.cncf.model.";
+/// Weights, as they are: `model.onnx`.
+pub const WEIGHT: &str = "application/vnd.cncf.model.weight.v1.raw";
+/// What belongs to the weights: `twinfer.json`.
+pub const WEIGHT_CONFIG: &str = "application/vnd.cncf.model.weight.config.v1.raw";
+/// Data: `golden.json`.
+pub const DATASET: &str = "application/vnd.cncf.model.dataset.v1.raw";
+/// Documents: the model card and the licence.
+pub const DOC: &str = "application/vnd.cncf.model.doc.v1.raw";
+
+/// File name of the model.
+pub const MODEL_NAME: &str = "model.onnx";
+/// File name of the configuration.
+pub const CONFIG_NAME: &str = "twinfer.json";
+/// File name of the golden examples.
+pub const GOLDEN_NAME: &str = "golden.json";
+/// File name of the model card.
+pub const CARD_NAME: &str = "README.md";
+/// File name of the licence.
+pub const LICENSE_NAME: &str = "LICENSE";

@@ -1,0 +1,216 @@
+//! An opened package.
+
+use std::collections::BTreeMap;
+
+use twinfer::{Model, ModelConfig, Result, bail, err};
+
+use crate::{
+    Descriptor, Digest, Golden, Manifest, ModelPackConfig, PackageReader, Parts, Reference, Role,
+    SelfTestReport, Store, resolve,
+};
+
+/// A package whose digests are verified and whose configuration is read.
+#[derive(Debug, Clone)]
+pub struct Package {
+    digest: Digest,
+    manifest: Manifest,
+    model_pack: ModelPackConfig,
+    config: ModelConfig,
+    golden: Option<Golden>,
+    blobs: BTreeMap<Digest, Vec<u8>>,
+}
+
+impl Package {
+    /// Opens a package of a registry, with every layer.
+    ///
+    /// # Errors
+    /// Those of [`Package::open_parts`].
+    pub fn open(store: &dyn Store, reference: &Reference) -> Result<Self> {
+        Self::open_parts(store, reference, Parts::All)
+    }
+
+    /// Opens a package of a registry, with these layers.
+    ///
+    /// # Errors
+    /// `unknown_model`, `unknown_version`, `missing_blob`, `storage`; `size_mismatch`,
+    /// `digest_mismatch`; `invalid_manifest`, `unknown_field`, `unsupported_format_version`,
+    /// `invalid_package` for malformed parts.
+    pub fn open_parts(store: &dyn Store, reference: &Reference, parts: Parts) -> Result<Self> {
+        let open = || {
+            let descriptor = resolve(&store.index()?, reference)?;
+            let mut reader = PackageReader::new(descriptor)?.parts(parts);
+            loop {
+                let needs = reader.needs();
+                if needs.is_empty() {
+                    break;
+                }
+                for descriptor in needs {
+                    reader.supply(&descriptor.digest, store.blob(&descriptor)?)?;
+                }
+            }
+            let package = reader.finish()?;
+            package.check_reference(reference)?;
+            Ok(package)
+        };
+        open().map_err(|e: twinfer::Error| e.context(reference))
+    }
+
+    /// Checks that this is the package that was asked for: a registry could point `a` to
+    /// the package of `b`.
+    ///
+    /// # Errors
+    /// `invalid_package`.
+    pub fn check_reference(&self, reference: &Reference) -> Result<()> {
+        if reference.name() != self.name() {
+            bail!(
+                InvalidPackage,
+                "the package says that its name is `{}`, not `{}`",
+                self.name(),
+                reference.name()
+            );
+        }
+        let tagged = reference
+            .tag()
+            .filter(|tag| crate::tag_version(tag).is_some());
+        if reference.digest().is_none()
+            && let Some(tag) = tagged
+            && tag != self.version()
+        {
+            bail!(
+                InvalidPackage,
+                "the package says that its version is {}, not {tag}",
+                self.version()
+            );
+        }
+        Ok(())
+    }
+
+    pub(crate) fn assemble(
+        digest: Digest,
+        manifest: Manifest,
+        model_pack: ModelPackConfig,
+        config: ModelConfig,
+        golden: Option<Golden>,
+        blobs: BTreeMap<Digest, Vec<u8>>,
+    ) -> Self {
+        Self {
+            digest,
+            manifest,
+            model_pack,
+            config,
+            golden,
+            blobs,
+        }
+    }
+
+    /// The digest of the manifest: the identity of this package.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The name of the model.
+    pub fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// The version of the model.
+    pub fn version(&self) -> &str {
+        &self.config.version
+    }
+
+    /// `twinfer.json`.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The ModelPack configuration: authors, licences, source.
+    pub fn model_pack(&self) -> &ModelPackConfig {
+        &self.model_pack
+    }
+
+    /// The descriptors of all layers, read or not.
+    pub fn layers(&self) -> &[Descriptor] {
+        &self.manifest.layers
+    }
+
+    /// The bytes of a layer by its file name; `None` when there is none or it was not read.
+    pub fn file(&self, name: &str) -> Option<&[u8]> {
+        let layer = self
+            .manifest
+            .layers
+            .iter()
+            .find(|l| l.file_name() == Some(name))?;
+        self.blobs.get(&layer.digest).map(Vec::as_slice)
+    }
+
+    /// The bytes of the model file.
+    pub fn model_bytes(&self) -> &[u8] {
+        let layer = self.manifest.layers_of(Role::Model).next();
+        // The reader does not finish without it.
+        layer
+            .and_then(|l| self.blobs.get(&l.digest))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// The golden examples; `None` when there are none or they were not read.
+    pub fn golden(&self) -> Option<&Golden> {
+        self.golden.as_ref()
+    }
+
+    /// The layer with the golden examples, for a later [`Package::supply_golden`].
+    pub fn golden_descriptor(&self) -> Option<&Descriptor> {
+        self.manifest.layers_of(Role::Golden).next()
+    }
+
+    /// Adds golden examples that were not read at first.
+    ///
+    /// # Errors
+    /// `size_mismatch`, `digest_mismatch`, and the errors of [`Golden::from_json`];
+    /// `invalid_package` when the package has none.
+    pub fn supply_golden(&mut self, json: &[u8]) -> Result<()> {
+        let layer = self
+            .golden_descriptor()
+            .ok_or_else(|| err!(InvalidPackage, "the package has no golden examples"))?;
+        layer.verify(json)?;
+        self.golden = Some(Golden::from_json(json)?);
+        Ok(())
+    }
+
+    /// The contents that were read, but for the manifest.
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = &[u8]> {
+        self.blobs.values().map(Vec::as_slice)
+    }
+
+    /// Loads the model.
+    ///
+    /// # Errors
+    /// Those of [`Model::load`].
+    pub fn load(&self) -> Result<Model> {
+        Model::load(&self.config, self.model_bytes(), &self.digest.to_string())
+    }
+
+    /// Runs the golden examples on the loaded model. A package without any passes; the
+    /// report says that there were none.
+    ///
+    /// # Errors
+    /// `invalid_package` when the package has golden examples that were not read.
+    pub fn self_test(&self, model: &Model) -> Result<SelfTestReport> {
+        match (&self.golden, self.golden_descriptor()) {
+            (Some(golden), _) => Ok(golden.run(model)),
+            (None, None) => Ok(Golden {
+                cases: Vec::new(),
+                reference: String::new(),
+            }
+            .run(model)),
+            (None, Some(_)) => bail!(
+                InvalidPackage,
+                "the golden examples were not read: open the package with Parts::Tested"
+            ),
+        }
+    }
+}

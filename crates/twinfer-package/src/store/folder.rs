@@ -1,0 +1,261 @@
+//! A registry in a folder: an OCI image layout.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use twinfer::{Error, ErrorCode, Result, bail, err};
+
+use super::{Store, Transaction, WritableStore};
+use crate::limits::MAX_INDEX_BYTES;
+use crate::{Descriptor, Digest, Index};
+
+const LAYOUT: &str = "oci-layout";
+const LAYOUT_CONTENT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+const INDEX: &str = "index.json";
+const BLOBS: &str = "blobs/sha256";
+const LOCK: &str = ".lock";
+/// Files that are being written begin so; left-over ones are removed by the next change.
+const PARTIAL: &str = ".partial-";
+
+/// A registry in a folder: an OCI image layout, shared by any number of processes.
+///
+/// Blobs and index are written to a temporary file, flushed to the disk, and renamed, so
+/// that a reader sees a whole file or none, and so does whoever comes after a crash.
+#[derive(Debug, Clone)]
+pub struct FolderStore {
+    root: PathBuf,
+}
+
+impl FolderStore {
+    /// The registry in this folder. It is made by the first change, where it is not there.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join(BLOBS).join(digest.hex())
+    }
+
+    /// Checks `oci-layout`; false when there is none.
+    fn check_layout(&self) -> Result<bool> {
+        let path = self.root.join(LAYOUT);
+        let Some(bytes) = read_regular(&path, 4096)? else {
+            return Ok(false);
+        };
+        let layout: serde_json::Value = crate::json::from_json(LAYOUT, &bytes)?;
+        match layout
+            .get("imageLayoutVersion")
+            .and_then(serde_json::Value::as_str)
+        {
+            Some("1.0.0") => Ok(true),
+            other => bail!(
+                UnsupportedFormatVersion,
+                "{} has imageLayoutVersion {}, this version of Twinfer reads 1.0.0: update Twinfer",
+                path.display(),
+                other.unwrap_or("none")
+            ),
+        }
+    }
+
+    /// Makes the folder into a layout, under the lock.
+    fn prepare(&self) -> Result<()> {
+        if !self.check_layout()? {
+            // Not into somebody's photo album, when `--registry` was mistyped. Our own
+            // files that can be there before `oci-layout` begin with a dot.
+            let foreign = read_folder(&self.root)?
+                .into_iter()
+                .find(|name| !name.starts_with('.'));
+            if let Some(name) = foreign {
+                bail!(
+                    Storage,
+                    "{} is neither empty nor a registry (it has `{name}` but no oci-layout): choose another folder",
+                    self.root.display()
+                );
+            }
+            write_atomic(&self.root, LAYOUT, LAYOUT_CONTENT)?;
+        }
+        let blobs = self.root.join(BLOBS);
+        fs::create_dir_all(&blobs).map_err(|e| storage("make", &blobs, &e))?;
+        for folder in [&self.root, &blobs] {
+            for name in read_folder(folder)?
+                .iter()
+                .filter(|name| name.starts_with(PARTIAL))
+            {
+                let path = folder.join(name);
+                fs::remove_file(&path).map_err(|e| storage("remove", &path, &e))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Store for FolderStore {
+    fn index(&self) -> Result<Vec<u8>> {
+        self.check_layout()?;
+        if let Some(bytes) = read_regular(&self.root.join(INDEX), MAX_INDEX_BYTES)? {
+            return Ok(bytes);
+        }
+        if !self.root.is_dir() {
+            bail!(
+                Storage,
+                "there is no registry folder {}: make one with `twinfer pack`, or name another one",
+                self.root.display()
+            );
+        }
+        Index::default().to_json()
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        read_regular(&self.blob_path(&descriptor.digest), descriptor.size)?.ok_or_else(|| {
+            err!(
+                MissingBlob,
+                "{} is not in the registry {}",
+                descriptor.label(),
+                self.root.display()
+            )
+        })
+    }
+}
+
+impl WritableStore for FolderStore {
+    fn begin(&self) -> Result<Box<dyn Transaction + '_>> {
+        fs::create_dir_all(&self.root).map_err(|e| storage("make", &self.root, &e))?;
+        let path = self.root.join(LOCK);
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|e| storage("write", &path, &e))?;
+        lock.lock().map_err(|e| storage("lock", &path, &e))?;
+        self.prepare()?;
+        Ok(Box::new(Change {
+            store: self,
+            _lock: lock,
+        }))
+    }
+}
+
+/// A change under way. The lock goes when the file is closed, also by the death of the process.
+struct Change<'a> {
+    store: &'a FolderStore,
+    _lock: File,
+}
+
+impl Transaction for Change<'_> {
+    fn index(&self) -> Result<Index> {
+        Index::from_json(&Store::index(self.store)?)
+    }
+
+    fn put_blob(&mut self, bytes: &[u8]) -> Result<Digest> {
+        let digest = Digest::of(bytes);
+        let path = self.store.blob_path(&digest);
+        // A damaged blob is written again: packing heals.
+        let there = read_regular(&path, bytes.len() as u64)?;
+        if there.is_none_or(|there| there != bytes) {
+            write_atomic(&self.store.root.join(BLOBS), &digest.hex(), bytes)?;
+        }
+        Ok(digest)
+    }
+
+    fn commit(self: Box<Self>, index: &Index) -> Result<()> {
+        // The names of the blobs must be on the disk before the index that uses them.
+        sync_folder(&self.store.root.join(BLOBS))?;
+        write_atomic(&self.store.root, INDEX, &index.to_json()?)?;
+        sync_folder(&self.store.root)
+    }
+}
+
+/// Reads a file of at most `limit` bytes, or the first `limit + 1` of a longer one; `None`
+/// when there is none. Links are not followed, and pipes and devices not opened: a registry
+/// that was unpacked from somewhere must not make us read elsewhere, or for ever.
+fn read_regular(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(e) => return Err(storage("read", path, &e)),
+    };
+    if !metadata.is_file() {
+        bail!(
+            Storage,
+            "{} is not a regular file; links are not followed in a registry",
+            path.display()
+        );
+    }
+    let expected = metadata.len().min(limit.saturating_add(1));
+    let mut bytes = Vec::new();
+    bytes
+        .try_reserve_exact(usize::try_from(expected).unwrap_or(usize::MAX))
+        .map_err(|_| {
+            err!(
+                OutOfMemory,
+                "there is no memory for the {expected} bytes of {}",
+                path.display()
+            )
+        })?;
+    File::open(path)
+        .and_then(|file| file.take(limit.saturating_add(1)).read_to_end(&mut bytes))
+        .map_err(|e| storage("read", path, &e))?;
+    Ok(Some(bytes))
+}
+
+/// Writes a file so that it is whole or not there, whatever happens.
+fn write_atomic(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    // The process id only helps people who look: the lock keeps all others out.
+    let partial = folder.join(format!("{PARTIAL}{}-{name}", std::process::id()));
+    let target = folder.join(name);
+    let written = File::create(&partial).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written
+        .and_then(|()| fs::rename(&partial, &target))
+        .map_err(|e| {
+            // Best effort; the next change removes it otherwise.
+            let _ = fs::remove_file(&partial);
+            storage("write", &target, &e)
+        })
+}
+
+/// Flushes the names in a folder to the disk, where the system has such a thing.
+fn sync_folder(folder: &Path) -> Result<()> {
+    if cfg!(unix) {
+        File::open(folder)
+            .and_then(|f| f.sync_all())
+            .map_err(|e| storage("flush", folder, &e))?;
+    }
+    Ok(())
+}
+
+fn read_folder(folder: &Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(folder).map_err(|e| storage("read", folder, &e))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|e| storage("read", folder, &e))?;
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    Ok(names)
+}
+
+/// An error of the file system as ours.
+pub(crate) fn storage(what: &str, path: &Path, error: &io::Error) -> Error {
+    let path = path.display();
+    match error.kind() {
+        // FileTooLarge is also what a quota of the process (`ulimit -f`) gives.
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Error::new(
+            ErrorCode::OutOfSpace,
+            format!(
+                "cannot {what} {path}: {error}; free some space and try again, nothing was changed"
+            ),
+        ),
+        _ => Error::new(ErrorCode::Storage, format!("cannot {what} {path}: {error}")),
+    }
+}
