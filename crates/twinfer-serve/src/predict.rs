@@ -9,10 +9,11 @@ use http::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use twinfer::{DType, Input, InputStep, Mode, Model, ModelConfig, Parameters, Picture, Result, Tensors, bail, err};
+use twinfer::{DType, Input, InputStep, Mode, Model, ModelConfig, Parameters, Picture, Result, Tensor, Tensors, bail, err};
+use twinfer_package::GoldenData;
 
 use crate::app::{Call, Timing};
-use crate::infer::tensor_from_json;
+use crate::infer::{object, tensor_from_json};
 use crate::models::Loaded;
 use crate::{query, reply};
 
@@ -118,19 +119,17 @@ struct Encoded {
 }
 
 fn from_json(model: &Model, body: &[u8]) -> Result<(Input, Parameters)> {
-    let invalid = |e: serde_json::Error| crate::infer::json_error("the request", &e);
     let config = model.config();
-    let object: std::collections::BTreeMap<String, &RawValue> = serde_json::from_slice(body).map_err(invalid)?;
+    let fields: Inputs<'_> = object("the request", body)?;
     let record = match config.pipeline.as_ref().map(|p| &p.input) {
         // A record whose own column is called `inputs` is still a record.
-        Some(InputStep::Record(step)) => !object.contains_key("inputs") || step.columns.iter().any(|c| c.name == "inputs"),
+        Some(InputStep::Record(step)) => !fields.contains_key("inputs") || step.columns.iter().any(|c| c.name == "inputs"),
         _ => false,
     };
     if record {
-        let record: Map<String, Value> = serde_json::from_slice(body).map_err(invalid)?;
-        return Ok((Input::Record(record), Parameters::new()));
+        return Ok((Input::Record(object("the record", body)?), Parameters::new()));
     }
-    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(invalid)?;
+    let envelope: Envelope<'_> = object("the request", body)?;
     Ok((from_inputs(config, &envelope.inputs)?, envelope.parameters))
 }
 
@@ -164,7 +163,8 @@ fn decode(name: &str, value: &RawValue) -> Result<Vec<u8>> {
     STANDARD.decode(&encoded.base64).map_err(|e| err!(InvalidRequest, "input `{name}` is not base64: {e}"))
 }
 
-/// A tensor as in an infer request, with its data in JSON.
+/// A tensor as in an infer request, or as in a golden example (`dtype`, and
+/// `data` with base64 or strings), so that those can be sent as they are.
 #[derive(Deserialize)]
 struct NamedTensor<'a> {
     name: String,
@@ -182,8 +182,23 @@ fn tensors(value: &RawValue) -> Result<Input> {
         let Some(dtype) = DType::from_name(&tensor.datatype) else {
             bail!(WrongDtype, "input `{}`: there is no datatype {:?}", tensor.name, tensor.datatype);
         };
-        let read = tensor_from_json(dtype, &tensor.shape, tensor.data);
+        let read = tensor_data(dtype, &tensor.shape, tensor.data);
         read.map_err(|e| e.context(format!("input `{}`", tensor.name))).map(|read| (tensor.name, read))
     };
     list.into_iter().map(one).collect::<Result<Tensors>>().map(Input::Tensors)
+}
+
+fn tensor_data(dtype: DType, shape: &[usize], data: &RawValue) -> Result<Tensor> {
+    if !data.get().starts_with('{') {
+        return tensor_from_json(dtype, shape, data);
+    }
+    let data: GoldenData = serde_json::from_str(data.get())
+        .map_err(|e| err!(InvalidRequest, "`data` must be an array, or {{\"base64\": …}} or {{\"strings\": …}}: {e}"))?;
+    match data {
+        GoldenData::Strings(strings) => Tensor::from_strings(shape, strings),
+        GoldenData::Base64(text) => {
+            let bytes = STANDARD.decode(&text).map_err(|e| err!(InvalidRequest, "`data` is not base64: {e}"))?;
+            Tensor::from_bytes(dtype, shape, bytes)
+        }
+    }
 }

@@ -15,7 +15,7 @@ use crate::app::Call;
 use crate::models::Loaded;
 
 pub(crate) use data::tensor_from_json;
-pub(crate) use request::json_error;
+pub(crate) use request::object;
 
 /// Length of the JSON before binary tensors.
 pub(crate) const HEADER_LENGTH: &str = "inference-header-content-length";

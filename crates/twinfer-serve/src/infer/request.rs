@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use http::request::Parts;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use twinfer::{DType, Dim, Error, ErrorCode, Result, Signature, Tensor, TensorSpec, Tensors, bail, err};
+use twinfer::{DType, Dim, Error, Result, Signature, Tensor, TensorSpec, Tensors, bail, err};
 
 use super::binary::{tensor_from_binary, text};
 use super::data::tensor_from_json;
@@ -60,7 +61,7 @@ pub(crate) fn decode(signature: &Signature, parts: &Parts, body: &Bytes) -> Resu
             err!(InvalidRequest, "{HEADER_LENGTH} is {length}, but the body has only {} bytes", body.len())
         })?,
     };
-    let json: Json<'_> = serde_json::from_slice(json).map_err(|e| json_error("the request", &e))?;
+    let json: Json<'_> = object("the request", json)?;
     let default_binary = flag(&json.parameters, "binary_data_output")?.unwrap_or(false);
     let mut rest = binary;
     let inputs = json.inputs.iter().map(|input| tensor(input, &mut rest)).collect::<Result<Tensors>>()?;
@@ -75,12 +76,25 @@ pub(crate) fn decode(signature: &Signature, parts: &Parts, body: &Bytes) -> Resu
     Ok(InferRequest { id: json.id, inputs, outputs, binary: default_binary })
 }
 
-/// An error of serde as ours: text that is not JSON, or JSON of another form.
-pub(crate) fn json_error(what: &str, error: &serde_json::Error) -> Error {
-    if error.is_data() {
-        return Error::new(ErrorCode::InvalidRequest, format!("{what} has not the form of the protocol: {error}"));
-    }
-    Error::new(ErrorCode::InvalidJson, format!("{what} is not JSON: {error} (NaN and Infinity are strings in JSON)"))
+/// Reads a JSON object of a known form.
+///
+/// # Errors
+/// `invalid_json` for what is not JSON, `invalid_request` for another form.
+pub(crate) fn object<'a, T: Deserialize<'a>>(what: &str, json: &'a [u8]) -> Result<T> {
+    // serde would also take the fields of a struct from an array.
+    let begins = json.iter().find(|byte| !byte.is_ascii_whitespace());
+    let read = match begins {
+        Some(b'{') => serde_json::from_slice(json),
+        _ => Err(serde::de::Error::custom("expected an object")),
+    };
+    read.map_err(|error| match serde_json::from_slice::<IgnoredAny>(json) {
+        Err(syntax) => {
+            err!(InvalidJson, "{what} is not JSON: {syntax} (NaN and Infinity are strings in JSON)")
+        }
+        Ok(_) if error.is_data() => err!(InvalidRequest, "{what} has not the form of the protocol: {error}"),
+        // Well-formed, but deeper than is followed.
+        Ok(_) => err!(InvalidJson, "{what} cannot be read: {error}"),
+    })
 }
 
 fn header_length(parts: &Parts) -> Result<Option<usize>> {
@@ -182,6 +196,7 @@ fn raw_shape(input: &TensorSpec, bits: usize, element_bits: usize) -> Result<Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use twinfer::ErrorCode;
 
     fn spec(shape: Option<Vec<Dim>>) -> TensorSpec {
         TensorSpec { name: "x".into(), dtype: DType::F32, shape }
