@@ -62,7 +62,13 @@ def train(data: Data, imputer: SimpleImputer, classifier) -> Pipeline:
 
 def export(pipeline: Pipeline, data: Data, name: str) -> bytes:
     """The model as users export it: only the name of the graph is set, the rest is default."""
-    return to_onnx(pipeline, data.train[:1].astype(np.float32), name=name).SerializeToString()
+    model = to_onnx(pipeline, data.train[:1].astype(np.float32), name=name)
+    # skl2onnx lists the operator sets in the order of a Python set of strings, which changes
+    # from run to run.
+    operator_sets = sorted(model.opset_import, key=lambda entry: entry.domain)
+    del model.opset_import[:]
+    model.opset_import.extend(operator_sets)
+    return model.SerializeToString(deterministic=True)
 
 
 def run(onnx: bytes, rows: np.ndarray):
