@@ -1,8 +1,14 @@
-//! Suites that cross crates and runtimes.
-//!
-//! The program `twinfer-conformance` writes one list of cases, runs it natively and against
-//! the component, and compares the answers of all places; `cargo xtask test` calls it.
+#![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+pub mod answer;
+pub mod case;
 pub mod compare;
+pub mod component;
+pub mod forge;
 pub mod http;
+pub mod list;
+pub mod native;
+pub mod pictures;
+pub mod verdict;
+pub mod wire;

@@ -24,7 +24,7 @@ pub fn demo(once: bool, listen: &str) -> Result<()> {
     build::everything(&setup::tools()?)?;
     let folder = paths::target().join("demo");
     let registry = folder.join("registry");
-    pack_models(&registry)?;
+    pack_models(&["models"], &registry)?;
     let component = paths::component("wasm-dev");
     let server = step(
         "start twinfer serve with the component and the page",
@@ -52,16 +52,16 @@ pub fn demo(once: bool, listen: &str) -> Result<()> {
     server.wait()
 }
 
-/// Packs every recipe of `models/` into a fresh registry.
-pub fn pack_models(registry: &Path) -> Result<()> {
+/// Packs every recipe of these folders into a fresh registry.
+pub fn pack_models(folders: &[&str], registry: &Path) -> Result<()> {
     step(
-        &format!("pack the sample models into {}", paths::show(registry)),
+        &format!("pack the models into {}", paths::show(registry)),
         |output| {
             // Versions are immutable: a changed recipe must not meet its former self.
             if registry.exists() {
                 std::fs::remove_dir_all(registry).context(|| registry.display().to_string())?;
             }
-            for recipe in recipes()? {
+            for recipe in recipes(folders)? {
                 pack(&recipe, registry, output)?;
             }
             Ok(())
@@ -76,21 +76,23 @@ fn pack(recipe: &Path, registry: &Path, output: &Output) -> Result<()> {
         .run()
 }
 
-/// The folders of `models/` with a recipe.
-fn recipes() -> Result<Vec<PathBuf>> {
-    let models = paths::root().join("models");
-    let entries = std::fs::read_dir(&models).context(|| models.display().to_string())?;
-    let mut folders: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.join("twinfer.toml").is_file())
-        .collect();
-    folders.sort();
-    if folders.is_empty() {
-        return Err(Failure::new(
-            "models/ holds no recipe (a folder with a twinfer.toml)",
-        ));
+/// The folders with a recipe in these folders of the workspace.
+fn recipes(folders: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut recipes = Vec::new();
+    for folder in folders.iter().map(|folder| paths::root().join(folder)) {
+        let entries = std::fs::read_dir(&folder).context(|| folder.display().to_string())?;
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let before = recipes.len();
+        recipes.extend(paths.filter(|path| path.join("twinfer.toml").is_file()));
+        if recipes.len() == before {
+            return Err(Failure::new(format!(
+                "{} holds no recipe (a folder with a twinfer.toml)",
+                paths::show(&folder)
+            )));
+        }
     }
-    Ok(folders)
+    recipes.sort();
+    Ok(recipes)
 }
 
 /// Asks every place, prints the table, and gives the number of rows that differ.
