@@ -139,8 +139,8 @@ impl Limits {
         if self.max_head < 8192 {
             return Err(HostError::config("max_head must be at least 8192 bytes"));
         }
-        if self.max_memory < 16 << 20 {
-            return Err(HostError::config("max_memory must be at least 16 MiB: the component itself needs that"));
+        if self.max_memory < 8 << 20 {
+            return Err(HostError::config("max_memory must be at least 8 MiB: the component itself needs that"));
         }
         Ok(())
     }

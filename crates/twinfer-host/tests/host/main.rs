@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_guests;
+mod codes;
 mod component;
 mod files;
 mod lifecycle;

@@ -69,7 +69,12 @@ impl Fixture {
         };
         config.limits.max_instances = 2;
         change(&mut config);
-        let host = Host::start(config).unwrap();
+        // One compiles, the others then find it in the cache.
+        static COMPILING: Mutex<()> = Mutex::new(());
+        let host = {
+            let _one = COMPILING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            Host::start(config).unwrap()
+        };
         Self { address: host.local_addr(), host: Some(host), folder, lines }
     }
 
