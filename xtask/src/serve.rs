@@ -68,7 +68,7 @@ impl Server {
             .args(["serve", "--listen", serving.listen])
             .args([Path::new("--registry"), serving.registry])
             .args([Path::new("--component"), serving.component])
-            .args([Path::new("--page"), &paths::web().join("dist")])
+            .args([Path::new("--page"), &paths::web().join("dist/demo")])
             .to(&Output::File(log.clone()))
             .start()?;
         let mut server = Self {
