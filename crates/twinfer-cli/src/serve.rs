@@ -1,0 +1,213 @@
+//! `twinfer serve`: the component on the wasmtime host.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use twinfer_host::{Host, HostConfig, HostError, LogLevel};
+
+/// Where `cargo xtask build` puts the component, seen from the project's folder.
+const BUILT_COMPONENT: &str = "target/wasm32-wasip2/wasm-dev/twinfer_worker.wasm";
+/// Where `cargo xtask build` puts the demo page.
+const BUILT_PAGE: &str = "web/dist/demo";
+
+const EXAMPLES: &str = "\
+Examples:
+  twinfer serve
+      serve ./registry on http://127.0.0.1:8080, with the demo page if it was built
+  twinfer serve --listen 0.0.0.0:80 --registry /srv/models --cors https://app.example
+      for everybody, and for the pages of one other site
+  twinfer serve --instances 2 --memory 256 --timeout 5
+      on a small machine
+
+It ends on Ctrl-C or SIGTERM, after the requests in flight. Its log is JSON lines
+on the standard error stream.";
+
+/// Serve the models of a registry: Open Inference Protocol v2, packages, page
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ServeArgs {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "HOST:PORT", env = "TWINFER_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
+    listen: SocketAddr,
+
+    /// The registry folder (OCI image layout)
+    #[arg(long, value_name = "DIR", env = "TWINFER_REGISTRY", default_value = "registry")]
+    registry: PathBuf,
+
+    /// The component
+    #[arg(long, value_name = "FILE", env = "TWINFER_COMPONENT", default_value = BUILT_COMPONENT)]
+    component: PathBuf,
+
+    /// Folder of the page at / [default: web/dist/demo, where it is there]
+    #[arg(long, value_name = "DIR", conflicts_with = "no_page")]
+    page: Option<PathBuf>,
+
+    /// Serve no page
+    #[arg(long)]
+    no_page: bool,
+
+    /// Origin whose pages may use this server (repeatable), or * for all
+    #[arg(long, value_name = "ORIGIN")]
+    cors: Vec<String>,
+
+    /// Most instances of the component, each serving one request at a time
+    /// [default: the number of processors]
+    #[arg(long, value_name = "N")]
+    instances: Option<usize>,
+
+    /// Memory of one instance in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    memory: usize,
+
+    /// Seconds that a request may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0, value_parser = seconds)]
+    timeout: f64,
+
+    /// Seconds after which an idle instance is dropped, with the models in it
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800.0, value_parser = seconds)]
+    idle_timeout: f64,
+
+    /// Largest request body in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 64)]
+    max_body: usize,
+
+    /// Most requests that wait for an instance
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    queue: usize,
+
+    /// Folder for the compiled component [default: twinfer/compiled in the user's cache folder]
+    #[arg(long, value_name = "DIR", env = "TWINFER_COMPILED", conflicts_with = "no_cache")]
+    cache: Option<PathBuf>,
+
+    /// Compile at every start
+    #[arg(long)]
+    no_cache: bool,
+
+    /// Least important log lines
+    #[arg(long, value_enum, default_value_t = Level::Info)]
+    log_level: Level,
+}
+
+/// Importance of a log line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Level {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+impl From<Level> for LogLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Debug => Self::Debug,
+            Level::Info => Self::Info,
+            Level::Warn => Self::Warn,
+            Level::Error => Self::Error,
+        }
+    }
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// A setting, component or address that does not work, or requests that were cut off at the
+/// end.
+pub fn run(args: ServeArgs) -> Result<(), HostError> {
+    Host::start(config(args))?.wait()
+}
+
+fn config(args: ServeArgs) -> HostConfig {
+    let built_page = Some(PathBuf::from(BUILT_PAGE)).filter(|page| page.is_dir() && !args.no_page);
+    let mut config = HostConfig {
+        listen: args.listen,
+        page: args.page.or(built_page),
+        cors: args.cors,
+        cache: if args.no_cache { None } else { args.cache.or_else(user_cache) },
+        log_level: args.log_level.into(),
+        handle_signals: true,
+        ..HostConfig::new(args.component, args.registry)
+    };
+    let limits = &mut config.limits;
+    if let Some(instances) = args.instances {
+        limits.max_instances = instances;
+    }
+    limits.max_memory = args.memory.saturating_mul(1 << 20);
+    limits.max_body = args.max_body.saturating_mul(1 << 20);
+    limits.max_queue = args.queue;
+    limits.request_timeout = Duration::from_secs_f64(args.timeout);
+    limits.idle_timeout = Duration::from_secs_f64(args.idle_timeout);
+    config
+}
+
+fn user_cache() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder = if cfg!(windows) {
+        variable("LOCALAPPDATA")?
+    } else {
+        variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")))?
+    };
+    Some(folder.join("twinfer/compiled"))
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let mut addresses = text.to_socket_addrs().map_err(|e| format!("{e}; write host:port, such as 127.0.0.1:8080"))?;
+    addresses.next().ok_or_else(|| "this host has no address".into())
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|e| format!("{e}"))?;
+    // A year is for ever; beyond it, adding to a point in time may overflow.
+    if seconds > 0.0 && seconds <= 31_536_000.0 {
+        return Ok(seconds);
+    }
+    Err("must be more than 0 and at most a year".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: ServeArgs,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<HostConfig, clap::Error> {
+        let arguments = std::iter::once("serve").chain(arguments.iter().copied());
+        Command::try_parse_from(arguments).map(|command| config(command.args))
+    }
+
+    #[test]
+    fn arguments_become_settings() {
+        let config = parse(&[
+            "--listen", "127.0.0.1:0", "--registry", "r", "--component", "c.wasm", "--page", "p", "--cors", "https://a.example",
+            "--cors", "https://b.example", "--instances", "3", "--memory", "256", "--timeout", "2.5", "--no-cache",
+        ])
+        .unwrap();
+        assert_eq!(config.listen, SocketAddr::from(([127, 0, 0, 1], 0)));
+        assert_eq!((config.registry, config.component, config.page), ("r".into(), "c.wasm".into(), Some("p".into())));
+        assert_eq!(config.cors, ["https://a.example", "https://b.example"]);
+        assert_eq!((config.limits.max_instances, config.limits.max_memory), (3, 256 << 20));
+        assert_eq!((config.limits.request_timeout, config.cache), (Duration::from_millis(2500), None));
+        assert!(config.handle_signals);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for arguments in [
+            ["--listen", "8080"],
+            ["--listen", "nowhere:port"],
+            ["--timeout", "0"],
+            ["--timeout", "NaN"],
+            ["--timeout", "1e300"],
+            ["--memory", "-1"],
+        ] {
+            assert!(parse(&arguments).is_err(), "{arguments:?}");
+        }
+    }
+}
