@@ -18,7 +18,11 @@ static SERVED: AtomicU64 = AtomicU64::new(0);
 async fn handle(request: Request) -> impl IntoResponse {
     let served = SERVED.fetch_add(1, Ordering::Relaxed) + 1;
     let path = request.uri().path().to_owned();
-    let number = request.uri().query().and_then(|q| q.parse::<u64>().ok()).unwrap_or(0);
+    let number = request
+        .uri()
+        .query()
+        .and_then(|q| q.parse::<u64>().ok())
+        .unwrap_or(0);
     let text = match path.as_str() {
         "/v2/served" => served.to_string(),
         "/v2/echo" => echo(request).await,
@@ -33,10 +37,20 @@ async fn handle(request: Request) -> impl IntoResponse {
         "/v2/recursion" => recursion(number).to_string(),
         "/v2/large" => "x".repeat(usize::try_from(number).unwrap_or(0)),
         "/v2/network" => network().await,
-        "/v2/write" => format!("{:?}", std::fs::write("/registry/written", "x").map_err(|e| e.kind())),
-        "/v2/escape" => format!("{:?}", std::fs::read("/registry/../../etc/passwd").map_err(|e| e.kind())),
-        "/v2/read" => std::fs::read_to_string("/registry/index.json").unwrap_or_else(|e| e.to_string()),
-        "/v2/env" => std::env::vars().map(|(k, v)| format!("{k}={v}\n")).collect(),
+        "/v2/write" => format!(
+            "{:?}",
+            std::fs::write("/registry/written", "x").map_err(|e| e.kind())
+        ),
+        "/v2/escape" => format!(
+            "{:?}",
+            std::fs::read("/registry/../../etc/passwd").map_err(|e| e.kind())
+        ),
+        "/v2/read" => {
+            std::fs::read_to_string("/registry/index.json").unwrap_or_else(|e| e.to_string())
+        }
+        "/v2/env" => std::env::vars()
+            .map(|(k, v)| format!("{k}={v}\n"))
+            .collect(),
         "/v2/print" => print_lines(),
         _ => return answer(404, "no such misdeed".into()),
     };
@@ -52,7 +66,10 @@ fn answer(status: u16, text: String) -> Response<Full<Bytes>> {
 async fn echo(request: Request) -> String {
     let (parts, body) = request.into_parts();
     let length = body.collect().await.map_or(0, |body| body.to_bytes().len());
-    format!("{} {} {length}\n{:?}", parts.method, parts.uri, parts.headers)
+    format!(
+        "{} {} {length}\n{:?}",
+        parts.method, parts.uri, parts.headers
+    )
 }
 
 fn endless() -> String {
@@ -91,7 +108,11 @@ fn hoard(number: u64) -> String {
 
 fn recursion(depth: u64) -> u64 {
     let frame = std::hint::black_box([depth; 64]);
-    if depth == u64::MAX { 0 } else { recursion(depth + 1) + frame[1] }
+    if depth == u64::MAX {
+        0
+    } else {
+        recursion(depth + 1) + frame[1]
+    }
 }
 
 async fn network() -> String {

@@ -48,7 +48,10 @@ async fn answer(request: Request) -> Response<Bytes> {
     let app = app();
     let limit = app.options().max_body;
     let (parts, mut body) = request.into_parts();
-    let announced = parts.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    let announced = parts
+        .headers
+        .get(CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
         return body_too_large(limit);
     }

@@ -33,7 +33,12 @@ pub struct ServeArgs {
     listen: SocketAddr,
 
     /// The registry folder (OCI image layout)
-    #[arg(long, value_name = "DIR", env = "TWINFER_REGISTRY", default_value = "registry")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "TWINFER_REGISTRY",
+        default_value = "registry"
+    )]
     registry: PathBuf,
 
     /// The component
@@ -78,7 +83,12 @@ pub struct ServeArgs {
     queue: usize,
 
     /// Folder for the compiled component [default: twinfer/compiled in the user's cache folder]
-    #[arg(long, value_name = "DIR", env = "TWINFER_COMPILED", conflicts_with = "no_cache")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "TWINFER_COMPILED",
+        conflicts_with = "no_cache"
+    )]
     cache: Option<PathBuf>,
 
     /// Compile at every start
@@ -125,7 +135,11 @@ fn config(args: ServeArgs) -> HostConfig {
         listen: args.listen,
         page: args.page.or(built_page),
         cors: args.cors,
-        cache: if args.no_cache { None } else { args.cache.or_else(user_cache) },
+        cache: if args.no_cache {
+            None
+        } else {
+            args.cache.or_else(user_cache)
+        },
         log_level: args.log_level.into(),
         handle_signals: true,
         ..HostConfig::new(args.component, args.registry)
@@ -143,7 +157,11 @@ fn config(args: ServeArgs) -> HostConfig {
 }
 
 fn user_cache() -> Option<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     let folder = if cfg!(windows) {
         variable("LOCALAPPDATA")?
     } else {
@@ -153,8 +171,12 @@ fn user_cache() -> Option<PathBuf> {
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
-    let mut addresses = text.to_socket_addrs().map_err(|e| format!("{e}; write host:port, such as 127.0.0.1:8080"))?;
-    addresses.next().ok_or_else(|| "this host has no address".into())
+    let mut addresses = text
+        .to_socket_addrs()
+        .map_err(|e| format!("{e}; write host:port, such as 127.0.0.1:8080"))?;
+    addresses
+        .next()
+        .ok_or_else(|| "this host has no address".into())
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -185,15 +207,41 @@ mod tests {
     #[test]
     fn arguments_become_settings() {
         let config = parse(&[
-            "--listen", "127.0.0.1:0", "--registry", "r", "--component", "c.wasm", "--page", "p", "--cors", "https://a.example",
-            "--cors", "https://b.example", "--instances", "3", "--memory", "256", "--timeout", "2.5", "--no-cache",
+            "--listen",
+            "127.0.0.1:0",
+            "--registry",
+            "r",
+            "--component",
+            "c.wasm",
+            "--page",
+            "p",
+            "--cors",
+            "https://a.example",
+            "--cors",
+            "https://b.example",
+            "--instances",
+            "3",
+            "--memory",
+            "256",
+            "--timeout",
+            "2.5",
+            "--no-cache",
         ])
         .unwrap();
         assert_eq!(config.listen, SocketAddr::from(([127, 0, 0, 1], 0)));
-        assert_eq!((config.registry, config.component, config.page), ("r".into(), "c.wasm".into(), Some("p".into())));
+        assert_eq!(
+            (config.registry, config.component, config.page),
+            ("r".into(), "c.wasm".into(), Some("p".into()))
+        );
         assert_eq!(config.cors, ["https://a.example", "https://b.example"]);
-        assert_eq!((config.limits.max_instances, config.limits.max_memory), (3, 256 << 20));
-        assert_eq!((config.limits.request_timeout, config.cache), (Duration::from_millis(2500), None));
+        assert_eq!(
+            (config.limits.max_instances, config.limits.max_memory),
+            (3, 256 << 20)
+        );
+        assert_eq!(
+            (config.limits.request_timeout, config.cache),
+            (Duration::from_millis(2500), None)
+        );
         assert!(config.handle_signals);
     }
 

@@ -26,22 +26,39 @@ const MAX_ENTRIES: usize = 8;
 
 /// The component, from the cache if it has it, else compiled (and then cached,
 /// where a failure to write is only a warning).
-pub(crate) fn load(engine: &Engine, wasm: &[u8], folder: Option<&Path>, log: &Log) -> Result<Component, HostError> {
+pub(crate) fn load(
+    engine: &Engine,
+    wasm: &[u8],
+    folder: Option<&Path>,
+    log: &Log,
+) -> Result<Component, HostError> {
     let started = std::time::Instant::now();
     let entry = folder.map(|folder| folder.join(format!("{}.cwasm", key(engine, wasm))));
     if let Some(entry) = &entry
         && let Some(component) = read(engine, entry, log)
     {
-        log.event(LogLevel::Info, "component_loaded", serde_json::json!({"from": "cache", "ms": started.elapsed().as_millis() as u64}));
+        log.event(
+            LogLevel::Info,
+            "component_loaded",
+            serde_json::json!({"from": "cache", "ms": started.elapsed().as_millis() as u64}),
+        );
         return Ok(component);
     }
     let component = Component::new(engine, wasm)
         .map_err(|e| HostError::component(format!("the component does not compile: {e:#}")))?;
-    log.event(LogLevel::Info, "component_loaded", serde_json::json!({"from": "compiler", "ms": started.elapsed().as_millis() as u64}));
+    log.event(
+        LogLevel::Info,
+        "component_loaded",
+        serde_json::json!({"from": "compiler", "ms": started.elapsed().as_millis() as u64}),
+    );
     if let Some(entry) = &entry
         && let Err(error) = write(&component, entry)
     {
-        log.event(LogLevel::Warn, "cache_not_written", serde_json::json!({"file": entry, "error": error.to_string()}));
+        log.event(
+            LogLevel::Warn,
+            "cache_not_written",
+            serde_json::json!({"file": entry, "error": error.to_string()}),
+        );
     }
     Ok(component)
 }
@@ -70,17 +87,23 @@ impl Hasher for Sha {
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// A corrupt or foreign entry is a miss.
 fn read(engine: &Engine, entry: &Path, log: &Log) -> Option<Component> {
     let bytes = fs::read(entry).ok()?;
     let miss = |why: String| {
-        log.event(LogLevel::Warn, "cache_entry_ignored", serde_json::json!({"file": entry, "why": why}));
+        log.event(
+            LogLevel::Warn,
+            "cache_entry_ignored",
+            serde_json::json!({"file": entry, "why": why}),
+        );
     };
     let Some(code) = verified(&bytes) else {
         miss("its digest does not match".into());
@@ -104,7 +127,9 @@ fn verified(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 fn write(component: &Component, entry: &Path) -> io::Result<()> {
-    let code = component.serialize().map_err(|e| io::Error::other(format!("{e:#}")))?;
+    let code = component
+        .serialize()
+        .map_err(|e| io::Error::other(format!("{e:#}")))?;
     let folder = entry.parent().unwrap_or(Path::new("."));
     create_private(folder)?;
     let temporary = temporary(entry);
@@ -135,7 +160,10 @@ fn temporary(entry: &Path) -> PathBuf {
 #[cfg(unix)]
 fn create_private(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
 }
 
 #[cfg(not(unix))]
@@ -145,7 +173,9 @@ fn create_private(folder: &Path) -> io::Result<()> {
 
 /// Keeps the folder small. Failures do not matter: the next write tries again.
 fn evict(folder: &Path) {
-    let Ok(files) = fs::read_dir(folder) else { return };
+    let Ok(files) = fs::read_dir(folder) else {
+        return;
+    };
     let mut entries: Vec<_> = files
         .flatten()
         .filter(|file| file.path().extension().is_some_and(|e| e == "cwasm"))
@@ -169,7 +199,10 @@ mod tests {
     }
 
     fn only_entry(folder: &Path) -> PathBuf {
-        let files: Vec<_> = fs::read_dir(folder).unwrap().map(|f| f.unwrap().path()).collect();
+        let files: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|f| f.unwrap().path())
+            .collect();
         assert_eq!(files.len(), 1, "{files:?}");
         files[0].clone()
     }
@@ -215,6 +248,12 @@ mod tests {
     #[test]
     fn unwritable_folder_still_loads() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        load(&Engine::default(), EMPTY, Some(&file.path().join("below")), &quiet()).unwrap();
+        load(
+            &Engine::default(),
+            EMPTY,
+            Some(&file.path().join("below")),
+            &quiet(),
+        )
+        .unwrap();
     }
 }

@@ -109,7 +109,10 @@ impl HostConfig {
         if let Some(page) = &self.page
             && !page.is_dir()
         {
-            return Err(HostError::config(format!("the page folder {} does not exist", page.display())));
+            return Err(HostError::config(format!(
+                "the page folder {} does not exist",
+                page.display()
+            )));
         }
         for origin in &self.cors {
             if origin != "*" && (!origin.contains("://") || origin.ends_with('/')) {
@@ -140,7 +143,9 @@ impl Limits {
             return Err(HostError::config("max_head must be at least 8192 bytes"));
         }
         if self.max_memory < 8 << 20 {
-            return Err(HostError::config("max_memory must be at least 8 MiB: the component itself needs that"));
+            return Err(HostError::config(
+                "max_memory must be at least 8 MiB: the component itself needs that",
+            ));
         }
         Ok(())
     }

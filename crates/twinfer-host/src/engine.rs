@@ -38,9 +38,13 @@ fn read_component(config: &HostConfig) -> Result<Vec<u8>, HostError> {
             "the component {path} cannot be read: {e}. Build it with `cargo xtask build`, or name another one"
         ))
     };
-    let size = std::fs::metadata(&config.component).map_err(unreadable)?.len();
+    let size = std::fs::metadata(&config.component)
+        .map_err(unreadable)?
+        .len();
     if size > MAX_COMPONENT_BYTES {
-        return Err(HostError::component(format!("the component {path} has {size} bytes: that is no component of ours")));
+        return Err(HostError::component(format!(
+            "the component {path} has {size} bytes: that is no component of ours"
+        )));
     }
     std::fs::read(&config.component).map_err(unreadable)
 }
@@ -68,7 +72,9 @@ fn base_config() -> Config {
 
 fn pool_of(config: &HostConfig) -> PoolingAllocationConfig {
     // One more than can run, for the moment when one replaces another.
-    let instances = u32::try_from(config.limits.max_instances).unwrap_or(u32::MAX).saturating_add(1);
+    let instances = u32::try_from(config.limits.max_instances)
+        .unwrap_or(u32::MAX)
+        .saturating_add(1);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(16))
@@ -89,21 +95,30 @@ fn link(engine: &Engine, component: &Component) -> Result<ServicePre<State>, Hos
         .and_then(|()| wasmtime_wasi::p3::add_to_linker(&mut linker))
         .and_then(|()| wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker))
         .and_then(|()| wasmtime_wasi_http::p3::add_to_linker(&mut linker));
-    added.map_err(|e| HostError::internal(format!("the WASI interfaces cannot be linked: {e:#}")))?;
+    added
+        .map_err(|e| HostError::internal(format!("the WASI interfaces cannot be linked: {e:#}")))?;
     check_imports(engine, component)?;
-    let pre = linker
-        .instantiate_pre(component)
-        .map_err(|e| HostError::component(format!("the component needs what this host does not offer: {e:#}")))?;
-    ServicePre::new(pre)
-        .map_err(|e| HostError::component(format!("the component does not export wasi:http/handler@0.3: {e:#}")))
+    let pre = linker.instantiate_pre(component).map_err(|e| {
+        HostError::component(format!(
+            "the component needs what this host does not offer: {e:#}"
+        ))
+    })?;
+    ServicePre::new(pre).map_err(|e| {
+        HostError::component(format!(
+            "the component does not export wasi:http/handler@0.3: {e:#}"
+        ))
+    })
 }
 
 /// A clearer message than a failed link for the usual mistake: a component
 /// built with an SDK's default features.
 fn check_imports(engine: &Engine, component: &Component) -> Result<(), HostError> {
     let component_type = component.component_type();
-    let foreign: Vec<_> =
-        component_type.imports(engine).map(|(name, _)| name.to_owned()).filter(|name| !name.starts_with("wasi:")).collect();
+    let foreign: Vec<_> = component_type
+        .imports(engine)
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| !name.starts_with("wasi:"))
+        .collect();
     if foreign.is_empty() {
         return Ok(());
     }

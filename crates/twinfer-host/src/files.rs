@@ -8,7 +8,8 @@ use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+    IF_RANGE, RANGE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -55,22 +56,43 @@ pub(crate) async fn serve(
         Freshness::ByContent | Freshness::ByTime => (time_tag(&metadata), "no-cache"),
     };
     if matches_any(request.get(IF_NONE_MATCH), &etag) {
-        return Ok(with_headers(empty(StatusCode::NOT_MODIFIED), &[(ETAG, &etag), (CACHE_CONTROL, cache_control)]));
+        return Ok(with_headers(
+            empty(StatusCode::NOT_MODIFIED),
+            &[(ETAG, &etag), (CACHE_CONTROL, cache_control)],
+        ));
     }
     let range = wanted_range(request, &etag, size);
-    let headers = [(ETAG, etag.as_str()), (CACHE_CONTROL, cache_control), (CONTENT_TYPE, content_type), (ACCEPT_RANGES, "bytes")];
+    let headers = [
+        (ETAG, etag.as_str()),
+        (CACHE_CONTROL, cache_control),
+        (CONTENT_TYPE, content_type),
+        (ACCEPT_RANGES, "bytes"),
+    ];
     let (status, start, length) = match range {
         Wanted::Everything => (StatusCode::OK, 0, size),
         Wanted::Part { start, end } => (StatusCode::PARTIAL_CONTENT, start, end - start + 1),
         Wanted::Nothing => {
             let answer = empty(StatusCode::RANGE_NOT_SATISFIABLE);
-            return Ok(with_headers(answer, &[(CONTENT_RANGE, &format!("bytes */{size}"))]));
+            return Ok(with_headers(
+                answer,
+                &[(CONTENT_RANGE, &format!("bytes */{size}"))],
+            ));
         }
     };
-    let body = if method == Method::HEAD { None } else { Some(part(file, start, length).await?) };
+    let body = if method == Method::HEAD {
+        None
+    } else {
+        Some(part(file, start, length).await?)
+    };
     let mut answer = with_headers(empty(status), &headers);
     if status == StatusCode::PARTIAL_CONTENT {
-        answer = with_headers(answer, &[(CONTENT_RANGE, &format!("bytes {start}-{}/{size}", start + length - 1))]);
+        answer = with_headers(
+            answer,
+            &[(
+                CONTENT_RANGE,
+                &format!("bytes {start}-{}/{size}", start + length - 1),
+            )],
+        );
     }
     answer = with_headers(answer, &[(CONTENT_LENGTH, &length.to_string())]);
     if let Some(body) = body {
@@ -93,7 +115,9 @@ async fn open(path: &Path) -> Result<Opened, Failure> {
 
 fn missing_or_failed(error: &io::Error) -> Result<Opened, Failure> {
     match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => Ok(None),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
+            Ok(None)
+        }
         // A name that the file system cannot hold (too long) is not there either.
         io::ErrorKind::InvalidFilename | io::ErrorKind::InvalidInput => Ok(None),
         _ => Err(unreadable(error)),
@@ -106,10 +130,17 @@ fn unreadable(error: &io::Error) -> Failure {
 
 async fn part(mut file: tokio::fs::File, start: u64, length: u64) -> Result<Body, Failure> {
     if start > 0 {
-        file.seek(io::SeekFrom::Start(start)).await.map_err(|e| unreadable(&e))?;
+        file.seek(io::SeekFrom::Start(start))
+            .await
+            .map_err(|e| unreadable(&e))?;
     }
     file.set_max_buf_size(CHUNK);
-    Ok(FileBody { file: file.take(length), left: length, buffer: vec![0; CHUNK.min(length as usize)] }.boxed_unsync())
+    Ok(FileBody {
+        file: file.take(length),
+        left: length,
+        buffer: vec![0; CHUNK.min(length as usize)],
+    }
+    .boxed_unsync())
 }
 
 fn with_headers(mut answer: Response<Body>, headers: &[(HeaderName, &str)]) -> Response<Body> {
@@ -131,14 +162,22 @@ async fn content_tag(path: &Path) -> Result<String, Failure> {
 }
 
 fn time_tag(metadata: &std::fs::Metadata) -> String {
-    let changed = metadata.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    let changed = metadata
+        .modified()
+        .ok()
+        .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
+        .unwrap_or_default();
     quoted(&format!("{:x}-{:x}", changed.as_nanos(), metadata.len()))
 }
 
 /// `If-None-Match`: a list of tags or `*`, weak ones count as well.
 fn matches_any(header: Option<&HeaderValue>, etag: &str) -> bool {
-    let Some(Ok(text)) = header.map(HeaderValue::to_str) else { return false };
-    text.split(',').map(str::trim).any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
+    let Some(Ok(text)) = header.map(HeaderValue::to_str) else {
+        return false;
+    };
+    text.split(',')
+        .map(str::trim)
+        .any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
 }
 
 #[derive(Debug, PartialEq)]
@@ -156,8 +195,12 @@ enum Wanted {
 /// One range is served; several, or anything unclear, means the whole file, as
 /// RFC 9110 allows.
 fn wanted_range(request: &HeaderMap, etag: &str, size: u64) -> Wanted {
-    let unchanged = request.get(IF_RANGE).is_none_or(|tag| tag.as_bytes() == etag.as_bytes());
-    let Some(Ok(range)) = request.get(RANGE).map(HeaderValue::to_str) else { return Wanted::Everything };
+    let unchanged = request
+        .get(IF_RANGE)
+        .is_none_or(|tag| tag.as_bytes() == etag.as_bytes());
+    let Some(Ok(range)) = request.get(RANGE).map(HeaderValue::to_str) else {
+        return Wanted::Everything;
+    };
     if !unchanged {
         return Wanted::Everything;
     }
@@ -167,21 +210,41 @@ fn wanted_range(request: &HeaderMap, etag: &str, size: u64) -> Wanted {
 fn parse_range(range: &str, size: u64) -> Option<Wanted> {
     let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
     let (first, last) = (first.trim(), last.trim());
-    let number = |text: &str| if text.bytes().all(|b| b.is_ascii_digit()) { text.parse::<u64>().ok() } else { None };
+    let number = |text: &str| {
+        if text.bytes().all(|b| b.is_ascii_digit()) {
+            text.parse::<u64>().ok()
+        } else {
+            None
+        }
+    };
     if first.is_empty() {
         let suffix = number(last)?;
         return Some(if suffix == 0 || size == 0 {
             Wanted::Nothing
         } else {
-            Wanted::Part { start: size.saturating_sub(suffix), end: size - 1 }
+            Wanted::Part {
+                start: size.saturating_sub(suffix),
+                end: size - 1,
+            }
         });
     }
     let start = number(first)?;
-    let end = if last.is_empty() { u64::MAX } else { number(last)? };
+    let end = if last.is_empty() {
+        u64::MAX
+    } else {
+        number(last)?
+    };
     if end < start {
         return None;
     }
-    Some(if start >= size { Wanted::Nothing } else { Wanted::Part { start, end: end.min(size - 1) } })
+    Some(if start >= size {
+        Wanted::Nothing
+    } else {
+        Wanted::Part {
+            start,
+            end: end.min(size - 1),
+        }
+    })
 }
 
 /// Streams a part of a file.
@@ -195,7 +258,10 @@ impl HttpBody for FileBody {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         if self.left == 0 {
             return Poll::Ready(None);
         }
@@ -252,8 +318,19 @@ mod tests {
     #[test]
     fn entity_tags() {
         let header = |text: &str| HeaderValue::from_str(text).unwrap();
-        for (sent, expected) in [("\"a\"", true), ("W/\"a\"", true), ("\"b\", \"a\"", true), ("*", true), ("\"b\"", false), ("a", false)] {
-            assert_eq!(matches_any(Some(&header(sent)), "\"a\""), expected, "{sent}");
+        for (sent, expected) in [
+            ("\"a\"", true),
+            ("W/\"a\"", true),
+            ("\"b\", \"a\"", true),
+            ("*", true),
+            ("\"b\"", false),
+            ("a", false),
+        ] {
+            assert_eq!(
+                matches_any(Some(&header(sent)), "\"a\""),
+                expected,
+                "{sent}"
+            );
         }
         assert!(!matches_any(None, "\"a\""));
     }

@@ -41,22 +41,40 @@ pub(crate) struct Guest {
 
 impl Factory {
     pub(crate) fn new(config: HostConfig, pre: ServicePre<State>, log: Log) -> Self {
-        Self { config, pre, log, next: AtomicU64::new(1) }
+        Self {
+            config,
+            pre,
+            log,
+            next: AtomicU64::new(1),
+        }
     }
 
     /// A fresh instance. No guest code but its start functions has run.
     pub(crate) async fn instantiate(&self) -> Result<Guest, Failure> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let failed = |e: String| Failure::new(ReplyCode::Internal, "the model server could not be started").because(e);
+        let failed = |e: String| {
+            Failure::new(ReplyCode::Internal, "the model server could not be started").because(e)
+        };
         let state = State::new(&self.config, id, &self.log).map_err(|e| failed(e.to_string()))?;
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| &mut state.memory);
         // At every tick the guest gives way, so that a timeout outside can act.
         store.epoch_deadline_async_yield_and_update(1);
         store.set_epoch_deadline(1);
-        let service = self.pre.instantiate_async(&mut store).await.map_err(|e| failed(format!("{e:#}")))?;
+        let service = self
+            .pre
+            .instantiate_async(&mut store)
+            .await
+            .map_err(|e| failed(format!("{e:#}")))?;
         let max_response = self.config.limits.max_response;
-        Ok(Guest { id, served: 0, idle_since: Instant::now(), max_response, service, store })
+        Ok(Guest {
+            id,
+            served: 0,
+            idle_since: Instant::now(),
+            max_response,
+            service,
+            store,
+        })
     }
 }
 
@@ -70,9 +88,14 @@ impl Guest {
     ///
     /// `Err` means that the instance must not be used again. Dropping the
     /// future half-way means the same.
-    pub(crate) async fn call(&mut self, request: http::Request<Bytes>, reply: &mut Option<ReplySender>) -> Result<(), Failure> {
+    pub(crate) async fn call(
+        &mut self,
+        request: http::Request<Bytes>,
+        reply: &mut Option<ReplySender>,
+    ) -> Result<(), Failure> {
         self.served += 1;
-        let (request, _processed) = Request::from_http(self.store.data_mut().http().hooks, request.map(Full::new));
+        let (request, _processed) =
+            Request::from_http(self.store.data_mut().http().hooks, request.map(Full::new));
         let (service, max_response) = (&self.service, self.max_response);
         let outcome = self
             .store
@@ -92,9 +115,16 @@ impl Guest {
 
     fn failure(&self, error: &wasmtime::Error) -> Failure {
         if self.store.data().memory.refused() {
-            return Failure::new(ReplyCode::OutOfMemory, "the request needs more memory than one instance may use");
+            return Failure::new(
+                ReplyCode::OutOfMemory,
+                "the request needs more memory than one instance may use",
+            );
         }
-        Failure::new(ReplyCode::Internal, "the model server failed on this request").because(format!("{error:#}"))
+        Failure::new(
+            ReplyCode::Internal,
+            "the model server failed on this request",
+        )
+        .because(format!("{error:#}"))
     }
 }
 
@@ -115,18 +145,26 @@ async fn exchange(
     };
     let response = accessor.with(|mut store| response.into_http(&mut store, async { Ok(()) }))?;
     let (parts, body) = response.into_parts();
-    Ok(collect(body, max_response).await.map(|body| http::Response::from_parts(parts, body)))
+    Ok(collect(body, max_response)
+        .await
+        .map(|body| http::Response::from_parts(parts, body)))
 }
 
 async fn collect(mut body: WasiBody, limit: usize) -> Result<Bytes, Failure> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| {
-            Failure::new(ReplyCode::Internal, "the model server broke off its answer").because(format!("{e:?}"))
+            Failure::new(ReplyCode::Internal, "the model server broke off its answer")
+                .because(format!("{e:?}"))
         })?;
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         if bytes.len() + data.len() > limit {
-            return Err(Failure::new(ReplyCode::Internal, format!("the answer is larger than {limit} bytes")));
+            return Err(Failure::new(
+                ReplyCode::Internal,
+                format!("the answer is larger than {limit} bytes"),
+            ));
         }
         bytes.extend_from_slice(&data);
     }

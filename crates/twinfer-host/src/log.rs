@@ -112,7 +112,11 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let from_march = (5 * of_year + 2) / 153;
     let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let month = if from_march < 10 {
+        from_march + 3
+    } else {
+        from_march - 9
+    };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
@@ -138,13 +142,23 @@ mod tests {
     fn lines_are_json_and_respect_the_level() {
         let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
         let sink = lines.clone();
-        let log = Log::new(LogSink::Function(Arc::new(move |l| sink.lock().unwrap().push(l.to_owned()))), LogLevel::Info);
+        let log = Log::new(
+            LogSink::Function(Arc::new(move |l| sink.lock().unwrap().push(l.to_owned()))),
+            LogLevel::Info,
+        );
         log.event(LogLevel::Debug, "hidden", serde_json::json!({}));
-        log.event(LogLevel::Warn, "seen", serde_json::json!({"text": "two\nlines"}));
+        log.event(
+            LogLevel::Warn,
+            "seen",
+            serde_json::json!({"text": "two\nlines"}),
+        );
         let lines = lines.lock().unwrap();
         assert_eq!(lines.len(), 1);
         assert!(!lines[0].contains('\n'));
         let value: Value = serde_json::from_str(&lines[0]).unwrap();
-        assert_eq!((value["event"].as_str(), value["text"].as_str()), (Some("seen"), Some("two\nlines")));
+        assert_eq!(
+            (value["event"].as_str(), value["text"].as_str()),
+            (Some("seen"), Some("two\nlines"))
+        );
     }
 }

@@ -5,7 +5,11 @@ use std::path::Path;
 /// The type of a file by its extension. Unknown files are bytes: with
 /// `nosniff` set, a browser then neither runs nor renders them.
 pub(crate) fn of(path: &Path) -> &'static str {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
+    let extension = path
+        .extension()
+        .and_then(|e| e.to_str())
+        .unwrap_or("")
+        .to_ascii_lowercase();
     match extension.as_str() {
         "html" | "htm" => "text/html; charset=utf-8",
         "js" | "mjs" => "text/javascript; charset=utf-8",

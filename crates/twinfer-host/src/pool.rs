@@ -33,9 +33,12 @@ pub(crate) struct Admission(#[allow(dead_code)] OwnedSemaphorePermit);
 
 impl Pool {
     pub(crate) fn new(factory: Factory, limits: Limits, log: Log) -> Self {
-        let admitted = (limits.max_instances.saturating_add(limits.max_queue)).min(Semaphore::MAX_PERMITS);
+        let admitted =
+            (limits.max_instances.saturating_add(limits.max_queue)).min(Semaphore::MAX_PERMITS);
         Self {
-            running: Arc::new(Semaphore::new(limits.max_instances.min(Semaphore::MAX_PERMITS))),
+            running: Arc::new(Semaphore::new(
+                limits.max_instances.min(Semaphore::MAX_PERMITS),
+            )),
             admitted: Arc::new(Semaphore::new(admitted)),
             idle: Mutex::default(),
             factory,
@@ -46,16 +49,34 @@ impl Pool {
 
     /// Lets a request in, or refuses it at once when the queue is full.
     pub(crate) fn admit(&self) -> Result<Admission, Failure> {
-        self.admitted.clone().try_acquire_owned().map(Admission).map_err(|_| {
-            Failure::new(ReplyCode::Overloaded, format!("{} requests are waiting already", self.limits.max_queue))
-        })
+        self.admitted
+            .clone()
+            .try_acquire_owned()
+            .map(Admission)
+            .map_err(|_| {
+                Failure::new(
+                    ReplyCode::Overloaded,
+                    format!("{} requests are waiting already", self.limits.max_queue),
+                )
+            })
     }
 
     /// Runs a request in some instance.
-    pub(crate) async fn handle(self: &Arc<Self>, admission: Admission, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Failure> {
-        let waited = timeout(self.limits.queue_timeout, self.running.clone().acquire_owned()).await;
+    pub(crate) async fn handle(
+        self: &Arc<Self>,
+        admission: Admission,
+        request: http::Request<Bytes>,
+    ) -> Result<http::Response<Bytes>, Failure> {
+        let waited = timeout(
+            self.limits.queue_timeout,
+            self.running.clone().acquire_owned(),
+        )
+        .await;
         let Ok(Ok(permit)) = waited else {
-            return Err(Failure::new(ReplyCode::Overloaded, "no instance became free in time"));
+            return Err(Failure::new(
+                ReplyCode::Overloaded,
+                "no instance became free in time",
+            ));
         };
         let (sender, receiver) = oneshot::channel();
         let pool = self.clone();
@@ -65,7 +86,12 @@ impl Pool {
             pool.run(request, sender).await;
             drop((permit, admission));
         });
-        receiver.await.unwrap_or_else(|_| Err(Failure::new(ReplyCode::Internal, "the model server failed on this request")))
+        receiver.await.unwrap_or_else(|_| {
+            Err(Failure::new(
+                ReplyCode::Internal,
+                "the model server failed on this request",
+            ))
+        })
     }
 
     async fn run(&self, request: http::Request<Bytes>, sender: crate::guest::ReplySender) {
@@ -75,7 +101,10 @@ impl Pool {
         let failure = match outcome {
             Ok(Ok(guest)) => return self.give_back(guest),
             Ok(Err(failure)) => failure,
-            Err(_) => Failure::new(ReplyCode::Timeout, format!("no answer within {} ms", limit.as_millis())),
+            Err(_) => Failure::new(
+                ReplyCode::Timeout,
+                format!("no answer within {} ms", limit.as_millis()),
+            ),
         };
         let fields = json!({"code": failure.code().as_str(), "error": failure.message(), "cause": failure.cause()});
         self.log.event(LogLevel::Warn, "instance_replaced", fields);
@@ -85,13 +114,21 @@ impl Pool {
     }
 
     /// The guest comes back only if it can be used again.
-    async fn run_in_guest(&self, request: http::Request<Bytes>, reply: &mut Option<crate::guest::ReplySender>) -> Result<Guest, Failure> {
+    async fn run_in_guest(
+        &self,
+        request: http::Request<Bytes>,
+        reply: &mut Option<crate::guest::ReplySender>,
+    ) -> Result<Guest, Failure> {
         let idle = self.idle().pop();
         let mut guest = match idle {
             Some(guest) => guest,
             None => {
                 let guest = self.factory.instantiate().await?;
-                self.log.event(LogLevel::Info, "instance_started", json!({"instance": guest.id}));
+                self.log.event(
+                    LogLevel::Info,
+                    "instance_started",
+                    json!({"instance": guest.id}),
+                );
                 guest
             }
         };
@@ -113,7 +150,10 @@ impl Pool {
     fn drop_idle(&self) {
         let expired: Vec<Guest> = {
             let mut idle = self.idle();
-            let keep = idle.iter().position(|g| g.idle_since.elapsed() < self.limits.idle_timeout).unwrap_or(idle.len());
+            let keep = idle
+                .iter()
+                .position(|g| g.idle_since.elapsed() < self.limits.idle_timeout)
+                .unwrap_or(idle.len());
             idle.drain(..keep).collect()
         };
         for guest in &expired {

@@ -87,7 +87,11 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(code: ReplyCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), cause: None }
+        Self {
+            code,
+            message: message.into(),
+            cause: None,
+        }
     }
 
     /// Adds the reason, which may show internals and so is only logged.
@@ -109,19 +113,27 @@ impl Failure {
     }
 
     pub(crate) fn into_response(self) -> Response<Body> {
-        let body = serde_json::json!({"error": self.message, "code": self.code.as_str()}).to_string();
+        let body =
+            serde_json::json!({"error": self.message, "code": self.code.as_str()}).to_string();
         let mut response = Response::new(full(body));
-        *response.status_mut() = StatusCode::from_u16(self.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        *response.status_mut() = StatusCode::from_u16(self.code.http_status())
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if self.code == ReplyCode::Overloaded {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }
 }
 
 pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 pub(crate) fn empty(status: StatusCode) -> Response<Body> {

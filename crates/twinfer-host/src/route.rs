@@ -6,9 +6,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
-    ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST, ORIGIN,
-    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
+    CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY, VARY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
@@ -69,9 +70,21 @@ impl Target {
 
 impl Router {
     pub(crate) fn new(config: HostConfig, pool: Arc<Pool>, log: Log) -> Self {
-        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let buffers = Arc::new(Semaphore::new(BUFFER_UNITS.max(config.limits.max_body.div_ceil(UNIT))));
-        Self { config, pool, log, buffers, started, next_request: AtomicU64::new(1) }
+        let started = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_millis();
+        let buffers = Arc::new(Semaphore::new(
+            BUFFER_UNITS.max(config.limits.max_body.div_ceil(UNIT)),
+        ));
+        Self {
+            config,
+            pool,
+            log,
+            buffers,
+            started,
+            next_request: AtomicU64::new(1),
+        }
     }
 
     /// Answers a request. Never fails: a failure is an answer.
@@ -94,7 +107,11 @@ impl Router {
             }
         };
         self.add_headers(target, origin.as_ref(), &id, response.headers_mut());
-        let level = if response.status().is_server_error() { LogLevel::Error } else { LogLevel::Info };
+        let level = if response.status().is_server_error() {
+            LogLevel::Error
+        } else {
+            LogLevel::Info
+        };
         self.log.event(
             level,
             "request",
@@ -106,7 +123,12 @@ impl Router {
         response
     }
 
-    async fn dispatch(&self, target: Target, request: Request<Incoming>, id: &str) -> Result<Response<Body>, Failure> {
+    async fn dispatch(
+        &self,
+        target: Target,
+        request: Request<Incoming>,
+        id: &str,
+    ) -> Result<Response<Body>, Failure> {
         let (method, path) = (request.method(), request.uri().path());
         match (target, &self.config.page) {
             (Target::Component, _) => self.ask_component(request, id).await,
@@ -115,7 +137,9 @@ impl Router {
                 let below = path.strip_prefix("/registry/").unwrap_or_default();
                 static_site::registry(&self.config.registry, below, method, request.headers()).await
             }
-            (Target::Page, Some(folder)) => static_site::page(folder, path, method, request.headers()).await,
+            (Target::Page, Some(folder)) => {
+                static_site::page(folder, path, method, request.headers()).await
+            }
             (Target::Page, None) => Err(Failure::new(
                 ReplyCode::NotFound,
                 "there is nothing at this address; models are below /v2/models, packages below /registry/",
@@ -123,7 +147,11 @@ impl Router {
         }
     }
 
-    async fn ask_component(&self, request: Request<Incoming>, id: &str) -> Result<Response<Body>, Failure> {
+    async fn ask_component(
+        &self,
+        request: Request<Incoming>,
+        id: &str,
+    ) -> Result<Response<Body>, Failure> {
         let admission = self.pool.admit()?;
         let (mut parts, body) = request.into_parts();
         let (body, _buffers) = self.read_body(&parts.headers, body).await?;
@@ -131,8 +159,13 @@ impl Router {
         if let Ok(id) = HeaderValue::from_str(id) {
             parts.headers.insert(REQUEST_ID, id);
         }
-        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        let answer = self.pool.handle(admission, Request::from_parts(parts, body)).await?;
+        parts
+            .headers
+            .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        let answer = self
+            .pool
+            .handle(admission, Request::from_parts(parts, body))
+            .await?;
         let (mut parts, body) = answer.into_parts();
         // The body is complete, so the server states its true length itself.
         parts.headers.remove(CONTENT_LENGTH);
@@ -140,10 +173,22 @@ impl Router {
     }
 
     /// The whole body, within the limits of size, time and shared memory.
-    async fn read_body(&self, headers: &HeaderMap, mut body: Incoming) -> Result<(Bytes, Vec<OwnedSemaphorePermit>), Failure> {
+    async fn read_body(
+        &self,
+        headers: &HeaderMap,
+        mut body: Incoming,
+    ) -> Result<(Bytes, Vec<OwnedSemaphorePermit>), Failure> {
         let limit = self.config.limits.max_body;
-        let too_large = || Failure::new(ReplyCode::BodyTooLarge, format!("the request body is larger than {limit} bytes"));
-        let announced = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+        let too_large = || {
+            Failure::new(
+                ReplyCode::BodyTooLarge,
+                format!("the request body is larger than {limit} bytes"),
+            )
+        };
+        let announced = headers
+            .get(CONTENT_LENGTH)
+            .and_then(|v| v.to_str().ok())
+            .and_then(|v| v.parse::<u64>().ok());
         if announced.is_some_and(|length| length > limit as u64) {
             discard(body);
             return Err(too_large());
@@ -152,11 +197,23 @@ impl Router {
         let (mut bytes, mut permits, mut paid) = (BytesMut::new(), Vec::new(), 0);
         loop {
             let Ok(frame) = timeout_at(deadline, body.frame()).await else {
-                return Err(Failure::new(ReplyCode::Timeout, "the request body did not arrive in time"));
+                return Err(Failure::new(
+                    ReplyCode::Timeout,
+                    "the request body did not arrive in time",
+                ));
             };
-            let Some(frame) = frame else { return Ok((bytes.freeze(), permits)) };
-            let frame = frame.map_err(|e| Failure::new(ReplyCode::InvalidRequest, format!("the request body broke off: {e}")))?;
-            let Ok(data) = frame.into_data() else { continue };
+            let Some(frame) = frame else {
+                return Ok((bytes.freeze(), permits));
+            };
+            let frame = frame.map_err(|e| {
+                Failure::new(
+                    ReplyCode::InvalidRequest,
+                    format!("the request body broke off: {e}"),
+                )
+            })?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
             if bytes.len() + data.len() > limit {
                 discard(body);
                 return Err(too_large());
@@ -164,7 +221,9 @@ impl Router {
             bytes.extend_from_slice(&data);
             while paid * UNIT < bytes.len() {
                 let permit = self.buffers.clone().try_acquire_owned();
-                permits.push(permit.map_err(|_| Failure::new(ReplyCode::Overloaded, "too many large requests at once"))?);
+                permits.push(permit.map_err(|_| {
+                    Failure::new(ReplyCode::Overloaded, "too many large requests at once")
+                })?);
                 paid += 1;
             }
         }
@@ -173,31 +232,66 @@ impl Router {
     /// The client's own id if it is a harmless one, else a fresh one.
     fn request_id(&self, headers: &HeaderMap) -> String {
         let harmless = |id: &&str| {
-            !id.is_empty() && id.len() <= MAX_REQUEST_ID && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
+            !id.is_empty()
+                && id.len() <= MAX_REQUEST_ID
+                && id
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
         };
-        let sent = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(harmless);
-        sent.map(str::to_owned)
-            .unwrap_or_else(|| format!("{:x}-{:x}", self.started, self.next_request.fetch_add(1, Ordering::Relaxed)))
+        let sent = headers
+            .get(REQUEST_ID)
+            .and_then(|id| id.to_str().ok())
+            .filter(harmless);
+        sent.map(str::to_owned).unwrap_or_else(|| {
+            format!(
+                "{:x}-{:x}",
+                self.started,
+                self.next_request.fetch_add(1, Ordering::Relaxed)
+            )
+        })
     }
 
     fn is_preflight(&self, request: &Request<Incoming>) -> bool {
         request.method() == Method::OPTIONS
-            && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+            && request
+                .headers()
+                .contains_key(ACCESS_CONTROL_REQUEST_METHOD)
             && !self.config.cors.is_empty()
     }
 
-    fn add_headers(&self, target: Target, origin: Option<&HeaderValue>, id: &str, headers: &mut HeaderMap) {
-        let mut set = |name: HeaderName, value: &'static str| drop(headers.insert(name, HeaderValue::from_static(value)));
+    fn add_headers(
+        &self,
+        target: Target,
+        origin: Option<&HeaderValue>,
+        id: &str,
+        headers: &mut HeaderMap,
+    ) {
+        let mut set = |name: HeaderName, value: &'static str| {
+            drop(headers.insert(name, HeaderValue::from_static(value)))
+        };
         set(X_CONTENT_TYPE_OPTIONS, "nosniff");
         set(REFERRER_POLICY, "no-referrer");
         let shared = !self.config.cors.is_empty();
-        set(HeaderName::from_static("cross-origin-resource-policy"), if shared { "cross-origin" } else { "same-origin" });
+        set(
+            HeaderName::from_static("cross-origin-resource-policy"),
+            if shared {
+                "cross-origin"
+            } else {
+                "same-origin"
+            },
+        );
         if target == Target::Page {
             set(CONTENT_SECURITY_POLICY, PAGE_POLICY);
             set(X_FRAME_OPTIONS, "DENY");
             // With both, a page may share memory between threads.
-            set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
-            set(HeaderName::from_static("cross-origin-embedder-policy"), "require-corp");
+            set(
+                HeaderName::from_static("cross-origin-opener-policy"),
+                "same-origin",
+            );
+            set(
+                HeaderName::from_static("cross-origin-embedder-policy"),
+                "require-corp",
+            );
         }
         if shared {
             self.add_cors(origin, headers);
@@ -212,14 +306,23 @@ impl Router {
         let Some(origin) = origin else { return };
         let allowed = if self.config.cors.iter().any(|o| o == "*") {
             HeaderValue::from_static("*")
-        } else if self.config.cors.iter().any(|o| o.as_bytes() == origin.as_bytes()) {
+        } else if self
+            .config
+            .cors
+            .iter()
+            .any(|o| o.as_bytes() == origin.as_bytes())
+        {
             origin.clone()
         } else {
             return;
         };
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-        let exposed = "etag, content-length, content-range, inference-header-content-length, x-request-id";
-        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(exposed));
+        let exposed =
+            "etag, content-length, content-range, inference-header-content-length, x-request-id";
+        headers.insert(
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static(exposed),
+        );
     }
 }
 
@@ -227,9 +330,15 @@ impl Router {
 fn preflight() -> Response<Body> {
     let mut answer = empty(StatusCode::NO_CONTENT);
     let headers = answer.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST"));
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("GET, HEAD, POST"),
+    );
     let allowed = "content-type, inference-header-content-length, x-request-id, if-none-match, range, if-range";
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(allowed));
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static(allowed),
+    );
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     answer
 }
@@ -237,8 +346,13 @@ fn preflight() -> Response<Body> {
 /// HTTP/1 sends only the path; `wasi:http` wants to know the authority too.
 fn absolute(uri: &Uri, headers: &HeaderMap) -> Uri {
     let mut parts = uri.clone().into_parts();
-    let host = headers.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
-    parts.authority = parts.authority.or(host).or_else(|| Some(Authority::from_static("localhost")));
+    let host = headers
+        .get(HOST)
+        .and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    parts.authority = parts
+        .authority
+        .or(host)
+        .or_else(|| Some(Authority::from_static("localhost")));
     parts.scheme = parts.scheme.or(Some(Scheme::HTTP));
     Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }

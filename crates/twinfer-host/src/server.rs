@@ -50,8 +50,14 @@ impl Host {
             .spawn(move || run(config, stopped, &ready))
             .map_err(|e| HostError::internal(format!("a thread cannot be started: {e}")))?;
         match started.recv() {
-            Ok(address) => Ok(RunningHost { address, stop, thread: Some(thread) }),
-            Err(_) => Err(join(thread).err().unwrap_or_else(|| HostError::internal("the host ended at once"))),
+            Ok(address) => Ok(RunningHost {
+                address,
+                stop,
+                thread: Some(thread),
+            }),
+            Err(_) => Err(join(thread)
+                .err()
+                .unwrap_or_else(|| HostError::internal("the host ended at once"))),
         }
     }
 }
@@ -92,11 +98,17 @@ impl Drop for RunningHost {
 }
 
 fn join(thread: JoinHandle<Result<(), HostError>>) -> Result<(), HostError> {
-    thread.join().unwrap_or_else(|_| Err(HostError::internal("the host's thread panicked")))
+    thread
+        .join()
+        .unwrap_or_else(|_| Err(HostError::internal("the host's thread panicked")))
 }
 
 /// The host's thread, from start to end.
-fn run(config: HostConfig, stopped: watch::Receiver<bool>, ready: &std_mpsc::Sender<SocketAddr>) -> Result<(), HostError> {
+fn run(
+    config: HostConfig,
+    stopped: watch::Receiver<bool>,
+    ready: &std_mpsc::Sender<SocketAddr>,
+) -> Result<(), HostError> {
     let log = Log::new(config.log.clone(), config.log_level);
     let pre = engine::prepare(&config, &log)?;
     // A busy guest holds its thread for a tick; two more keep the rest moving.
@@ -109,7 +121,10 @@ fn run(config: HostConfig, stopped: watch::Receiver<bool>, ready: &std_mpsc::Sen
     let result = runtime.block_on(async {
         let factory = Factory::new(config.clone(), pre, log.clone());
         let pool = Arc::new(Pool::new(factory, config.limits.clone(), log.clone()));
-        tokio::spawn(pool::tend(Arc::downgrade(&pool), config.limits.idle_timeout));
+        tokio::spawn(pool::tend(
+            Arc::downgrade(&pool),
+            config.limits.idle_timeout,
+        ));
         serve(&config, pool, &log, stopped, ready).await
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
@@ -123,17 +138,28 @@ async fn serve(
     mut stopped: watch::Receiver<bool>,
     ready: &std_mpsc::Sender<SocketAddr>,
 ) -> Result<(), HostError> {
-    let refused = |e: std::io::Error| HostError::new(HostErrorKind::Listen, format!("cannot listen on {}: {e}", config.listen));
+    let refused = |e: std::io::Error| {
+        HostError::new(
+            HostErrorKind::Listen,
+            format!("cannot listen on {}: {e}", config.listen),
+        )
+    };
     let listener = TcpListener::bind(config.listen).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
     // Registered before anyone is told that we are there.
     let signals = Signals::new(config.handle_signals)?;
-    log.event(LogLevel::Info, "listening", json!({"address": address.to_string()}));
+    log.event(
+        LogLevel::Info,
+        "listening",
+        json!({"address": address.to_string()}),
+    );
     let _ = ready.send(address);
 
     let router = Arc::new(Router::new(config.clone(), pool, log.clone()));
     let graceful = GracefulShutdown::new();
-    let connections = Arc::new(Semaphore::new(config.limits.max_connections.min(Semaphore::MAX_PERMITS)));
+    let connections = Arc::new(Semaphore::new(
+        config.limits.max_connections.min(Semaphore::MAX_PERMITS),
+    ));
     let reason = tokio::select! {
         () = accept(&listener, &router, &graceful, &connections, &config.limits, log) => "listener",
         _ = stopped.wait_for(|stop| *stop) => "shutdown",
@@ -153,12 +179,18 @@ async fn accept(
 ) {
     let builder = connection_builder(limits);
     loop {
-        let Ok(permit) = connections.clone().acquire_owned().await else { return };
+        let Ok(permit) = connections.clone().acquire_owned().await else {
+            return;
+        };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
                 // Out of file descriptors, most likely: others will end soon.
-                log.event(LogLevel::Warn, "accept_failed", json!({"error": error.to_string()}));
+                log.event(
+                    LogLevel::Warn,
+                    "accept_failed",
+                    json!({"error": error.to_string()}),
+                );
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                 continue;
             }
@@ -168,7 +200,11 @@ async fn accept(
         let log = log.clone();
         tokio::spawn(async move {
             if let Err(error) = watched.await {
-                log.event(LogLevel::Debug, "connection_failed", json!({"error": error.to_string()}));
+                log.event(
+                    LogLevel::Debug,
+                    "connection_failed",
+                    json!({"error": error.to_string()}),
+                );
             }
             drop(permit);
         });
@@ -195,19 +231,35 @@ fn connect(
     builder: &auto::Builder<TokioExecutor>,
     stream: TcpStream,
     router: Arc<Router>,
-) -> impl hyper_util::server::graceful::GracefulConnection<Error = Box<dyn std::error::Error + Send + Sync>> + Send + 'static {
+) -> impl hyper_util::server::graceful::GracefulConnection<
+    Error = Box<dyn std::error::Error + Send + Sync>,
+> + Send
++ 'static {
     // Answers are small; without this the last part of one may wait 40 ms.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
         let router = router.clone();
         async move { Ok::<_, Infallible>(router.respond(request).await) }
     });
-    builder.serve_connection(TokioIo::new(stream), service).into_owned()
+    builder
+        .serve_connection(TokioIo::new(stream), service)
+        .into_owned()
 }
 
-async fn finish(graceful: GracefulShutdown, limits: &Limits, log: &Log, reason: &str) -> Result<(), HostError> {
-    log.event(LogLevel::Info, "stopping", json!({"reason": reason, "connections": graceful.count()}));
-    let finished = tokio::time::timeout(limits.shutdown_timeout, graceful.shutdown()).await.is_ok();
+async fn finish(
+    graceful: GracefulShutdown,
+    limits: &Limits,
+    log: &Log,
+    reason: &str,
+) -> Result<(), HostError> {
+    log.event(
+        LogLevel::Info,
+        "stopping",
+        json!({"reason": reason, "connections": graceful.count()}),
+    );
+    let finished = tokio::time::timeout(limits.shutdown_timeout, graceful.shutdown())
+        .await
+        .is_ok();
     log.event(LogLevel::Info, "stopped", json!({"finished": finished}));
     if finished {
         return Ok(());
@@ -230,13 +282,23 @@ struct Signals {
 impl Signals {
     fn new(enabled: bool) -> Result<Self, HostError> {
         use tokio::signal::unix::{SignalKind, signal};
-        let failed = |e: std::io::Error| HostError::internal(format!("signals cannot be handled: {e}"));
-        let listen = || Ok((signal(SignalKind::terminate()).map_err(failed)?, signal(SignalKind::interrupt()).map_err(failed)?));
-        Ok(Self { unix: if enabled { Some(listen()?) } else { None } })
+        let failed =
+            |e: std::io::Error| HostError::internal(format!("signals cannot be handled: {e}"));
+        let listen = || {
+            Ok((
+                signal(SignalKind::terminate()).map_err(failed)?,
+                signal(SignalKind::interrupt()).map_err(failed)?,
+            ))
+        };
+        Ok(Self {
+            unix: if enabled { Some(listen()?) } else { None },
+        })
     }
 
     async fn wait(self) -> &'static str {
-        let Some((mut terminate, mut interrupt)) = self.unix else { return std::future::pending().await };
+        let Some((mut terminate, mut interrupt)) = self.unix else {
+            return std::future::pending().await;
+        };
         tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",

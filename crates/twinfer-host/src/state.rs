@@ -12,7 +12,8 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{
-    Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+    Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
+    WasiHttpView,
 };
 
 use crate::config::HostConfig;
@@ -43,9 +44,13 @@ impl State {
             .envs(&config.env)
             .stdout(GuestOutput::new("stdout", instance, log))
             .stderr(GuestOutput::new("stderr", instance, log));
-        wasi.preopened_dir(&config.registry, GUEST_REGISTRY, FsPerms::ReadOnly).map_err(|e| {
-            HostError::internal(format!("the registry folder {} cannot be opened: {e:#}", config.registry.display()))
-        })?;
+        wasi.preopened_dir(&config.registry, GUEST_REGISTRY, FsPerms::ReadOnly)
+            .map_err(|e| {
+                HostError::internal(format!(
+                    "the registry folder {} cannot be opened: {e:#}",
+                    config.registry.display()
+                ))
+            })?;
         Ok(Self {
             table: ResourceTable::new(),
             wasi: wasi.build(),
@@ -58,13 +63,20 @@ impl State {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
     }
 }
 
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.network }
+        WasiHttpCtxView {
+            ctx: &mut self.http,
+            table: &mut self.table,
+            hooks: &mut self.network,
+        }
     }
 }
 
@@ -72,7 +84,10 @@ impl WasiHttpView for State {
 struct NoNetwork;
 
 type SentRequest = Result<
-    (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), HttpError>> + Send>),
+    (
+        http::Response<WasiBody>,
+        Box<dyn Future<Output = Result<(), HttpError>> + Send>,
+    ),
     HttpError,
 >;
 
@@ -98,7 +113,12 @@ pub(crate) struct MemoryLimit {
 
 impl MemoryLimit {
     fn new(limit: usize) -> Self {
-        Self { limit, used: 0, table_elements: 0, refused: false }
+        Self {
+            limit,
+            used: 0,
+            table_elements: 0,
+            refused: false,
+        }
     }
 
     /// Bytes of linear memory in use.
@@ -113,7 +133,12 @@ impl MemoryLimit {
 }
 
 impl ResourceLimiter for MemoryLimit {
-    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         let grown = self.used.saturating_add(desired.saturating_sub(current));
         let allowed = grown <= self.limit && maximum.is_none_or(|maximum| desired <= maximum);
         if allowed {
@@ -124,8 +149,15 @@ impl ResourceLimiter for MemoryLimit {
         Ok(allowed)
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let grown = self.table_elements.saturating_add(desired.saturating_sub(current));
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let grown = self
+            .table_elements
+            .saturating_add(desired.saturating_sub(current));
         let allowed = grown <= MAX_TABLE_ELEMENTS;
         if allowed {
             self.table_elements = grown;
@@ -145,7 +177,12 @@ struct GuestOutput {
 
 impl GuestOutput {
     fn new(stream: &'static str, instance: u64, log: &Log) -> Self {
-        Self { stream, instance, log: log.clone(), pending: Arc::default() }
+        Self {
+            stream,
+            instance,
+            log: log.clone(),
+            pending: Arc::default(),
+        }
     }
 
     fn accept(&self, bytes: &[u8]) {
@@ -166,7 +203,8 @@ impl GuestOutput {
             return;
         }
         let text = String::from_utf8_lossy(line);
-        let fields = serde_json::json!({"instance": self.instance, "stream": self.stream, "message": text});
+        let fields =
+            serde_json::json!({"instance": self.instance, "stream": self.stream, "message": text});
         self.log.event(LogLevel::Info, "guest_output", fields);
     }
 }
@@ -193,7 +231,11 @@ impl StdoutStream for GuestOutput {
 }
 
 impl AsyncWrite for GuestOutput {
-    fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.accept(bytes);
         Poll::Ready(Ok(bytes.len()))
     }

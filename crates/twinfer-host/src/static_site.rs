@@ -13,14 +13,31 @@ use crate::reply::{Body, Failure, ReplyCode, empty};
 ///
 /// Only what an image layout has can be asked for, so no path of the client's
 /// making ever reaches the file system.
-pub(crate) async fn registry(folder: &Path, below: &str, method: &Method, headers: &HeaderMap) -> Result<Response<Body>, Failure> {
+pub(crate) async fn registry(
+    folder: &Path,
+    below: &str,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response<Body>, Failure> {
     only_reading(method)?;
     let (path, content_type, freshness) = match below.split('/').collect::<Vec<_>>()[..] {
-        ["index.json"] => (folder.join("index.json"), "application/json", Freshness::ByContent),
-        ["oci-layout"] => (folder.join("oci-layout"), "application/json", Freshness::ByContent),
+        ["index.json"] => (
+            folder.join("index.json"),
+            "application/json",
+            Freshness::ByContent,
+        ),
+        ["oci-layout"] => (
+            folder.join("oci-layout"),
+            "application/json",
+            Freshness::ByContent,
+        ),
         ["blobs", "sha256", hex] if is_sha256(hex) => {
             let path = folder.join("blobs").join("sha256").join(hex);
-            (path, "application/octet-stream", Freshness::Immutable(format!("sha256:{hex}")))
+            (
+                path,
+                "application/octet-stream",
+                Freshness::Immutable(format!("sha256:{hex}")),
+            )
         }
         _ => return Err(not_found()),
     };
@@ -32,16 +49,26 @@ fn is_sha256(hex: &str) -> bool {
 }
 
 /// A file of the page folder, by the path of the URL.
-pub(crate) async fn page(folder: &Path, url_path: &str, method: &Method, headers: &HeaderMap) -> Result<Response<Body>, Failure> {
+pub(crate) async fn page(
+    folder: &Path,
+    url_path: &str,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response<Body>, Failure> {
     only_reading(method)?;
-    let Some(relative) = safe_path(url_path) else { return Err(not_found()) };
+    let Some(relative) = safe_path(url_path) else {
+        return Err(not_found());
+    };
     let mut path = folder.join(&relative);
     if tokio::fs::metadata(&path).await.is_ok_and(|m| m.is_dir()) {
         if !url_path.ends_with('/') {
             return Ok(redirect(&format!("{url_path}/")));
         }
         // A build folder often has its page one level down.
-        if relative.as_os_str().is_empty() && !path.join("index.html").is_file() && path.join("demo/index.html").is_file() {
+        if relative.as_os_str().is_empty()
+            && !path.join("index.html").is_file()
+            && path.join("demo/index.html").is_file()
+        {
             return Ok(redirect("/demo/"));
         }
         path.push("index.html");
@@ -54,7 +81,10 @@ fn only_reading(method: &Method) -> Result<(), Failure> {
     if matches!(*method, Method::GET | Method::HEAD) {
         return Ok(());
     }
-    Err(Failure::new(ReplyCode::MethodNotAllowed, format!("{method} is not possible here: use GET or HEAD")))
+    Err(Failure::new(
+        ReplyCode::MethodNotAllowed,
+        format!("{method} is not possible here: use GET or HEAD"),
+    ))
 }
 
 fn not_found() -> Failure {
@@ -73,7 +103,8 @@ fn safe_path(url_path: &str) -> Option<PathBuf> {
             break;
         }
         let name = percent_decode(segment)?;
-        let unsafe_name = name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', ':', '\0']);
+        let unsafe_name =
+            name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', ':', '\0']);
         if unsafe_name {
             return None;
         }
@@ -103,9 +134,17 @@ fn percent_decode(text: &str) -> Option<String> {
 
 /// The real path of a file, if it is still inside after following links.
 async fn inside(folder: &Path, path: &Path) -> Result<PathBuf, Failure> {
-    let real = tokio::fs::canonicalize(path).await.map_err(|_| not_found())?;
-    let root = tokio::fs::canonicalize(folder).await.map_err(|_| not_found())?;
-    if real.starts_with(&root) { Ok(real) } else { Err(not_found()) }
+    let real = tokio::fs::canonicalize(path)
+        .await
+        .map_err(|_| not_found())?;
+    let root = tokio::fs::canonicalize(folder)
+        .await
+        .map_err(|_| not_found())?;
+    if real.starts_with(&root) {
+        Ok(real)
+    } else {
+        Err(not_found())
+    }
 }
 
 fn redirect(to: &str) -> Response<Body> {

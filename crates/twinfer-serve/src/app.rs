@@ -31,7 +31,11 @@ impl Default for Options {
     fn default() -> Self {
         // 64 MiB holds any encoded picture and a 4-megapixel float32 tensor;
         // eight of the models that fit into an instance at all fit together.
-        Self { max_body: 64 << 20, max_models: 8, clock: None }
+        Self {
+            max_body: 64 << 20,
+            max_models: 8,
+            clock: None,
+        }
     }
 }
 
@@ -71,7 +75,8 @@ impl App {
         if !route.allows(&parts.method) {
             return reply::wrong_method(&parts.method, parts.uri.path(), route.methods());
         }
-        self.answer(&route, &parts, body).unwrap_or_else(|error| reply::error(&error))
+        self.answer(&route, &parts, body)
+            .unwrap_or_else(|error| reply::error(&error))
     }
 
     fn answer(&self, route: &Route, parts: &Parts, body: Bytes) -> Result<Response<Bytes>> {
@@ -124,15 +129,27 @@ impl App {
         let config = self.models.config(&reference, &descriptor)?;
         let signature = match &config.signature {
             Some(signature) => signature.clone(),
-            None => self.models.get(&reference, descriptor.clone())?.model.signature().clone(),
+            None => self
+                .models
+                .get(&reference, descriptor.clone())?
+                .model
+                .signature()
+                .clone(),
         };
-        Ok(reply::json(&metadata::model(&config, &signature, &index, &descriptor.digest)))
+        Ok(reply::json(&metadata::model(
+            &config,
+            &signature,
+            &index,
+            &descriptor.digest,
+        )))
     }
 }
 
 impl Route {
     fn allows(&self, method: &Method) -> bool {
-        self.methods().split(", ").any(|allowed| allowed == method.as_str())
+        self.methods()
+            .split(", ")
+            .any(|allowed| allowed == method.as_str())
     }
 
     fn methods(&self) -> &'static str {
@@ -154,7 +171,11 @@ pub(crate) struct Call {
 impl Call {
     fn new(clock: Option<fn() -> f64>) -> Self {
         let started = clock.map_or(0.0, |now| now());
-        Self { clock, started, loaded: started }
+        Self {
+            clock,
+            started,
+            loaded: started,
+        }
     }
 
     fn loaded(mut self) -> Self {
@@ -166,7 +187,10 @@ impl Call {
     /// since then.
     pub(crate) fn timing(&self) -> Option<Timing> {
         let now = self.clock?();
-        Some(Timing { load_ms: rounded(self.loaded - self.started), predict_ms: rounded(now - self.loaded) })
+        Some(Timing {
+            load_ms: rounded(self.loaded - self.started),
+            predict_ms: rounded(now - self.loaded),
+        })
     }
 }
 

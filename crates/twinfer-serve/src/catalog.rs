@@ -12,7 +12,10 @@ pub(crate) struct Catalog {
 
 impl Catalog {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, last: Mutex::default() }
+        Self {
+            store,
+            last: Mutex::default(),
+        }
     }
 
     /// The index as it is now. Reading it costs far less than any prediction;

@@ -18,7 +18,8 @@ pub(crate) fn server() -> Value {
 /// `GET /v2/models`: versions from the highest down, aliases with what they
 /// point to. The digest is that of the version that answers by default.
 pub(crate) fn models(index: &Index) -> Value {
-    let mut models: BTreeMap<String, (Vec<String>, Map<String, Value>, Option<Digest>)> = BTreeMap::new();
+    let mut models: BTreeMap<String, (Vec<String>, Map<String, Value>, Option<Digest>)> =
+        BTreeMap::new();
     for tagged in index.tags() {
         let (versions, aliases, digest) = models.entry(tagged.name.clone()).or_default();
         if tagged.version().is_some() {
@@ -37,13 +38,25 @@ pub(crate) fn models(index: &Index) -> Value {
 }
 
 fn default_digest(index: &Index, name: &str) -> Option<Digest> {
-    index.resolve(&name.parse().ok()?).ok().map(|descriptor| descriptor.digest)
+    index
+        .resolve(&name.parse().ok()?)
+        .ok()
+        .map(|descriptor| descriptor.digest)
 }
 
 /// `GET /v2/models/{m}`.
-pub(crate) fn model(config: &ModelConfig, signature: &Signature, index: &Index, digest: &Digest) -> Value {
-    let versions: Vec<String> =
-        index.tags().into_iter().filter(|t| t.name == config.name && t.version().is_some()).map(|t| t.tag).collect();
+pub(crate) fn model(
+    config: &ModelConfig,
+    signature: &Signature,
+    index: &Index,
+    digest: &Digest,
+) -> Value {
+    let versions: Vec<String> = index
+        .tags()
+        .into_iter()
+        .filter(|t| t.name == config.name && t.version().is_some())
+        .map(|t| t.tag)
+        .collect();
     let inputs: Vec<Value> = signature
         .inputs
         .iter()
@@ -75,7 +88,11 @@ fn shape(shape: Option<&[Dim]>) -> Vec<i64> {
 }
 
 /// Text by key, as the protocol has it.
-fn properties(config: &ModelConfig, signature: &Signature, digest: &Digest) -> BTreeMap<String, String> {
+fn properties(
+    config: &ModelConfig,
+    signature: &Signature,
+    digest: &Digest,
+) -> BTreeMap<String, String> {
     let mut properties = BTreeMap::from([
         ("digest".to_owned(), digest.to_string()),
         ("mode".to_owned(), "strict".to_owned()),
@@ -87,13 +104,24 @@ fn properties(config: &ModelConfig, signature: &Signature, digest: &Digest) -> B
     if let Some(pipeline) = &config.pipeline {
         properties.insert("predict.input".into(), pipeline.input.name().into());
         properties.insert("predict.kind".into(), pipeline.input.kind().into());
-        let outputs: Vec<&str> = pipeline.outputs.iter().map(twinfer::OutputStep::name).collect();
+        let outputs: Vec<&str> = pipeline
+            .outputs
+            .iter()
+            .map(twinfer::OutputStep::name)
+            .collect();
         properties.insert("predict.outputs".into(), outputs.join(","));
         for parameter in &pipeline.parameters {
-            properties.insert(format!("predict.parameter.{}", parameter.name), parameter.values.join(","));
+            properties.insert(
+                format!("predict.parameter.{}", parameter.name),
+                parameter.values.join(","),
+            );
         }
     }
-    for output in signature.outputs.iter().filter(|output| output.kind == ValueKind::Maps) {
+    for output in signature
+        .outputs
+        .iter()
+        .filter(|output| output.kind == ValueKind::Maps)
+    {
         properties.insert(format!("output.{}.kind", output.name), "maps".into());
     }
     properties
@@ -105,7 +133,10 @@ mod tests {
 
     #[test]
     fn free_axes_are_minus_one() {
-        assert_eq!(shape(Some(&[Dim::Symbol("N".into()), Dim::Fixed(3), Dim::Free])), [-1, 3, -1]);
+        assert_eq!(
+            shape(Some(&[Dim::Symbol("N".into()), Dim::Fixed(3), Dim::Free])),
+            [-1, 3, -1]
+        );
         assert_eq!(shape(Some(&[])), Vec::<i64>::new());
         assert_eq!(shape(None), [-1]);
     }

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use twinfer::{Model, ModelConfig, Result, bail};
-use twinfer_package::{Descriptor, Digest, Manifest, PackageReader, Parts, Reference, Role, Store, tag_version};
+use twinfer_package::{
+    Descriptor, Digest, Manifest, PackageReader, Parts, Reference, Role, Store, tag_version,
+};
 
 /// A model that is ready.
 pub(crate) struct Loaded {
@@ -22,7 +24,11 @@ pub(crate) struct Models {
 
 impl Models {
     pub(crate) fn new(store: Arc<dyn Store>, max: usize) -> Self {
-        Self { store, slots: Mutex::default(), max: max.max(1) }
+        Self {
+            store,
+            slots: Mutex::default(),
+            max: max.max(1),
+        }
     }
 
     /// The model of a manifest, loaded if it is not yet. A failure is not kept:
@@ -35,7 +41,9 @@ impl Models {
             check_identity(loaded.model.config(), reference)?;
             return Ok(loaded.clone());
         }
-        let loaded = self.load(reference, descriptor).map_err(|e| e.context(reference));
+        let loaded = self
+            .load(reference, descriptor)
+            .map_err(|e| e.context(reference));
         match loaded {
             Ok(loaded) => {
                 let loaded = Arc::new(loaded);
@@ -75,14 +83,23 @@ impl Models {
         }
         let package = reader.finish()?;
         check_identity(package.config(), reference)?;
-        Ok(Loaded { model: package.load()? })
+        Ok(Loaded {
+            model: package.load()?,
+        })
     }
 
     /// `twinfer.json` of a manifest, without reading the model file.
-    pub(crate) fn config(&self, reference: &Reference, descriptor: &Descriptor) -> Result<ModelConfig> {
+    pub(crate) fn config(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+    ) -> Result<ModelConfig> {
         let loaded = {
             let slots = lock(&self.slots);
-            slots.iter().find(|(digest, _)| *digest == descriptor.digest).map(|(_, slot)| slot.clone())
+            slots
+                .iter()
+                .find(|(digest, _)| *digest == descriptor.digest)
+                .map(|(_, slot)| slot.clone())
         };
         // While a model is being loaded, its configuration is read once more
         // rather than waited for.
@@ -96,7 +113,10 @@ impl Models {
         let read = || {
             let manifest = Manifest::from_json(&self.verified(descriptor)?)?;
             let Some(layer) = manifest.layers_of(Role::Config).next() else {
-                bail!(InvalidPackage, "the package has no twinfer.json: it was not made by `twinfer pack`");
+                bail!(
+                    InvalidPackage,
+                    "the package has no twinfer.json: it was not made by `twinfer pack`"
+                );
             };
             let config = ModelConfig::from_json(&self.verified(layer)?)?;
             check_identity(&config, reference)?;
@@ -115,13 +135,22 @@ impl Models {
 /// A registry could point `a` to the package of `b`.
 fn check_identity(config: &ModelConfig, reference: &Reference) -> Result<()> {
     if config.name != reference.name() {
-        bail!(InvalidPackage, "the package says that its name is `{}`, not `{}`", config.name, reference.name());
+        bail!(
+            InvalidPackage,
+            "the package says that its name is `{}`, not `{}`",
+            config.name,
+            reference.name()
+        );
     }
     if reference.digest().is_none()
         && let Some(tag) = reference.tag().filter(|tag| tag_version(tag).is_some())
         && tag != config.version
     {
-        bail!(InvalidPackage, "the package says that its version is {}, not {tag}", config.version);
+        bail!(
+            InvalidPackage,
+            "the package says that its version is {}, not {tag}",
+            config.version
+        );
     }
     Ok(())
 }

@@ -3,13 +3,16 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use http::Response;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use twinfer::{DType, Input, InputStep, Mode, Model, ModelConfig, Parameters, Picture, Result, Tensor, Tensors, bail, err};
+use twinfer::{
+    DType, Input, InputStep, Mode, Model, ModelConfig, Parameters, Picture, Result, Tensor,
+    Tensors, bail, err,
+};
 use twinfer_package::GoldenData;
 
 use crate::app::{Call, Timing};
@@ -28,12 +31,20 @@ struct Answer<'a> {
     timing: Option<Timing>,
 }
 
-pub(crate) fn predict(loaded: &Loaded, parts: &Parts, body: Bytes, call: Call) -> Result<Response<Bytes>> {
+pub(crate) fn predict(
+    loaded: &Loaded,
+    parts: &Parts,
+    body: Bytes,
+    call: Call,
+) -> Result<Response<Bytes>> {
     let model = &loaded.model;
     let (input, mut parameters) = read(model, parts, body)?;
     for (name, value) in query::parameters(parts.uri.query())? {
         if parameters.contains_key(&name) {
-            bail!(InvalidParameter, "parameter {name:?} is given in the body and in the query string");
+            bail!(
+                InvalidParameter,
+                "parameter {name:?} is given in the body and in the query string"
+            );
         }
         parameters.insert(name, value);
     }
@@ -57,15 +68,31 @@ enum Kind {
 
 fn read(model: &Model, parts: &Parts, body: Bytes) -> Result<(Input, Parameters)> {
     let config = model.config();
-    let input = match (kind(config, parts)?, config.pipeline.as_ref().map(|p| &p.input)) {
+    let input = match (
+        kind(config, parts)?,
+        config.pipeline.as_ref().map(|p| &p.input),
+    ) {
         (Kind::Json, _) => return from_json(model, &body),
-        (Kind::Picture | Kind::Bytes, Some(InputStep::Picture(_))) => Input::Picture(Picture::Encoded(body.into())),
+        (Kind::Picture | Kind::Bytes, Some(InputStep::Picture(_))) => {
+            Input::Picture(Picture::Encoded(body.into()))
+        }
         (Kind::Bytes, Some(InputStep::Bytes(_))) => Input::Bytes(body.into()),
         (Kind::Picture, Some(step)) => {
-            bail!(UnsupportedMediaType, "this model takes {}, not a picture", article(step));
+            bail!(
+                UnsupportedMediaType,
+                "this model takes {}, not a picture",
+                article(step)
+            );
         }
-        (_, Some(step)) => bail!(UnsupportedMediaType, "this model takes {} as application/json", article(step)),
-        (_, None) => bail!(UnsupportedMediaType, "this model has no pipeline: send tensors to /infer"),
+        (_, Some(step)) => bail!(
+            UnsupportedMediaType,
+            "this model takes {} as application/json",
+            article(step)
+        ),
+        (_, None) => bail!(
+            UnsupportedMediaType,
+            "this model has no pipeline: send tensors to /infer"
+        ),
     };
     Ok((input, Parameters::new()))
 }
@@ -81,11 +108,19 @@ fn article(step: &InputStep) -> &'static str {
 fn kind(config: &ModelConfig, parts: &Parts) -> Result<Kind> {
     let Some(value) = parts.headers.get(CONTENT_TYPE) else {
         // Some clients send none: then it is what this model takes.
-        let raw = matches!(config.pipeline.as_ref().map(|p| &p.input), Some(InputStep::Picture(_) | InputStep::Bytes(_)));
+        let raw = matches!(
+            config.pipeline.as_ref().map(|p| &p.input),
+            Some(InputStep::Picture(_) | InputStep::Bytes(_))
+        );
         return Ok(if raw { Kind::Bytes } else { Kind::Json });
     };
     let text = value.to_str().unwrap_or_default();
-    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = text
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     match essence.as_str() {
         "application/json" => Ok(Kind::Json),
         "application/octet-stream" => Ok(Kind::Bytes),
@@ -123,11 +158,16 @@ fn from_json(model: &Model, body: &[u8]) -> Result<(Input, Parameters)> {
     let fields: Inputs<'_> = object("the request", body)?;
     let record = match config.pipeline.as_ref().map(|p| &p.input) {
         // A record whose own column is called `inputs` is still a record.
-        Some(InputStep::Record(step)) => !fields.contains_key("inputs") || step.columns.iter().any(|c| c.name == "inputs"),
+        Some(InputStep::Record(step)) => {
+            !fields.contains_key("inputs") || step.columns.iter().any(|c| c.name == "inputs")
+        }
         _ => false,
     };
     if record {
-        return Ok((Input::Record(object("the record", body)?), Parameters::new()));
+        return Ok((
+            Input::Record(object("the record", body)?),
+            Parameters::new(),
+        ));
     }
     let envelope: Envelope<'_> = object("the request", body)?;
     Ok((from_inputs(config, &envelope.inputs)?, envelope.parameters))
@@ -136,31 +176,53 @@ fn from_json(model: &Model, body: &[u8]) -> Result<(Input, Parameters)> {
 fn from_inputs(config: &ModelConfig, inputs: &Inputs<'_>) -> Result<Input> {
     let mut entries = inputs.iter();
     let (Some((name, value)), None) = (entries.next(), entries.next()) else {
-        bail!(InvalidRequest, "`inputs` must have one entry, it has {}", inputs.len());
+        bail!(
+            InvalidRequest,
+            "`inputs` must have one entry, it has {}",
+            inputs.len()
+        );
     };
     if name == "tensors" {
         return tensors(value);
     }
     let Some(step) = config.pipeline.as_ref().map(|p| &p.input) else {
-        bail!(UnknownInput, "this model has no pipeline: it takes only `tensors`, not `{name}`");
+        bail!(
+            UnknownInput,
+            "this model has no pipeline: it takes only `tensors`, not `{name}`"
+        );
     };
     if name != step.name() && name != step.kind() {
-        bail!(UnknownInput, "there is no input `{name}`; the model takes `{}`", step.name());
+        bail!(
+            UnknownInput,
+            "there is no input `{name}`; the model takes `{}`",
+            step.name()
+        );
     }
     match step {
         InputStep::Picture(_) => Ok(Input::Picture(Picture::Encoded(decode(name, value)?))),
         InputStep::Bytes(_) => Ok(Input::Bytes(decode(name, value)?)),
         InputStep::Record(_) => {
             let record = serde_json::from_str(value.get());
-            record.map(Input::Record).map_err(|e| err!(InvalidRequest, "input `{name}` must be an object of columns: {e}"))
+            record.map(Input::Record).map_err(|e| {
+                err!(
+                    InvalidRequest,
+                    "input `{name}` must be an object of columns: {e}"
+                )
+            })
         }
     }
 }
 
 fn decode(name: &str, value: &RawValue) -> Result<Vec<u8>> {
-    let encoded: Encoded = serde_json::from_str(value.get())
-        .map_err(|e| err!(InvalidRequest, "input `{name}` must be {{\"base64\": \"…\"}}: {e}"))?;
-    STANDARD.decode(&encoded.base64).map_err(|e| err!(InvalidRequest, "input `{name}` is not base64: {e}"))
+    let encoded: Encoded = serde_json::from_str(value.get()).map_err(|e| {
+        err!(
+            InvalidRequest,
+            "input `{name}` must be {{\"base64\": \"…\"}}: {e}"
+        )
+    })?;
+    STANDARD
+        .decode(&encoded.base64)
+        .map_err(|e| err!(InvalidRequest, "input `{name}` is not base64: {e}"))
 }
 
 /// A tensor as in an infer request, or as in a golden example (`dtype`, and
@@ -176,28 +238,47 @@ struct NamedTensor<'a> {
 }
 
 fn tensors(value: &RawValue) -> Result<Input> {
-    let list: Vec<NamedTensor<'_>> = serde_json::from_str(value.get())
-        .map_err(|e| err!(InvalidRequest, "`tensors` must be a list of name, datatype, shape and data: {e}"))?;
+    let list: Vec<NamedTensor<'_>> = serde_json::from_str(value.get()).map_err(|e| {
+        err!(
+            InvalidRequest,
+            "`tensors` must be a list of name, datatype, shape and data: {e}"
+        )
+    })?;
     let one = |tensor: NamedTensor<'_>| {
         let Some(dtype) = DType::from_name(&tensor.datatype) else {
-            bail!(WrongDtype, "input `{}`: there is no datatype {:?}", tensor.name, tensor.datatype);
+            bail!(
+                WrongDtype,
+                "input `{}`: there is no datatype {:?}",
+                tensor.name,
+                tensor.datatype
+            );
         };
         let read = tensor_data(dtype, &tensor.shape, tensor.data);
-        read.map_err(|e| e.context(format!("input `{}`", tensor.name))).map(|read| (tensor.name, read))
+        read.map_err(|e| e.context(format!("input `{}`", tensor.name)))
+            .map(|read| (tensor.name, read))
     };
-    list.into_iter().map(one).collect::<Result<Tensors>>().map(Input::Tensors)
+    list.into_iter()
+        .map(one)
+        .collect::<Result<Tensors>>()
+        .map(Input::Tensors)
 }
 
 fn tensor_data(dtype: DType, shape: &[usize], data: &RawValue) -> Result<Tensor> {
     if !data.get().starts_with('{') {
         return tensor_from_json(dtype, shape, data);
     }
-    let data: GoldenData = serde_json::from_str(data.get())
-        .map_err(|e| err!(InvalidRequest, "`data` must be an array, or {{\"base64\": …}} or {{\"strings\": …}}: {e}"))?;
+    let data: GoldenData = serde_json::from_str(data.get()).map_err(|e| {
+        err!(
+            InvalidRequest,
+            "`data` must be an array, or {{\"base64\": …}} or {{\"strings\": …}}: {e}"
+        )
+    })?;
     match data {
         GoldenData::Strings(strings) => Tensor::from_strings(shape, strings),
         GoldenData::Base64(text) => {
-            let bytes = STANDARD.decode(&text).map_err(|e| err!(InvalidRequest, "`data` is not base64: {e}"))?;
+            let bytes = STANDARD
+                .decode(&text)
+                .map_err(|e| err!(InvalidRequest, "`data` is not base64: {e}"))?;
             Tensor::from_bytes(dtype, shape, bytes)
         }
     }

@@ -30,7 +30,9 @@ impl Target {
     pub(crate) fn reference(&self) -> Result<Reference> {
         match &self.version {
             None => self.name.parse(),
-            Some(digest) if digest.starts_with("sha256:") => format!("{}@{digest}", self.name).parse(),
+            Some(digest) if digest.starts_with("sha256:") => {
+                format!("{}@{digest}", self.name).parse()
+            }
             Some(tag) => Reference::new(&self.name, tag),
         }
     }
@@ -43,7 +45,10 @@ impl Route {
         let segments: Option<Vec<String>> = trimmed.split('/').map(percent_decode).collect();
         let segments = segments.unwrap_or_default();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let target = |name: &str, version: Option<&str>| Target { name: name.into(), version: version.map(Into::into) };
+        let target = |name: &str, version: Option<&str>| Target {
+            name: name.into(),
+            version: version.map(Into::into),
+        };
         Ok(match segments[..] {
             ["v2"] => Self::Server,
             ["v2", "health", "live"] => Self::Live,
@@ -52,7 +57,9 @@ impl Route {
             ["v2", "models", name] => Self::Model(target(name, None)),
             ["v2", "models", name, "versions", version] => Self::Model(target(name, Some(version))),
             ["v2", "models", name, verb] => Self::verb(verb, target(name, None), path)?,
-            ["v2", "models", name, "versions", version, verb] => Self::verb(verb, target(name, Some(version)), path)?,
+            ["v2", "models", name, "versions", version, verb] => {
+                Self::verb(verb, target(name, Some(version)), path)?
+            }
             _ => return no_route(path),
         })
     }
@@ -81,7 +88,10 @@ mod tests {
     use twinfer::ErrorCode;
 
     fn target(name: &str, version: Option<&str>) -> Target {
-        Target { name: name.into(), version: version.map(Into::into) }
+        Target {
+            name: name.into(),
+            version: version.map(Into::into),
+        }
     }
 
     #[test]
@@ -93,17 +103,39 @@ mod tests {
             ("/v2/health/ready", Route::Ready),
             ("/v2/models", Route::Models),
             ("/v2/models/m", Route::Model(target("m", None))),
-            ("/v2/models/m/versions/1.0.0", Route::Model(target("m", Some("1.0.0")))),
+            (
+                "/v2/models/m/versions/1.0.0",
+                Route::Model(target("m", Some("1.0.0"))),
+            ),
             ("/v2/models/m/ready", Route::ModelReady(target("m", None))),
-            ("/v2/models/m/versions/stable/ready", Route::ModelReady(target("m", Some("stable")))),
+            (
+                "/v2/models/m/versions/stable/ready",
+                Route::ModelReady(target("m", Some("stable"))),
+            ),
             ("/v2/models/m/infer", Route::Infer(target("m", None))),
-            ("/v2/models/m/versions/1.0.0%2B1/infer", Route::Infer(target("m", Some("1.0.0+1")))),
+            (
+                "/v2/models/m/versions/1.0.0%2B1/infer",
+                Route::Infer(target("m", Some("1.0.0+1"))),
+            ),
             ("/v2/models/%6d/predict", Route::Predict(target("m", None))),
         ] {
             assert_eq!(Route::parse(path).unwrap(), expected, "{path}");
         }
-        for path in ["", "/", "/v1", "/v2/models/m/nothing", "/v2/models/m/versions/1/x", "/v2//models", "/v2/models/%zz", "/v2/models/m/infer/x"] {
-            assert_eq!(Route::parse(path).unwrap_err().code(), ErrorCode::NotFound, "{path}");
+        for path in [
+            "",
+            "/",
+            "/v1",
+            "/v2/models/m/nothing",
+            "/v2/models/m/versions/1/x",
+            "/v2//models",
+            "/v2/models/%zz",
+            "/v2/models/m/infer/x",
+        ] {
+            assert_eq!(
+                Route::parse(path).unwrap_err().code(),
+                ErrorCode::NotFound,
+                "{path}"
+            );
         }
     }
 
@@ -112,7 +144,16 @@ mod tests {
         let digest = format!("sha256:{}", "0a".repeat(32));
         let reference = target("m", Some(&digest)).reference().unwrap();
         assert_eq!(reference.to_string(), format!("m@{digest}"));
-        assert_eq!(target("m", Some("sha256:1")).reference().unwrap_err().code(), ErrorCode::InvalidDigest);
-        assert_eq!(target("../x", None).reference().unwrap_err().code(), ErrorCode::InvalidReference);
+        assert_eq!(
+            target("m", Some("sha256:1"))
+                .reference()
+                .unwrap_err()
+                .code(),
+            ErrorCode::InvalidDigest
+        );
+        assert_eq!(
+            target("../x", None).reference().unwrap_err().code(),
+            ErrorCode::InvalidReference
+        );
     }
 }

@@ -19,7 +19,10 @@ fn a_looping_guest_times_out_and_others_go_on() {
         for _ in 0..3 {
             assert_eq!(fixture.get("/v2/served").status, 200);
         }
-        assert!(started.elapsed() < Duration::from_millis(500), "the others waited for the loop");
+        assert!(
+            started.elapsed() < Duration::from_millis(500),
+            "the others waited for the loop"
+        );
         stuck.join().unwrap().expect_error(504, "timeout");
     });
     fixture.wait_for_log(&["instance_replaced", "timeout"]);
@@ -39,7 +42,9 @@ fn a_guest_that_never_answers_times_out() {
 fn too_much_memory_is_refused_and_named() {
     let fixture = Fixture::new(|config| config.limits.max_memory = 64 << 20);
     fixture.get("/v2/memory?20").expect_text("20");
-    fixture.get("/v2/memory?100").expect_error(507, "out_of_memory");
+    fixture
+        .get("/v2/memory?100")
+        .expect_error(507, "out_of_memory");
     fixture.get("/v2/memory?20").expect_text("20");
 }
 
@@ -66,7 +71,9 @@ fn an_answer_over_the_limit_is_not_passed_on() {
     let fixture = Fixture::new(|config| config.limits.max_response = 1000);
     assert_eq!(fixture.get("/v2/large?1000").body.len(), 1000);
     fixture.get("/v2/large?1001").expect_error(500, "internal");
-    fixture.get("/v2/large?5000000").expect_error(500, "internal");
+    fixture
+        .get("/v2/large?5000000")
+        .expect_error(500, "internal");
     assert_eq!(fixture.get("/v2/large?10").body.len(), 10);
 }
 
@@ -92,7 +99,9 @@ fn the_registry_is_read_only_and_all_there_is() {
 #[test]
 fn the_environment_is_ours_not_the_hosts() {
     let fixture = Fixture::new(|config| config.env = vec![("EXTRA".into(), "1".into())]);
-    fixture.get("/v2/env").expect_text("TWINFER_REGISTRY=/registry\nTWINFER_MAX_BODY=67108864\nEXTRA=1\n");
+    fixture
+        .get("/v2/env")
+        .expect_text("TWINFER_REGISTRY=/registry\nTWINFER_MAX_BODY=67108864\nEXTRA=1\n");
 }
 
 #[test]
@@ -110,6 +119,9 @@ fn work_after_the_answer_is_finished() {
     let fixture = quick();
     let started = Instant::now();
     assert_eq!(fixture.get("/v2/background?300").status, 200);
-    assert!(started.elapsed() < Duration::from_millis(250), "the answer waited for the work");
+    assert!(
+        started.elapsed() < Duration::from_millis(250),
+        "the answer waited for the work"
+    );
     fixture.wait_for_log(&["background work done"]);
 }

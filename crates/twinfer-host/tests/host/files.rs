@@ -26,9 +26,18 @@ fn a_blob_is_immutable_under_its_digest() {
     let fixture = fixture();
     let answer = fixture.get(&format!("/registry/blobs/sha256/{DIGEST}"));
     answer.expect_text("test");
-    assert_eq!(answer.header("cache-control"), Some("public, max-age=31536000, immutable"));
-    assert_eq!(answer.header("etag"), Some(format!("\"sha256:{DIGEST}\"").as_str()));
-    assert_eq!(answer.header("content-type"), Some("application/octet-stream"));
+    assert_eq!(
+        answer.header("cache-control"),
+        Some("public, max-age=31536000, immutable")
+    );
+    assert_eq!(
+        answer.header("etag"),
+        Some(format!("\"sha256:{DIGEST}\"").as_str())
+    );
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/octet-stream")
+    );
     assert_eq!(answer.header("content-length"), Some("4"));
 }
 
@@ -55,12 +64,18 @@ fn ranges_resume_a_download() {
     let part = fixture.get_with(&path, "range: bytes=1-2\r\n");
     assert_eq!((part.status, part.text().as_str()), (206, "es"));
     assert_eq!(part.header("content-range"), Some("bytes 1-2/4"));
-    let rest = fixture.get_with(&path, &format!("range: bytes=2-\r\nif-range: \"sha256:{DIGEST}\"\r\n"));
+    let rest = fixture.get_with(
+        &path,
+        &format!("range: bytes=2-\r\nif-range: \"sha256:{DIGEST}\"\r\n"),
+    );
     assert_eq!((rest.status, rest.text().as_str()), (206, "st"));
     let other = fixture.get_with(&path, "range: bytes=2-\r\nif-range: \"other\"\r\n");
     assert_eq!((other.status, other.text().as_str()), (200, "test"));
     let outside = fixture.get_with(&path, "range: bytes=9-\r\n");
-    assert_eq!((outside.status, outside.header("content-range")), (416, Some("bytes */4")));
+    assert_eq!(
+        (outside.status, outside.header("content-range")),
+        (416, Some("bytes */4"))
+    );
 }
 
 #[test]
@@ -69,13 +84,26 @@ fn a_large_file_is_streamed_whole() {
     let bytes: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
     std::fs::write(fixture.page().join("large.bin"), &bytes).unwrap();
     assert!(fixture.get("/large.bin").body == bytes);
-    assert!(fixture.get_with("/large.bin", "range: bytes=1000000-\r\n").body == bytes[1_000_000..]);
+    assert!(
+        fixture
+            .get_with("/large.bin", "range: bytes=1000000-\r\n")
+            .body
+            == bytes[1_000_000..]
+    );
 }
 
 #[test]
 fn head_has_no_body() {
-    let answer = fixture().send("HEAD /registry/index.json HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n");
-    assert_eq!((answer.status, answer.body.len(), answer.header("content-length")), (200, 0, Some("16")));
+    let answer = fixture()
+        .send("HEAD /registry/index.json HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n");
+    assert_eq!(
+        (
+            answer.status,
+            answer.body.len(),
+            answer.header("content-length")
+        ),
+        (200, 0, Some("16"))
+    );
 }
 
 #[test]
@@ -83,8 +111,12 @@ fn nothing_can_be_written() {
     let fixture = fixture();
     for method in ["POST", "PUT", "DELETE", "PATCH"] {
         for path in ["/registry/index.json", "/index.html"] {
-            let request = format!("{method} {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
-            fixture.send(request).expect_error(405, "method_not_allowed");
+            let request = format!(
+                "{method} {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+            );
+            fixture
+                .send(request)
+                .expect_error(405, "method_not_allowed");
         }
     }
 }
@@ -98,14 +130,30 @@ fn types_and_safety_headers_of_a_page() {
         ("/sub/app.js", "text/javascript; charset=utf-8"),
     ] {
         let answer = fixture.get(path);
-        assert_eq!((answer.status, answer.header("content-type")), (200, Some(content_type)), "{path}");
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (200, Some(content_type)),
+            "{path}"
+        );
         let policy = answer.header("content-security-policy").unwrap();
-        assert!(policy.contains("default-src 'self'; script-src 'self' 'wasm-unsafe-eval'"), "{policy}");
+        assert!(
+            policy.contains("default-src 'self'; script-src 'self' 'wasm-unsafe-eval'"),
+            "{policy}"
+        );
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
-        assert_eq!(answer.header("cross-origin-opener-policy"), Some("same-origin"));
+        assert_eq!(
+            answer.header("cross-origin-opener-policy"),
+            Some("same-origin")
+        );
         assert_eq!(answer.header("access-control-allow-origin"), None);
     }
-    assert_eq!((fixture.get("/sub").status, fixture.get("/sub").header("location")), (302, Some("/sub/")));
+    assert_eq!(
+        (
+            fixture.get("/sub").status,
+            fixture.get("/sub").header("location")
+        ),
+        (302, Some("/sub/"))
+    );
 }
 
 #[test]
@@ -113,7 +161,11 @@ fn only_what_is_meant_to_be_seen_can_be_named() {
     let fixture = fixture();
     std::fs::write(fixture.folder.path().join("outside.txt"), "outside").unwrap();
     #[cfg(unix)]
-    std::os::unix::fs::symlink(fixture.folder.path().join("outside.txt"), fixture.page().join("link.txt")).unwrap();
+    std::os::unix::fs::symlink(
+        fixture.folder.path().join("outside.txt"),
+        fixture.page().join("link.txt"),
+    )
+    .unwrap();
     for path in [
         "/registry/secret",
         "/registry/blobs/sha256/../../secret",
@@ -145,13 +197,33 @@ fn other_origins_only_when_allowed() {
         ))
     };
     let granted = ask("https://a.example");
-    assert_eq!((granted.status, granted.header("access-control-allow-origin")), (204, Some("https://a.example")));
-    assert!(granted.header("access-control-allow-headers").unwrap().contains("content-type"));
-    assert_eq!(ask("https://b.example").header("access-control-allow-origin"), None);
+    assert_eq!(
+        (
+            granted.status,
+            granted.header("access-control-allow-origin")
+        ),
+        (204, Some("https://a.example"))
+    );
+    assert!(
+        granted
+            .header("access-control-allow-headers")
+            .unwrap()
+            .contains("content-type")
+    );
+    assert_eq!(
+        ask("https://b.example").header("access-control-allow-origin"),
+        None
+    );
     let answer = fixture.get_with("/v2/served", "origin: https://a.example\r\n");
-    assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.example"));
+    assert_eq!(
+        answer.header("access-control-allow-origin"),
+        Some("https://a.example")
+    );
     assert_eq!(answer.header("vary"), Some("origin"));
-    assert_eq!(answer.header("cross-origin-resource-policy"), Some("cross-origin"));
+    assert_eq!(
+        answer.header("cross-origin-resource-policy"),
+        Some("cross-origin")
+    );
 }
 
 #[test]

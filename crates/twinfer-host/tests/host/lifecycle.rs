@@ -72,7 +72,9 @@ fn a_client_that_goes_away_does_not_cost_the_instance() {
     let fixture = Fixture::new(|config| config.limits.max_instances = 1);
     fixture.get("/v2/served").expect_text("1");
     let mut stream = fixture.connect();
-    stream.write_all(b"GET /v2/sleep?200 HTTP/1.1\r\nhost: test\r\n\r\n").unwrap();
+    stream
+        .write_all(b"GET /v2/sleep?200 HTTP/1.1\r\nhost: test\r\n\r\n")
+        .unwrap();
     std::thread::sleep(Duration::from_millis(80));
     drop(stream);
     fixture.get("/v2/served").expect_text("3");
@@ -82,25 +84,40 @@ fn a_client_that_goes_away_does_not_cost_the_instance() {
 fn requests_in_flight_finish_at_shutdown() {
     let mut fixture = Fixture::new(|_| {});
     let mut busy = fixture.connect();
-    busy.write_all(b"GET /v2/sleep?500 HTTP/1.1\r\nhost: test\r\n\r\n").unwrap();
+    busy.write_all(b"GET /v2/sleep?500 HTTP/1.1\r\nhost: test\r\n\r\n")
+        .unwrap();
     let idle = fixture.connect();
     std::thread::sleep(Duration::from_millis(150));
     let started = Instant::now();
     fixture.shutdown().unwrap();
-    assert!(started.elapsed() > Duration::from_millis(200), "it did not wait");
+    assert!(
+        started.elapsed() > Duration::from_millis(200),
+        "it did not wait"
+    );
     read_answer(&mut busy).expect_text("slept");
-    assert!(std::net::TcpStream::connect(fixture.address).is_err(), "still accepting");
+    assert!(
+        std::net::TcpStream::connect(fixture.address).is_err(),
+        "still accepting"
+    );
     drop(idle);
 }
 
 #[test]
 fn a_shutdown_that_takes_too_long_says_so() {
-    let mut fixture = Fixture::new(|config| config.limits.shutdown_timeout = Duration::from_millis(100));
+    let mut fixture =
+        Fixture::new(|config| config.limits.shutdown_timeout = Duration::from_millis(100));
     let mut busy = fixture.connect();
-    busy.write_all(b"GET /v2/sleep?3000 HTTP/1.1\r\nhost: test\r\n\r\n").unwrap();
+    busy.write_all(b"GET /v2/sleep?3000 HTTP/1.1\r\nhost: test\r\n\r\n")
+        .unwrap();
     std::thread::sleep(Duration::from_millis(150));
     let started = Instant::now();
-    assert!(fixture.shutdown().unwrap_err().to_string().contains("cut off"));
+    assert!(
+        fixture
+            .shutdown()
+            .unwrap_err()
+            .to_string()
+            .contains("cut off")
+    );
     assert!(started.elapsed() < Duration::from_secs(2));
 }
 
@@ -111,7 +128,9 @@ fn start_with(component: &Path, cache: &Path) -> (Result<String, HostErrorKind>,
     let result = Host::start(HostConfig {
         listen: ([127, 0, 0, 1], 0).into(),
         cache: Some(cache.to_owned()),
-        log: LogSink::Function(std::sync::Arc::new(move |line| sink.lock().unwrap().push(line.to_owned()))),
+        log: LogSink::Function(std::sync::Arc::new(move |line| {
+            sink.lock().unwrap().push(line.to_owned())
+        })),
         ..HostConfig::new(component, registry.path())
     });
     let answer = result.map_err(|e| e.kind()).map(|host| {
@@ -123,8 +142,15 @@ fn start_with(component: &Path, cache: &Path) -> (Result<String, HostErrorKind>,
 }
 
 fn loaded_from(lines: &[String]) -> &str {
-    let line = lines.iter().find(|line| line.contains("component_loaded")).unwrap();
-    if line.contains("\"from\":\"cache\"") { "cache" } else { "compiler" }
+    let line = lines
+        .iter()
+        .find(|line| line.contains("component_loaded"))
+        .unwrap();
+    if line.contains("\"from\":\"cache\"") {
+        "cache"
+    } else {
+        "compiler"
+    }
 }
 
 #[test]
@@ -132,19 +158,33 @@ fn the_compiled_component_is_cached_and_a_damaged_one_is_not_used() {
     let cache = tempfile::tempdir().unwrap();
     let guest = misbehaving_guest();
     let (answer, lines) = start_with(&guest, cache.path());
-    assert_eq!((answer.as_deref(), loaded_from(&lines)), (Ok("1"), "compiler"));
+    assert_eq!(
+        (answer.as_deref(), loaded_from(&lines)),
+        (Ok("1"), "compiler")
+    );
     let (answer, lines) = start_with(&guest, cache.path());
     assert_eq!((answer.as_deref(), loaded_from(&lines)), (Ok("1"), "cache"));
 
-    let entries: Vec<PathBuf> = std::fs::read_dir(cache.path()).unwrap().map(|e| e.unwrap().path()).collect();
+    let entries: Vec<PathBuf> = std::fs::read_dir(cache.path())
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
     assert_eq!(entries.len(), 1, "{entries:?}");
     let mut bytes = std::fs::read(&entries[0]).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x10;
     std::fs::write(&entries[0], &bytes).unwrap();
     let (answer, lines) = start_with(&guest, cache.path());
-    assert_eq!((answer.as_deref(), loaded_from(&lines)), (Ok("1"), "compiler"));
-    assert!(lines.iter().any(|line| line.contains("cache_entry_ignored")), "{lines:?}");
+    assert_eq!(
+        (answer.as_deref(), loaded_from(&lines)),
+        (Ok("1"), "compiler")
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("cache_entry_ignored")),
+        "{lines:?}"
+    );
     let (_, lines) = start_with(&guest, cache.path());
     assert_eq!(loaded_from(&lines), "cache");
 }
@@ -153,20 +193,44 @@ fn the_compiled_component_is_cached_and_a_damaged_one_is_not_used() {
 fn what_is_no_component_is_refused_at_start() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("x.wasm");
-    for bytes in [b"".as_slice(), b"no wasm", b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0"] {
+    for bytes in [
+        b"".as_slice(),
+        b"no wasm",
+        b"\0asm\x01\0\0\0",
+        b"\0asm\x0d\0\x01\0",
+    ] {
         std::fs::write(&file, bytes).unwrap();
-        assert_eq!(start_with(&file, folder.path()).0, Err(HostErrorKind::Component), "{bytes:?}");
+        assert_eq!(
+            start_with(&file, folder.path()).0,
+            Err(HostErrorKind::Component),
+            "{bytes:?}"
+        );
     }
-    assert_eq!(start_with(&folder.path().join("missing"), folder.path()).0, Err(HostErrorKind::Component));
+    assert_eq!(
+        start_with(&folder.path().join("missing"), folder.path()).0,
+        Err(HostErrorKind::Component)
+    );
 }
 
 #[test]
 fn a_taken_address_and_a_missing_registry_are_named() {
     let fixture = Fixture::new(|_| {});
     let start = |registry: &Path| {
-        let config = HostConfig { listen: fixture.address, log: LogSink::None, ..HostConfig::new(misbehaving_guest(), registry) };
-        Host::start(HostConfig { cache: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled")), ..config }).err().unwrap()
+        let config = HostConfig {
+            listen: fixture.address,
+            log: LogSink::None,
+            ..HostConfig::new(misbehaving_guest(), registry)
+        };
+        Host::start(HostConfig {
+            cache: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled")),
+            ..config
+        })
+        .err()
+        .unwrap()
     };
     assert_eq!(start(&fixture.registry()).kind(), HostErrorKind::Listen);
-    assert_eq!(start(Path::new("/no/such/folder")).kind(), HostErrorKind::Config);
+    assert_eq!(
+        start(Path::new("/no/such/folder")).kind(),
+        HostErrorKind::Config
+    );
 }

@@ -26,9 +26,13 @@ pub struct Answer {
 
 /// Where the guest is, or how to build it: a test never passes by skipping.
 fn built(variable: &str, file: &str) -> PathBuf {
-    let path = std::env::var_os(variable).map(PathBuf::from).unwrap_or_else(|| {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/wasm32-wasip2/wasm-dev").join(file)
-    });
+    let path = std::env::var_os(variable)
+        .map(PathBuf::from)
+        .unwrap_or_else(|| {
+            Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("../../target/wasm32-wasip2/wasm-dev")
+                .join(file)
+        });
     assert!(
         path.is_file(),
         "{} is missing: run `cargo build -p twinfer-worker --lib --example misbehave --target wasm32-wasip2 --profile wasm-dev`, or set {variable}",
@@ -63,7 +67,9 @@ impl Fixture {
             page: Some(page),
             // Shared between tests and runs: compiling takes seconds.
             cache: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled")),
-            log: LogSink::Function(Arc::new(move |line| sink.lock().unwrap().push(line.to_owned()))),
+            log: LogSink::Function(Arc::new(move |line| {
+                sink.lock().unwrap().push(line.to_owned())
+            })),
             log_level: LogLevel::Debug,
             ..HostConfig::new(component, &registry)
         };
@@ -72,10 +78,17 @@ impl Fixture {
         // One compiles, the others then find it in the cache.
         static COMPILING: Mutex<()> = Mutex::new(());
         let host = {
-            let _one = COMPILING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let _one = COMPILING
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             Host::start(config).unwrap()
         };
-        Self { address: host.local_addr(), host: Some(host), folder, lines }
+        Self {
+            address: host.local_addr(),
+            host: Some(host),
+            folder,
+            lines,
+        }
     }
 
     pub fn page(&self) -> PathBuf {
@@ -87,11 +100,15 @@ impl Fixture {
     }
 
     pub fn get(&self, path: &str) -> Answer {
-        self.send(&format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"))
+        self.send(&format!(
+            "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"
+        ))
     }
 
     pub fn get_with(&self, path: &str, headers: &str) -> Answer {
-        self.send(&format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}\r\n"))
+        self.send(&format!(
+            "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}\r\n"
+        ))
     }
 
     pub fn post(&self, path: &str, content_type: &str, body: &[u8]) -> Answer {
@@ -116,7 +133,13 @@ impl Fixture {
 
     /// Waits until the log has a line with all of these.
     pub fn wait_for_log(&self, parts: &[&str]) {
-        let found = || self.lines.lock().unwrap().iter().any(|line| parts.iter().all(|part| line.contains(part)));
+        let found = || {
+            self.lines
+                .lock()
+                .unwrap()
+                .iter()
+                .any(|line| parts.iter().all(|part| line.contains(part)))
+        };
         for _ in 0..200 {
             if found() {
                 return;
@@ -133,8 +156,12 @@ impl Fixture {
 
 pub fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    stream.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    stream
+        .set_write_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
     stream
 }
 
@@ -159,13 +186,33 @@ fn parse(bytes: &[u8]) -> Answer {
     };
     let head = std::str::from_utf8(&bytes[..split]).unwrap();
     let mut lines = head.lines();
-    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-    let headers: Vec<_> = lines.map(|line| line.split_once(": ").map(|(k, v)| (k.to_lowercase(), v.to_owned())).unwrap()).collect();
+    let status = lines
+        .next()
+        .unwrap()
+        .split(' ')
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
+    let headers: Vec<_> = lines
+        .map(|line| {
+            line.split_once(": ")
+                .map(|(k, v)| (k.to_lowercase(), v.to_owned()))
+                .unwrap()
+        })
+        .collect();
     let mut body = bytes[split + 4..].to_vec();
-    if headers.iter().any(|(k, v)| k == "transfer-encoding" && v == "chunked") {
+    if headers
+        .iter()
+        .any(|(k, v)| k == "transfer-encoding" && v == "chunked")
+    {
         body = unchunk(&body);
     }
-    Answer { status, headers, body }
+    Answer {
+        status,
+        headers,
+        body,
+    }
 }
 
 fn unchunk(mut rest: &[u8]) -> Vec<u8> {
@@ -180,7 +227,10 @@ fn unchunk(mut rest: &[u8]) -> Vec<u8> {
 
 impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str())
+        self.headers
+            .iter()
+            .find(|(k, _)| k == name)
+            .map(|(_, v)| v.as_str())
     }
 
     pub fn text(&self) -> String {
@@ -197,7 +247,12 @@ impl Answer {
         assert_eq!(self.status, status, "{}", self.text());
         let json = self.json();
         assert_eq!(json["code"], code, "{json}");
-        assert!(json["error"].as_str().is_some_and(|message| message.len() > 10), "{json}");
+        assert!(
+            json["error"]
+                .as_str()
+                .is_some_and(|message| message.len() > 10),
+            "{json}"
+        );
     }
 
     #[track_caller]

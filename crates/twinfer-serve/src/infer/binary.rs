@@ -14,7 +14,13 @@ pub(crate) fn tensor_from_binary(dtype: DType, shape: &[usize], bytes: &[u8]) ->
 fn split_strings(mut rest: &[u8]) -> Result<Vec<String>> {
     let mut strings = Vec::new();
     while !rest.is_empty() {
-        let truncated = || err!(InvalidInput, "the data of a BYTES tensor ends within element {}", strings.len());
+        let truncated = || {
+            err!(
+                InvalidInput,
+                "the data of a BYTES tensor ends within element {}",
+                strings.len()
+            )
+        };
         let (length, tail) = rest.split_first_chunk::<4>().ok_or_else(truncated)?;
         let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
         let (string, tail) = tail.split_at_checked(length).ok_or_else(truncated)?;
@@ -27,13 +33,18 @@ fn split_strings(mut rest: &[u8]) -> Result<Vec<String>> {
 pub(crate) fn text(bytes: &[u8], element: usize) -> Result<String> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.to_owned()),
-        Err(_) => bail!(InvalidInput, "element {element} of a BYTES tensor is not UTF-8; models take text only"),
+        Err(_) => bail!(
+            InvalidInput,
+            "element {element} of a BYTES tensor is not UTF-8; models take text only"
+        ),
     }
 }
 
 /// The bytes of a tensor in an answer.
 pub(crate) fn binary_from_tensor(tensor: Tensor) -> Vec<u8> {
-    let Some(strings) = tensor.strings() else { return tensor.into_bytes().unwrap_or_default() };
+    let Some(strings) = tensor.strings() else {
+        return tensor.into_bytes().unwrap_or_default();
+    };
     let mut bytes = Vec::new();
     for string in strings {
         // A body of 4 GiB would have been refused long before.
@@ -60,10 +71,20 @@ mod tests {
 
     #[test]
     fn truncated_and_foreign_strings_are_refused() {
-        for bytes in [b"\x01".as_slice(), b"\x02\0\0\0a", b"\xff\xff\xff\xffa", b"\x01\0\0\0\xff"] {
+        for bytes in [
+            b"\x01".as_slice(),
+            b"\x02\0\0\0a",
+            b"\xff\xff\xff\xffa",
+            b"\x01\0\0\0\xff",
+        ] {
             let error = tensor_from_binary(DType::String, &[1], bytes).unwrap_err();
             assert_eq!(error.code(), ErrorCode::InvalidInput, "{bytes:?}");
         }
-        assert_eq!(tensor_from_binary(DType::String, &[2], b"\x01\0\0\0a").unwrap_err().code(), ErrorCode::WrongShape);
+        assert_eq!(
+            tensor_from_binary(DType::String, &[2], b"\x01\0\0\0a")
+                .unwrap_err()
+                .code(),
+            ErrorCode::WrongShape
+        );
     }
 }

@@ -25,15 +25,29 @@ pub(crate) fn tensor_from_json(dtype: DType, shape: &[usize], data: &RawValue) -
         DType::F32 => numbers::<f32>(shape, data),
         DType::F64 => numbers::<f64>(shape, data),
         DType::String => Tensor::from_strings(shape, collect::<String>(dtype, shape, data)?),
-        other => bail!(UnsupportedDtype, "{other} has no form in JSON: send it with the binary tensor extension"),
+        other => bail!(
+            UnsupportedDtype,
+            "{other} has no form in JSON: send it with the binary tensor extension"
+        ),
     }
 }
 
 fn collect<T: FromJson>(dtype: DType, shape: &[usize], data: &RawValue) -> Result<Vec<T>> {
     let limit = element_count(shape)?;
-    let mut collector = Collector { dtype, limit, values: Vec::new(), lengths: Vec::new(), leaf_depth: None, error: None };
+    let mut collector = Collector {
+        dtype,
+        limit,
+        values: Vec::new(),
+        lengths: Vec::new(),
+        leaf_depth: None,
+        error: None,
+    };
     let mut deserializer = serde_json::Deserializer::from_str(data.get());
-    let read = Seed { collector: &mut collector, depth: 0 }.deserialize(&mut deserializer);
+    let read = Seed {
+        collector: &mut collector,
+        depth: 0,
+    }
+    .deserialize(&mut deserializer);
     if let Some(error) = collector.error {
         return Err(error);
     }
@@ -57,20 +71,33 @@ struct Collector<T> {
 }
 
 impl<T: FromJson> Collector<T> {
-    fn push(&mut self, depth: usize, value: Option<T>, shown: impl FnOnce() -> String) -> Result<()> {
+    fn push(
+        &mut self,
+        depth: usize,
+        value: Option<T>,
+        shown: impl FnOnce() -> String,
+    ) -> Result<()> {
         let at = self.values.len();
         if *self.leaf_depth.get_or_insert(depth) != depth {
             bail!(WrongShape, "the data is nested unevenly at element {at}");
         }
         if at == self.limit {
-            bail!(WrongShape, "the data has more than the {} elements of its shape", self.limit);
+            bail!(
+                WrongShape,
+                "the data has more than the {} elements of its shape",
+                self.limit
+            );
         }
         let Some(value) = value else {
             let mut shown = shown();
             if let Some((cut, _)) = shown.char_indices().nth(40) {
                 shown.truncate(cut);
             }
-            bail!(InvalidInput, "element {at} of the data is {shown}, which is no {}", self.dtype);
+            bail!(
+                InvalidInput,
+                "element {at} of the data is {shown}, which is no {}",
+                self.dtype
+            );
         };
         self.values.push(value);
         Ok(())
@@ -84,14 +111,22 @@ impl<T: FromJson> Collector<T> {
         if *known == usize::MAX {
             *known = length;
         } else if *known != length {
-            bail!(WrongShape, "the data is ragged: arrays of {known} and of {length} elements side by side");
+            bail!(
+                WrongShape,
+                "the data is ragged: arrays of {known} and of {length} elements side by side"
+            );
         }
         Ok(())
     }
 
     fn check(&self, shape: &[usize]) -> Result<()> {
         if self.values.len() != self.limit {
-            bail!(WrongShape, "shape {shape:?} has {} elements, the data {}", self.limit, self.values.len());
+            bail!(
+                WrongShape,
+                "shape {shape:?} has {} elements, the data {}",
+                self.limit,
+                self.values.len()
+            );
         }
         // Flat, or one element without any array around it.
         if self.lengths.len() <= 1 {
@@ -100,10 +135,18 @@ impl<T: FromJson> Collector<T> {
         // An empty axis hides those below it.
         let visible = self.lengths.len().min(shape.len());
         if self.lengths[..visible] != shape[..visible] || self.lengths.len() > shape.len() {
-            bail!(WrongShape, "the data is nested as {:?}, its shape is {shape:?}", self.lengths);
+            bail!(
+                WrongShape,
+                "the data is nested as {:?}, its shape is {shape:?}",
+                self.lengths
+            );
         }
         if !self.values.is_empty() && self.lengths.len() != shape.len() {
-            bail!(WrongShape, "the data is nested as {:?}, its shape is {shape:?}", self.lengths);
+            bail!(
+                WrongShape,
+                "the data is nested as {:?}, its shape is {shape:?}",
+                self.lengths
+            );
         }
         Ok(())
     }
@@ -116,7 +159,10 @@ struct Seed<'c, T> {
 
 impl<T: FromJson> Seed<'_, T> {
     /// Keeps our own error aside, where the one of serde would lose its code.
-    fn done<E: serde::de::Error>(collector: &mut Collector<T>, result: Result<()>) -> Result<(), E> {
+    fn done<E: serde::de::Error>(
+        collector: &mut Collector<T>,
+        result: Result<()>,
+    ) -> Result<(), E> {
         result.map_err(|error| {
             let text = E::custom(error.message());
             collector.error.get_or_insert(error);
@@ -124,7 +170,11 @@ impl<T: FromJson> Seed<'_, T> {
         })
     }
 
-    fn leaf<E: serde::de::Error>(self, value: Option<T>, shown: impl fmt::Display) -> Result<(), E> {
+    fn leaf<E: serde::de::Error>(
+        self,
+        value: Option<T>,
+        shown: impl fmt::Display,
+    ) -> Result<(), E> {
         let result = self.collector.push(self.depth, value, || shown.to_string());
         Self::done(self.collector, result)
     }
@@ -147,7 +197,13 @@ impl<'de, T: FromJson> Visitor<'de> for Seed<'_, T> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
         let mut length = 0;
-        while elements.next_element_seed(Seed { collector: self.collector, depth: self.depth + 1 })?.is_some() {
+        while elements
+            .next_element_seed(Seed {
+                collector: self.collector,
+                depth: self.depth + 1,
+            })?
+            .is_some()
+        {
             length += 1;
         }
         let result = self.collector.end_of_array(self.depth, length);
@@ -179,7 +235,10 @@ impl<'de, T: FromJson> Visitor<'de> for Seed<'_, T> {
     }
 
     fn visit_map<A: serde::de::MapAccess<'de>>(self, _map: A) -> Result<(), A::Error> {
-        let error = err!(InvalidInput, "the data has an object in it; it must be elements, flat or in nested arrays");
+        let error = err!(
+            InvalidInput,
+            "the data has an object in it; it must be elements, flat or in nested arrays"
+        );
         let text = A::Error::custom(error.message());
         self.collector.error.get_or_insert(error);
         Err(text)
@@ -272,9 +331,18 @@ mod tests {
     #[test]
     fn flat_or_nested_is_the_same() {
         let flat = read(DType::I64, &[2, 3], "[1,2,3,4,5,-6]").unwrap();
-        assert_eq!(read(DType::I64, &[2, 3], "[[1,2,3],[4,5,-6]]").unwrap(), flat);
+        assert_eq!(
+            read(DType::I64, &[2, 3], "[[1,2,3],[4,5,-6]]").unwrap(),
+            flat
+        );
         assert_eq!(flat.to_vec::<i64>().unwrap(), [1, 2, 3, 4, 5, -6]);
-        assert_eq!(read(DType::F32, &[], "1.5").unwrap().to_vec::<f32>().unwrap(), [1.5]);
+        assert_eq!(
+            read(DType::F32, &[], "1.5")
+                .unwrap()
+                .to_vec::<f32>()
+                .unwrap(),
+            [1.5]
+        );
         assert_eq!(read(DType::F32, &[], "[1.5]").unwrap().shape(), [0usize; 0]);
         assert!(read(DType::F32, &[0, 3], "[]").is_ok());
         assert!(read(DType::F32, &[2, 0], "[[],[]]").is_ok());
@@ -315,7 +383,11 @@ mod tests {
             (DType::String, "[1]"),
         ] {
             let error = read(dtype, &[1], bad).unwrap_err();
-            assert_eq!(error.code(), ErrorCode::InvalidInput, "{dtype} {bad}: {error}");
+            assert_eq!(
+                error.code(),
+                ErrorCode::InvalidInput,
+                "{dtype} {bad}: {error}"
+            );
         }
     }
 
@@ -334,13 +406,20 @@ mod tests {
             (vec![usize::MAX, 3], "[1]"),
         ] {
             let error = read(DType::F32, &shape, json).unwrap_err();
-            assert_eq!(error.code(), ErrorCode::WrongShape, "{shape:?} {json}: {error}");
+            assert_eq!(
+                error.code(),
+                ErrorCode::WrongShape,
+                "{shape:?} {json}: {error}"
+            );
         }
     }
 
     #[test]
     fn deep_nesting_is_refused_not_followed() {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        assert_eq!(read(DType::F32, &[1], &deep).unwrap_err().code(), ErrorCode::InvalidJson);
+        assert_eq!(
+            read(DType::F32, &[1], &deep).unwrap_err().code(),
+            ErrorCode::InvalidJson
+        );
     }
 }

@@ -27,14 +27,23 @@ pub(crate) struct Wanted {
     binary: bool,
 }
 
-pub(crate) fn infer(loaded: &Loaded, parts: &Parts, body: Bytes, call: Call) -> Result<Response<Bytes>> {
+pub(crate) fn infer(
+    loaded: &Loaded,
+    parts: &Parts,
+    body: Bytes,
+    call: Call,
+) -> Result<Response<Bytes>> {
     let model = &loaded.model;
     let request = request::decode(model.signature(), parts, &body)?;
     let wanted = match request.outputs {
         Some(outputs) => outputs,
         None => {
             let all = model.signature().outputs.iter();
-            all.map(|output| Wanted { name: output.name.clone(), binary: request.binary }).collect()
+            all.map(|output| Wanted {
+                name: output.name.clone(),
+                binary: request.binary,
+            })
+            .collect()
         }
     };
     check_wanted(model, &wanted)?;
@@ -48,10 +57,22 @@ fn check_wanted(model: &twinfer::Model, wanted: &[Wanted]) -> Result<()> {
     for (at, output) in wanted.iter().enumerate() {
         if outputs.iter().all(|known| known.name != output.name) {
             let names: Vec<_> = outputs.iter().map(|o| format!("`{}`", o.name)).collect();
-            bail!(UnknownOutput, "there is no output `{}`; the model gives {}", output.name, names.join(", "));
+            bail!(
+                UnknownOutput,
+                "there is no output `{}`; the model gives {}",
+                output.name,
+                names.join(", ")
+            );
         }
-        if wanted[..at].iter().any(|earlier| earlier.name == output.name) {
-            bail!(InvalidRequest, "output `{}` is asked for twice", output.name);
+        if wanted[..at]
+            .iter()
+            .any(|earlier| earlier.name == output.name)
+        {
+            bail!(
+                InvalidRequest,
+                "output `{}` is asked for twice",
+                output.name
+            );
         }
     }
     Ok(())
@@ -60,7 +81,11 @@ fn check_wanted(model: &twinfer::Model, wanted: &[Wanted]) -> Result<()> {
 fn select(mut values: Vec<(String, Value)>, wanted: &[Wanted]) -> Result<Vec<(Wanted, Value)>> {
     let take = |wanted: &Wanted| match values.iter().position(|(name, _)| *name == wanted.name) {
         Some(at) => Ok((wanted.clone(), values.swap_remove(at).1)),
-        None => bail!(Internal, "the model did not give its output `{}`", wanted.name),
+        None => bail!(
+            Internal,
+            "the model did not give its output `{}`",
+            wanted.name
+        ),
     };
     wanted.iter().map(take).collect()
 }

@@ -58,22 +58,39 @@ pub(crate) fn decode(signature: &Signature, parts: &Parts, body: &Bytes) -> Resu
         None => (&body[..], &[][..]),
         Some(0) => return raw(signature, body),
         Some(length) => body.split_at_checked(length).ok_or_else(|| {
-            err!(InvalidRequest, "{HEADER_LENGTH} is {length}, but the body has only {} bytes", body.len())
+            err!(
+                InvalidRequest,
+                "{HEADER_LENGTH} is {length}, but the body has only {} bytes",
+                body.len()
+            )
         })?,
     };
     let json: Json<'_> = object("the request", json)?;
     let default_binary = flag(&json.parameters, "binary_data_output")?.unwrap_or(false);
     let mut rest = binary;
-    let inputs = json.inputs.iter().map(|input| tensor(input, &mut rest)).collect::<Result<Tensors>>()?;
+    let inputs = json
+        .inputs
+        .iter()
+        .map(|input| tensor(input, &mut rest))
+        .collect::<Result<Tensors>>()?;
     if !rest.is_empty() {
-        bail!(InvalidRequest, "{} bytes are left over behind the last binary tensor", rest.len());
+        bail!(
+            InvalidRequest,
+            "{} bytes are left over behind the last binary tensor",
+            rest.len()
+        );
     }
     let outputs = match json.outputs {
         // An empty list asks for nothing in particular, so for everything.
         Some(outputs) if !outputs.is_empty() => Some(wanted(outputs, default_binary)?),
         _ => None,
     };
-    Ok(InferRequest { id: json.id, inputs, outputs, binary: default_binary })
+    Ok(InferRequest {
+        id: json.id,
+        inputs,
+        outputs,
+        binary: default_binary,
+    })
 }
 
 /// Reads a JSON object of a known form.
@@ -89,20 +106,34 @@ pub(crate) fn object<'a, T: Deserialize<'a>>(what: &str, json: &'a [u8]) -> Resu
     };
     read.map_err(|error| match serde_json::from_slice::<IgnoredAny>(json) {
         Err(syntax) => {
-            err!(InvalidJson, "{what} is not JSON: {syntax} (NaN and Infinity are strings in JSON)")
+            err!(
+                InvalidJson,
+                "{what} is not JSON: {syntax} (NaN and Infinity are strings in JSON)"
+            )
         }
-        Ok(_) if error.is_data() => err!(InvalidRequest, "{what} has not the form of the protocol: {error}"),
+        Ok(_) if error.is_data() => err!(
+            InvalidRequest,
+            "{what} has not the form of the protocol: {error}"
+        ),
         // Well-formed, but deeper than is followed.
         Ok(_) => err!(InvalidJson, "{what} cannot be read: {error}"),
     })
 }
 
 fn header_length(parts: &Parts) -> Result<Option<usize>> {
-    let Some(value) = parts.headers.get(HEADER_LENGTH) else { return Ok(None) };
-    let digits = value.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    let Some(value) = parts.headers.get(HEADER_LENGTH) else {
+        return Ok(None);
+    };
+    let digits = value
+        .to_str()
+        .ok()
+        .filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
     match digits.and_then(|digits| digits.parse().ok()) {
         Some(length) => Ok(Some(length)),
-        None => bail!(InvalidRequest, "{HEADER_LENGTH} must be a number of bytes, got {value:?}"),
+        None => bail!(
+            InvalidRequest,
+            "{HEADER_LENGTH} must be a number of bytes, got {value:?}"
+        ),
     }
 }
 
@@ -110,22 +141,37 @@ fn tensor(input: &JsonInput<'_>, rest: &mut &[u8]) -> Result<(String, Tensor)> {
     let named = |e: Error| e.context(format!("input `{}`", input.name));
     let mut read = || {
         let Some(dtype) = DType::from_name(&input.datatype) else {
-            bail!(WrongDtype, "there is no datatype {:?}; FP32, INT64, BYTES and so on are the protocol's names", input.datatype);
+            bail!(
+                WrongDtype,
+                "there is no datatype {:?}; FP32, INT64, BYTES and so on are the protocol's names",
+                input.datatype
+            );
         };
         match (size(&input.parameters, "binary_data_size")?, input.data) {
-            (Some(_), Some(_)) => bail!(InvalidRequest, "it has both `data` and `binary_data_size`"),
-            (None, None) => bail!(InvalidRequest, "it has neither `data` nor `binary_data_size`"),
+            (Some(_), Some(_)) => {
+                bail!(InvalidRequest, "it has both `data` and `binary_data_size`")
+            }
+            (None, None) => bail!(
+                InvalidRequest,
+                "it has neither `data` nor `binary_data_size`"
+            ),
             (None, Some(data)) => tensor_from_json(dtype, &input.shape, data),
             (Some(size), None) => {
                 let Some((bytes, tail)) = rest.split_at_checked(size) else {
-                    bail!(InvalidRequest, "binary_data_size is {size}, but only {} bytes are left in the body", rest.len());
+                    bail!(
+                        InvalidRequest,
+                        "binary_data_size is {size}, but only {} bytes are left in the body",
+                        rest.len()
+                    );
                 };
                 *rest = tail;
                 tensor_from_binary(dtype, &input.shape, bytes)
             }
         }
     };
-    read().map_err(named).map(|tensor| (input.name.clone(), tensor))
+    read()
+        .map_err(named)
+        .map(|tensor| (input.name.clone(), tensor))
 }
 
 fn wanted(outputs: Vec<JsonOutput>, default_binary: bool) -> Result<Vec<Wanted>> {
@@ -133,7 +179,10 @@ fn wanted(outputs: Vec<JsonOutput>, default_binary: bool) -> Result<Vec<Wanted>>
         let binary = flag(&output.parameters, "binary_data")
             .map_err(|e| e.context(format!("output `{}`", output.name)))?
             .unwrap_or(default_binary);
-        Ok(Wanted { name: output.name, binary })
+        Ok(Wanted {
+            name: output.name,
+            binary,
+        })
     };
     outputs.into_iter().map(one).collect()
 }
@@ -142,32 +191,53 @@ fn flag(parameters: &Map<String, Value>, name: &str) -> Result<Option<bool>> {
     match parameters.get(name) {
         None => Ok(None),
         Some(Value::Bool(value)) => Ok(Some(*value)),
-        Some(other) => bail!(InvalidParameter, "`{name}` must be true or false, got {other}"),
+        Some(other) => bail!(
+            InvalidParameter,
+            "`{name}` must be true or false, got {other}"
+        ),
     }
 }
 
 fn size(parameters: &Map<String, Value>, name: &str) -> Result<Option<usize>> {
-    let Some(value) = parameters.get(name) else { return Ok(None) };
+    let Some(value) = parameters.get(name) else {
+        return Ok(None);
+    };
     match value.as_u64().and_then(|size| usize::try_from(size).ok()) {
         Some(size) => Ok(Some(size)),
-        None => bail!(InvalidParameter, "`{name}` must be a number of bytes, got {value}"),
+        None => bail!(
+            InvalidParameter,
+            "`{name}` must be a number of bytes, got {value}"
+        ),
     }
 }
 
 /// The whole body is the one input; its shape follows from the signature.
 fn raw(signature: &Signature, body: &[u8]) -> Result<InferRequest> {
     let [input] = &signature.inputs[..] else {
-        bail!(InvalidRequest, "a raw binary request needs a model with one input, this one has {}", signature.inputs.len());
+        bail!(
+            InvalidRequest,
+            "a raw binary request needs a model with one input, this one has {}",
+            signature.inputs.len()
+        );
     };
     let tensor = match input.dtype {
         // The one string is not preceded by its length.
         DType::String => Tensor::from_strings(&raw_shape(input, 1, 1)?, vec![text(body, 0)?])?,
         dtype => {
             let bits = dtype.bits().unwrap_or(8);
-            Tensor::from_bytes(dtype, &raw_shape(input, body.len().saturating_mul(8), bits)?, body.to_vec())?
+            Tensor::from_bytes(
+                dtype,
+                &raw_shape(input, body.len().saturating_mul(8), bits)?,
+                body.to_vec(),
+            )?
         }
     };
-    Ok(InferRequest { id: None, inputs: vec![(input.name.clone(), tensor)], outputs: None, binary: true })
+    Ok(InferRequest {
+        id: None,
+        inputs: vec![(input.name.clone(), tensor)],
+        outputs: None,
+        binary: true,
+    })
 }
 
 /// The fixed axes as they are; the first free axis is the batch of 1, unless it
@@ -175,13 +245,22 @@ fn raw(signature: &Signature, body: &[u8]) -> Result<InferRequest> {
 /// the amount of data.
 fn raw_shape(input: &TensorSpec, bits: usize, element_bits: usize) -> Result<Vec<usize>> {
     let elements = bits / element_bits.max(1);
-    let Some(dims) = &input.shape else { return Ok(vec![elements]) };
-    let free: Vec<usize> = (0..dims.len()).filter(|&at| !matches!(dims[at], Dim::Fixed(_))).collect();
-    let mut shape: Vec<usize> = dims.iter().map(|dim| if let Dim::Fixed(n) = dim { *n } else { 1 }).collect();
+    let Some(dims) = &input.shape else {
+        return Ok(vec![elements]);
+    };
+    let free: Vec<usize> = (0..dims.len())
+        .filter(|&at| !matches!(dims[at], Dim::Fixed(_)))
+        .collect();
+    let mut shape: Vec<usize> = dims
+        .iter()
+        .map(|dim| if let Dim::Fixed(n) = dim { *n } else { 1 })
+        .collect();
     let fixed = twinfer::element_count(&shape)?;
     match free[..] {
         [] => {}
-        [at] | [_, at] if fixed > 0 && elements.is_multiple_of(fixed) => shape[at] = elements / fixed,
+        [at] | [_, at] if fixed > 0 && elements.is_multiple_of(fixed) => {
+            shape[at] = elements / fixed
+        }
         [_] | [_, _] => {}
         _ => bail!(
             InvalidRequest,
@@ -199,11 +278,18 @@ mod tests {
     use twinfer::ErrorCode;
 
     fn spec(shape: Option<Vec<Dim>>) -> TensorSpec {
-        TensorSpec { name: "x".into(), dtype: DType::F32, shape }
+        TensorSpec {
+            name: "x".into(),
+            dtype: DType::F32,
+            shape,
+        }
     }
 
     fn signature(shape: Vec<Dim>) -> Signature {
-        Signature { inputs: vec![spec(Some(shape))], outputs: vec![] }
+        Signature {
+            inputs: vec![spec(Some(shape))],
+            outputs: vec![],
+        }
     }
 
     fn request(header: Option<&str>, body: &[u8]) -> Result<InferRequest> {
@@ -212,7 +298,11 @@ mod tests {
             builder = builder.header(HEADER_LENGTH, header);
         }
         let (parts, ()) = builder.body(()).unwrap().into_parts();
-        decode(&signature(vec![Dim::Fixed(1), Dim::Fixed(2)]), &parts, &Bytes::copy_from_slice(body))
+        decode(
+            &signature(vec![Dim::Fixed(1), Dim::Fixed(2)]),
+            &parts,
+            &Bytes::copy_from_slice(body),
+        )
     }
 
     #[test]
@@ -223,15 +313,25 @@ mod tests {
         body.extend_from_slice(&1f32.to_le_bytes());
         body.extend_from_slice(&2.5f32.to_le_bytes());
         let binary = request(Some(&head.len().to_string()), &body).unwrap();
-        assert_eq!((json.inputs, json.id.as_deref(), json.binary), (binary.inputs, Some("7"), false));
-        let wanted: Vec<_> = binary.outputs.unwrap().into_iter().map(|w| (w.name, w.binary)).collect();
+        assert_eq!(
+            (json.inputs, json.id.as_deref(), json.binary),
+            (binary.inputs, Some("7"), false)
+        );
+        let wanted: Vec<_> = binary
+            .outputs
+            .unwrap()
+            .into_iter()
+            .map(|w| (w.name, w.binary))
+            .collect();
         assert_eq!(wanted, [("a".to_owned(), true), ("b".to_owned(), false)]);
     }
 
     #[test]
     fn malformed_requests_have_their_codes() {
         use ErrorCode::*;
-        let input = |rest: &str| format!(r#"{{"inputs":[{{"name":"x","shape":[1,2],"datatype":"FP32",{rest}}}]}}"#);
+        let input = |rest: &str| {
+            format!(r#"{{"inputs":[{{"name":"x","shape":[1,2],"datatype":"FP32",{rest}}}]}}"#)
+        };
         let cases: Vec<(Option<&str>, String, ErrorCode)> = vec![
             (None, "".into(), InvalidJson),
             (None, "{".into(), InvalidJson),
@@ -241,22 +341,50 @@ mod tests {
             (None, "[]".into(), InvalidRequest),
             (None, r#"{"inputs":{}}"#.into(), InvalidRequest),
             (None, r#"{"id":7,"inputs":[]}"#.into(), InvalidRequest),
-            (None, r#"{"inputs":[{"name":"x","shape":[-1],"datatype":"FP32","data":[]}]}"#.into(), InvalidRequest),
-            (None, r#"{"inputs":[{"name":"x","shape":[1],"datatype":"float","data":[1]}]}"#.into(), WrongDtype),
-            (None, r#"{"inputs":[{"name":"x","shape":[1],"datatype":"FP16","data":[1]}]}"#.into(), UnsupportedDtype),
+            (
+                None,
+                r#"{"inputs":[{"name":"x","shape":[-1],"datatype":"FP32","data":[]}]}"#.into(),
+                InvalidRequest,
+            ),
+            (
+                None,
+                r#"{"inputs":[{"name":"x","shape":[1],"datatype":"float","data":[1]}]}"#.into(),
+                WrongDtype,
+            ),
+            (
+                None,
+                r#"{"inputs":[{"name":"x","shape":[1],"datatype":"FP16","data":[1]}]}"#.into(),
+                UnsupportedDtype,
+            ),
             (None, input(r#""data":[1]"#), WrongShape),
             (None, input(r#""data":["a","b"]"#), InvalidInput),
             (None, input(r#""parameters":{}"#), InvalidRequest),
-            (None, input(r#""data":[1,2],"parameters":{"binary_data_size":8}"#), InvalidRequest),
-            (None, input(r#""parameters":{"binary_data_size":8}"#), InvalidRequest),
-            (None, input(r#""parameters":{"binary_data_size":-1}"#), InvalidParameter),
+            (
+                None,
+                input(r#""data":[1,2],"parameters":{"binary_data_size":8}"#),
+                InvalidRequest,
+            ),
+            (
+                None,
+                input(r#""parameters":{"binary_data_size":8}"#),
+                InvalidRequest,
+            ),
+            (
+                None,
+                input(r#""parameters":{"binary_data_size":-1}"#),
+                InvalidParameter,
+            ),
             (None, input(r#""data":[1,2],"data":[1,2]"#), InvalidRequest),
             (Some("999"), "{}".into(), InvalidRequest),
             (Some("-1"), "{}".into(), InvalidRequest),
             (Some("99999999999999999999999"), "{}".into(), InvalidRequest),
             (Some("2"), "{}xx".into(), InvalidRequest),
             (Some("13"), r#"{"inputs":[]}xx"#.into(), InvalidRequest),
-            (None, r#"{"parameters":{"binary_data_output":1},"inputs":[]}"#.into(), InvalidParameter),
+            (
+                None,
+                r#"{"parameters":{"binary_data_output":1},"inputs":[]}"#.into(),
+                InvalidParameter,
+            ),
         ];
         for (header, body, code) in cases {
             let error = request(header, body.as_bytes()).unwrap_err();
@@ -280,6 +408,9 @@ mod tests {
         let whole = request(Some("0"), &[0, 0, 128, 63, 0, 0, 0, 64]).unwrap();
         assert_eq!(whole.inputs[0].1.to_vec::<f32>().unwrap(), [1.0, 2.0]);
         assert!(whole.binary);
-        assert_eq!(request(Some("0"), &[0; 7]).unwrap_err().code(), ErrorCode::WrongShape);
+        assert_eq!(
+            request(Some("0"), &[0; 7]).unwrap_err().code(),
+            ErrorCode::WrongShape
+        );
     }
 }

@@ -32,7 +32,12 @@ struct Output {
     data: Option<Flat>,
 }
 
-pub(crate) fn encode(model: &Model, id: Option<String>, values: Vec<(Wanted, Value)>, call: Call) -> Result<Response<Bytes>> {
+pub(crate) fn encode(
+    model: &Model,
+    id: Option<String>,
+    values: Vec<(Wanted, Value)>,
+    call: Call,
+) -> Result<Response<Bytes>> {
     let mut binary: Vec<u8> = Vec::new();
     let mut any_binary = false;
     let mut outputs = Vec::with_capacity(values.len());
@@ -42,7 +47,10 @@ pub(crate) fn encode(model: &Model, id: Option<String>, values: Vec<(Wanted, Val
             Value::Tensor(tensor) => tensor,
             Value::Maps(maps) => {
                 // The protocol has tensors only: the labels go beside them.
-                parameters.insert("map_keys".into(), Json::from(maps.keys.to_strings()).to_string().into());
+                parameters.insert(
+                    "map_keys".into(),
+                    Json::from(maps.keys.to_strings()).to_string().into(),
+                );
                 maps.values
             }
         };
@@ -56,7 +64,13 @@ pub(crate) fn encode(model: &Model, id: Option<String>, values: Vec<(Wanted, Val
         } else {
             Some(Flat::of(tensor)?)
         };
-        outputs.push(Output { name: wanted.name, datatype, shape, parameters, data });
+        outputs.push(Output {
+            name: wanted.name,
+            datatype,
+            shape,
+            parameters,
+            data,
+        });
     }
     let config = model.config();
     let answer = Answer {
@@ -66,11 +80,16 @@ pub(crate) fn encode(model: &Model, id: Option<String>, values: Vec<(Wanted, Val
         parameters: parameters(model, call),
         outputs,
     };
-    let json = serde_json::to_vec(&answer).map_err(|e| err!(Internal, "the answer cannot be written as JSON: {e}"))?;
+    let json = serde_json::to_vec(&answer)
+        .map_err(|e| err!(Internal, "the answer cannot be written as JSON: {e}"))?;
     if any_binary {
         return Ok(with_binary(json, &binary));
     }
-    Ok(reply::with_type(StatusCode::OK, "application/json", json.into()))
+    Ok(reply::with_type(
+        StatusCode::OK,
+        "application/json",
+        json.into(),
+    ))
 }
 
 /// Which package answered, how, and how long it took.
@@ -89,7 +108,9 @@ fn with_binary(mut json: Vec<u8>, binary: &[u8]) -> Response<Bytes> {
     let length = HeaderValue::from(json.len());
     json.extend_from_slice(binary);
     let mut response = reply::with_type(StatusCode::OK, "application/octet-stream", json.into());
-    response.headers_mut().insert(HeaderName::from_static(HEADER_LENGTH), length);
+    response
+        .headers_mut()
+        .insert(HeaderName::from_static(HEADER_LENGTH), length);
     response
 }
 
@@ -104,7 +125,13 @@ impl Flat {
     fn of(tensor: Tensor) -> Result<Self> {
         match tensor.dtype() {
             DType::Bool | DType::U8 | DType::U16 | DType::U32 | DType::U64 => {}
-            DType::I8 | DType::I16 | DType::I32 | DType::I64 | DType::F32 | DType::F64 | DType::String => {}
+            DType::I8
+            | DType::I16
+            | DType::I32
+            | DType::I64
+            | DType::F32
+            | DType::F64
+            | DType::String => {}
             _ => {
                 let mut flat = Vec::with_capacity(tensor.len());
                 flatten(value_to_json(&Value::Tensor(tensor))?, &mut flat);
@@ -124,8 +151,14 @@ fn flatten(value: Json, flat: &mut Vec<Json>) {
 
 impl Serialize for Flat {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        fn all<T: Element + Serialize, S: Serializer>(tensor: &Tensor, serializer: S) -> Result<S::Ok, S::Error> {
-            tensor.to_vec::<T>().map_err(serde::ser::Error::custom)?.serialize(serializer)
+        fn all<T: Element + Serialize, S: Serializer>(
+            tensor: &Tensor,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            tensor
+                .to_vec::<T>()
+                .map_err(serde::ser::Error::custom)?
+                .serialize(serializer)
         }
         let tensor = match self {
             Self::Values(values) => return values.serialize(serializer),
@@ -149,7 +182,10 @@ impl Serialize for Flat {
 }
 
 /// Widened exactly; what JSON has no number for as text.
-fn floats<T: Into<f64>, S: Serializer>(values: Result<Vec<T>>, serializer: S) -> Result<S::Ok, S::Error> {
+fn floats<T: Into<f64>, S: Serializer>(
+    values: Result<Vec<T>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let values = values.map_err(serde::ser::Error::custom)?;
     let mut sequence = serializer.serialize_seq(Some(values.len()))?;
     for value in values {
@@ -170,12 +206,28 @@ mod tests {
     #[test]
     fn elements_are_flat_and_exact() {
         let json = |tensor: Tensor| serde_json::to_string(&Flat::of(tensor).unwrap()).unwrap();
-        let floats = Tensor::from_vec(&[2, 2], vec![0.1f32, f32::NAN, f32::INFINITY, -2.0]).unwrap();
-        assert_eq!(json(floats), r#"[0.10000000149011612,"NaN","Infinity",-2.0]"#);
-        assert_eq!(json(Tensor::from_vec(&[2], vec![i64::MIN, i64::MAX]).unwrap()), "[-9223372036854775808,9223372036854775807]");
-        assert_eq!(json(Tensor::from_vec(&[2], vec![true, false]).unwrap()), "[true,false]");
-        assert_eq!(json(Tensor::from_strings(&[1, 1], vec!["a\"".into()]).unwrap()), r#"["a\""]"#);
-        assert_eq!(json(Tensor::from_bytes(DType::F16, &[1, 2], vec![0, 0x3c, 0, 0x7c]).unwrap()), r#"[1.0,"Infinity"]"#);
+        let floats =
+            Tensor::from_vec(&[2, 2], vec![0.1f32, f32::NAN, f32::INFINITY, -2.0]).unwrap();
+        assert_eq!(
+            json(floats),
+            r#"[0.10000000149011612,"NaN","Infinity",-2.0]"#
+        );
+        assert_eq!(
+            json(Tensor::from_vec(&[2], vec![i64::MIN, i64::MAX]).unwrap()),
+            "[-9223372036854775808,9223372036854775807]"
+        );
+        assert_eq!(
+            json(Tensor::from_vec(&[2], vec![true, false]).unwrap()),
+            "[true,false]"
+        );
+        assert_eq!(
+            json(Tensor::from_strings(&[1, 1], vec!["a\"".into()]).unwrap()),
+            r#"["a\""]"#
+        );
+        assert_eq!(
+            json(Tensor::from_bytes(DType::F16, &[1, 2], vec![0, 0x3c, 0, 0x7c]).unwrap()),
+            r#"[1.0,"Infinity"]"#
+        );
         assert!(Flat::of(Tensor::from_bytes(DType::Complex64, &[1], vec![0; 8]).unwrap()).is_err());
     }
 }

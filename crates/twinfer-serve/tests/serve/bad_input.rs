@@ -31,37 +31,100 @@ fn tensors_that_are_not_the_signatures() {
     let cases = [
         (json!({"inputs": []}), 400, "missing_input"),
         (json!({"inputs": good()[..2]}), 400, "missing_input"),
-        (change(0, tensor("i", "INT32", json!([3]), json!([1, 2, 3]))), 400, "wrong_dtype"),
-        (change(0, tensor("i", "INT65", json!([3]), json!([1, 2, 3]))), 400, "wrong_dtype"),
-        (change(0, tensor("i", "INT64", json!([3, 1, 1]), json!([1, 2, 3]))), 400, "wrong_shape"),
-        (change(0, tensor("i", "INT64", json!([4]), json!([1, 2, 3]))), 400, "wrong_shape"),
-        (change(0, tensor("i", "INT64", json!([4294967295u32, 4294967295u32]), json!([1]))), 400, "wrong_shape"),
-        (change(0, tensor("i", "INT64", json!([3]), json!([1, 2.5, 3]))), 400, "invalid_input"),
-        (json!({"inputs": good(), "outputs": [{"name": "nothing"}]}), 400, "unknown_output"),
-        (json!({"inputs": good(), "outputs": [{"name": "i2"}, {"name": "i2"}]}), 400, "invalid_request"),
+        (
+            change(0, tensor("i", "INT32", json!([3]), json!([1, 2, 3]))),
+            400,
+            "wrong_dtype",
+        ),
+        (
+            change(0, tensor("i", "INT65", json!([3]), json!([1, 2, 3]))),
+            400,
+            "wrong_dtype",
+        ),
+        (
+            change(0, tensor("i", "INT64", json!([3, 1, 1]), json!([1, 2, 3]))),
+            400,
+            "wrong_shape",
+        ),
+        (
+            change(0, tensor("i", "INT64", json!([4]), json!([1, 2, 3]))),
+            400,
+            "wrong_shape",
+        ),
+        (
+            change(
+                0,
+                tensor(
+                    "i",
+                    "INT64",
+                    json!([4294967295u32, 4294967295u32]),
+                    json!([1]),
+                ),
+            ),
+            400,
+            "wrong_shape",
+        ),
+        (
+            change(0, tensor("i", "INT64", json!([3]), json!([1, 2.5, 3]))),
+            400,
+            "invalid_input",
+        ),
+        (
+            json!({"inputs": good(), "outputs": [{"name": "nothing"}]}),
+            400,
+            "unknown_output",
+        ),
+        (
+            json!({"inputs": good(), "outputs": [{"name": "i2"}, {"name": "i2"}]}),
+            400,
+            "invalid_request",
+        ),
     ];
     for (body, status, code) in cases {
         SHARED.post_json(TYPES, &body).expect_error(status, code);
     }
     let mut more = good();
     more.push(tensor("x", "FP32", json!([1]), json!([1])));
-    let message = SHARED.post_json(TYPES, &json!({"inputs": more})).expect_error(400, "unknown_input");
-    assert!(message.contains("`x`") && message.contains("`i`"), "{message}");
+    let message = SHARED
+        .post_json(TYPES, &json!({"inputs": more}))
+        .expect_error(400, "unknown_input");
+    assert!(
+        message.contains("`x`") && message.contains("`i`"),
+        "{message}"
+    );
     SHARED.post_json(TYPES, &json!({"inputs": good()})).ok();
 }
 
 #[test]
 fn text_that_is_no_json() {
     for body in ["", "{", "nonsense", "{\"inputs\": [NaN]}", "\u{0}"] {
-        SHARED.post(TYPES, "application/json", body).expect_error(400, "invalid_json");
+        SHARED
+            .post(TYPES, "application/json", body)
+            .expect_error(400, "invalid_json");
     }
-    SHARED.post(TYPES, "application/json", &b"\xff\xfe"[..]).expect_error(400, "invalid_json");
+    SHARED
+        .post(TYPES, "application/json", &b"\xff\xfe"[..])
+        .expect_error(400, "invalid_json");
     for open in ["[", "{\"a\":", "{\"inputs\":["] {
-        SHARED.post(TYPES, "application/json", open.repeat(200_000)).expect_error(400, "invalid_json");
-        SHARED.post("/v2/models/tumour-risk/predict", "application/json", open.repeat(200_000)).expect_error(400, "invalid_json");
+        SHARED
+            .post(TYPES, "application/json", open.repeat(200_000))
+            .expect_error(400, "invalid_json");
+        SHARED
+            .post(
+                "/v2/models/tumour-risk/predict",
+                "application/json",
+                open.repeat(200_000),
+            )
+            .expect_error(400, "invalid_json");
     }
-    let deep = format!("{{\"mean radius\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
-    SHARED.post("/v2/models/tumour-risk/predict", "application/json", deep).expect_error(400, "invalid_json");
+    let deep = format!(
+        "{{\"mean radius\": {}1{}}}",
+        "[".repeat(100_000),
+        "]".repeat(100_000)
+    );
+    SHARED
+        .post("/v2/models/tumour-risk/predict", "application/json", deep)
+        .expect_error(400, "invalid_json");
 }
 
 #[test]
@@ -73,7 +136,12 @@ fn truncated_binary_tensors() {
     .to_string();
     let send = |length: String, tail: usize| {
         let body = [head.as_bytes(), &vec![0; tail]].concat();
-        SHARED.send(http::Request::post(TYPES).header("inference-header-content-length", length).body(Bytes::from(body)).unwrap())
+        SHARED.send(
+            http::Request::post(TYPES)
+                .header("inference-header-content-length", length)
+                .body(Bytes::from(body))
+                .unwrap(),
+        )
     };
     let length = head.len().to_string();
     assert_eq!(send(length.clone(), 24).status, 200);
@@ -100,7 +168,9 @@ fn pictures_that_are_none() {
         assert_eq!(answer.status, 400, "{what}: {:?}", answer.body);
         answer.expect_error(400, "invalid_picture");
     }
-    SHARED.post(FACE, "image/png", png_of(30_000, 30_000)).expect_error(413, "picture_too_large");
+    SHARED
+        .post(FACE, "image/png", png_of(30_000, 30_000))
+        .expect_error(413, "picture_too_large");
     SHARED.post(FACE, "image/png", png).ok();
 }
 
@@ -123,25 +193,44 @@ fn png_of(width: u32, height: u32) -> Vec<u8> {
 
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+        })
     })
 }
 
 #[test]
 fn a_body_over_the_limit() {
     let fixture = Fixture::with(&["types"], |options| options.max_body = 1000);
-    fixture.post(TYPES, "application/json", vec![b' '; 1001]).expect_error(413, "body_too_large");
+    fixture
+        .post(TYPES, "application/json", vec![b' '; 1001])
+        .expect_error(413, "body_too_large");
     fixture.post_json(TYPES, &json!({"inputs": good()})).ok();
 }
 
 #[test]
 fn names_that_are_not_there() {
-    SHARED.get("/v2/models/nobody").expect_error(404, "unknown_model");
-    SHARED.post_json("/v2/models/nobody/infer", &json!({})).expect_error(404, "unknown_model");
-    SHARED.get("/v2/models/types/versions/9.9.9").expect_error(404, "unknown_version");
-    SHARED.get(&format!("/v2/models/types/versions/sha256:{}", "0".repeat(64))).expect_error(404, "unknown_version");
-    SHARED.get("/v2/models/types/versions/sha256:123").expect_error(400, "invalid_digest");
+    SHARED
+        .get("/v2/models/nobody")
+        .expect_error(404, "unknown_model");
+    SHARED
+        .post_json("/v2/models/nobody/infer", &json!({}))
+        .expect_error(404, "unknown_model");
+    SHARED
+        .get("/v2/models/types/versions/9.9.9")
+        .expect_error(404, "unknown_version");
+    SHARED
+        .get(&format!(
+            "/v2/models/types/versions/sha256:{}",
+            "0".repeat(64)
+        ))
+        .expect_error(404, "unknown_version");
+    SHARED
+        .get("/v2/models/types/versions/sha256:123")
+        .expect_error(400, "invalid_digest");
     for name in ["UPPER", "a%20b", "%2e%2e", "a%2fb", "%00"] {
-        SHARED.get(&format!("/v2/models/{name}")).expect_error(400, "invalid_reference");
+        SHARED
+            .get(&format!("/v2/models/{name}"))
+            .expect_error(400, "invalid_reference");
     }
 }

@@ -9,9 +9,17 @@ fn the_server() {
     let server = SHARED.get("/v2").ok();
     assert_eq!(server["name"], "twinfer");
     assert!(server["version"].is_string());
-    assert!(server["extensions"].as_array().unwrap().contains(&json!("binary_tensor_data")));
+    assert!(
+        server["extensions"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("binary_tensor_data"))
+    );
     assert_eq!(SHARED.get("/v2/health/live").ok(), json!({"live": true}));
-    assert_eq!(SHARED.get("/v2/health/ready").ok(), json!({"live": true, "ready": true}));
+    assert_eq!(
+        SHARED.get("/v2/health/ready").ok(),
+        json!({"live": true, "ready": true})
+    );
 }
 
 #[test]
@@ -24,8 +32,16 @@ fn the_models_with_versions_and_aliases() {
     assert_eq!(models[0]["name"], "types");
     assert_eq!(models[0]["versions"], json!(["1.10.0", "1.9.0", "1.0.0"]));
     assert_eq!(models[0]["digest"], second.digest.to_string());
-    assert!(models[0]["aliases"]["stable"].as_str().unwrap().starts_with("sha256:"));
-    assert_eq!(Fixture::new(&[]).get("/v2/models").ok(), json!({"models": []}));
+    assert!(
+        models[0]["aliases"]["stable"]
+            .as_str()
+            .unwrap()
+            .starts_with("sha256:")
+    );
+    assert_eq!(
+        Fixture::new(&[]).get("/v2/models").ok(),
+        json!({"models": []})
+    );
 }
 
 #[test]
@@ -34,20 +50,49 @@ fn a_signature() {
     assert_eq!(model["name"], "face-detector");
     assert_eq!(model["versions"], json!(["1.0.0"]));
     assert_eq!(model["platform"], "onnx_onnxv1");
-    assert_eq!(model["inputs"], json!([{"name": "input", "datatype": "FP32", "shape": [1, 3, 240, 320]}]));
+    assert_eq!(
+        model["inputs"],
+        json!([{"name": "input", "datatype": "FP32", "shape": [1, 3, 240, 320]}])
+    );
     assert_eq!(model["outputs"][0]["name"], "scores");
     assert_eq!(model["properties"]["predict.kind"], "picture");
-    assert!(model["properties"]["digest"].as_str().unwrap().starts_with("sha256:"));
-    assert!(model["properties"].as_object().unwrap().values().all(|value| value.is_string()));
-    assert_eq!(SHARED.get("/v2/models/face-detector/versions/1.0.0").ok(), model);
+    assert!(
+        model["properties"]["digest"]
+            .as_str()
+            .unwrap()
+            .starts_with("sha256:")
+    );
+    assert!(
+        model["properties"]
+            .as_object()
+            .unwrap()
+            .values()
+            .all(|value| value.is_string())
+    );
+    assert_eq!(
+        SHARED.get("/v2/models/face-detector/versions/1.0.0").ok(),
+        model
+    );
     let digest = model["properties"]["digest"].as_str().unwrap();
-    assert_eq!(SHARED.get(&format!("/v2/models/face-detector/versions/{digest}")).ok(), model);
+    assert_eq!(
+        SHARED
+            .get(&format!("/v2/models/face-detector/versions/{digest}"))
+            .ok(),
+        model
+    );
 }
 
 #[test]
 fn free_axes_and_maps() {
     let untidy = SHARED.get("/v2/models/untidy").ok();
-    assert!(untidy["inputs"].as_array().unwrap().iter().any(|i| i["shape"].as_array().unwrap().contains(&json!(-1))), "{untidy}");
+    assert!(
+        untidy["inputs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|i| i["shape"].as_array().unwrap().contains(&json!(-1))),
+        "{untidy}"
+    );
     let risk = SHARED.get("/v2/models/tumour-risk").ok();
     assert_eq!(risk["properties"]["output.output_probability.kind"], "maps");
     assert_eq!(risk["outputs"][0]["datatype"], "BYTES");
@@ -55,7 +100,10 @@ fn free_axes_and_maps() {
 
 #[test]
 fn readiness_loads_the_model() {
-    assert_eq!(SHARED.get("/v2/models/types/ready").ok(), json!({"name": "types", "ready": true}));
+    assert_eq!(
+        SHARED.get("/v2/models/types/ready").ok(),
+        json!({"name": "types", "ready": true})
+    );
     let missing = SHARED.get("/v2/models/nobody/ready");
     missing.expect_error(404, "unknown_model");
     assert_eq!(missing.json()["ready"], false);
@@ -63,13 +111,27 @@ fn readiness_loads_the_model() {
 
 #[test]
 fn other_methods_and_routes() {
-    for (method, path) in [("POST", "/v2"), ("DELETE", "/v2/models/types"), ("GET", "/v2/models/types/infer"), ("PUT", "/v2/models/types/predict")] {
-        let request = http::Request::builder().method(method).uri(path).body(bytes::Bytes::new()).unwrap();
+    for (method, path) in [
+        ("POST", "/v2"),
+        ("DELETE", "/v2/models/types"),
+        ("GET", "/v2/models/types/infer"),
+        ("PUT", "/v2/models/types/predict"),
+    ] {
+        let request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .body(bytes::Bytes::new())
+            .unwrap();
         let answer = SHARED.send(request);
         answer.expect_error(405, "method_not_allowed");
         assert!(!answer.headers["allow"].is_empty());
     }
-    for path in ["/", "/v1/models/types", "/v2/models/types/explain", "/v2/models/types/versions/1.0.0/nothing"] {
+    for path in [
+        "/",
+        "/v1/models/types",
+        "/v2/models/types/explain",
+        "/v2/models/types/versions/1.0.0/nothing",
+    ] {
         SHARED.get(path).expect_error(404, "not_found");
     }
 }

@@ -10,7 +10,10 @@ const RISK: &str = "/v2/models/tumour-risk/predict";
 
 fn golden(model: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(recipe(model).join("golden.json")).unwrap();
-    serde_json::from_str::<Value>(&text).unwrap()["cases"].as_array().unwrap().clone()
+    serde_json::from_str::<Value>(&text).unwrap()["cases"]
+        .as_array()
+        .unwrap()
+        .clone()
 }
 
 fn picture(name: &str) -> Vec<u8> {
@@ -26,11 +29,23 @@ fn base64(bytes: &[u8]) -> String {
 fn a_picture_in_every_form_gives_the_same() {
     let jpeg = picture("group.jpg");
     let answer = SHARED.post(FACE, "image/jpeg", jpeg.clone()).ok();
-    assert_eq!((&answer["model_name"], &answer["model_version"], &answer["mode"]), (&json!("face-detector"), &json!("1.0.0"), &json!("strict")));
+    assert_eq!(
+        (
+            &answer["model_name"],
+            &answer["model_version"],
+            &answer["mode"]
+        ),
+        (&json!("face-detector"), &json!("1.0.0"), &json!("strict"))
+    );
     assert!(answer["digest"].as_str().unwrap().starts_with("sha256:"));
     assert!(answer["outputs"]["boxes"].as_array().unwrap().len() > 2);
     let outputs = &answer["outputs"];
-    assert_eq!(&SHARED.post(FACE, "application/octet-stream", jpeg.clone()).ok()["outputs"], outputs);
+    assert_eq!(
+        &SHARED
+            .post(FACE, "application/octet-stream", jpeg.clone())
+            .ok()["outputs"],
+        outputs
+    );
     let none = http::Request::post(FACE).body(jpeg.clone().into()).unwrap();
     assert_eq!(&SHARED.send(none).ok()["outputs"], outputs);
     for key in ["picture"] {
@@ -42,15 +57,27 @@ fn a_picture_in_every_form_gives_the_same() {
 #[test]
 fn bytes_with_a_parameter() {
     let bytes = b"#!/bin/sh\nset -eu\nfor f in *; do echo \"$f\"; done\n".to_vec();
-    let plain = SHARED.post(FILE, "application/octet-stream", bytes.clone()).ok();
-    assert!(plain["outputs"]["content_type"]["label"].is_string(), "{plain}");
+    let plain = SHARED
+        .post(FILE, "application/octet-stream", bytes.clone())
+        .ok();
+    assert!(
+        plain["outputs"]["content_type"]["label"].is_string(),
+        "{plain}"
+    );
     let query = format!("{FILE}?prediction_mode=best_guess");
-    let guessed = SHARED.post(&query, "application/octet-stream", bytes.clone()).ok();
+    let guessed = SHARED
+        .post(&query, "application/octet-stream", bytes.clone())
+        .ok();
     let json = json!({"inputs": {"content": {"base64": base64(&bytes)}}, "parameters": {"prediction_mode": "best_guess"}});
-    assert_eq!(SHARED.post_json(FILE, &json).ok()["outputs"], guessed["outputs"]);
+    assert_eq!(
+        SHARED.post_json(FILE, &json).ok()["outputs"],
+        guessed["outputs"]
+    );
     // An upload that happens to be a picture is bytes to this model only when
     // it is sent as bytes.
-    SHARED.post(FILE, "image/png", bytes).expect_error(415, "unsupported_media_type");
+    SHARED
+        .post(FILE, "image/png", bytes)
+        .expect_error(415, "unsupported_media_type");
 }
 
 #[test]
@@ -59,7 +86,9 @@ fn a_record_bare_or_in_an_envelope() {
     let record = &case["input"]["record"];
     let bare = SHARED.post_json(RISK, record).ok();
     assert_eq!(bare["outputs"]["label"], case["expect"]["outputs"]["label"]);
-    let envelope = SHARED.post_json(RISK, &json!({"inputs": {"record": record}})).ok();
+    let envelope = SHARED
+        .post_json(RISK, &json!({"inputs": {"record": record}}))
+        .ok();
     assert_eq!(envelope["outputs"], bare["outputs"]);
 }
 
@@ -76,8 +105,19 @@ fn golden_inputs_can_be_sent_as_they_are() {
             // Some cases expect only raw tensors.
             for (name, expected) in case["expect"]["outputs"].as_object().into_iter().flatten() {
                 let got = &answer["outputs"][name];
-                let label = |value: &Value| value.get("label").unwrap_or(value).as_str().map(str::to_owned);
-                assert_eq!(label(got), label(expected), "{model} {} {name}", case["name"]);
+                let label = |value: &Value| {
+                    value
+                        .get("label")
+                        .unwrap_or(value)
+                        .as_str()
+                        .map(str::to_owned)
+                };
+                assert_eq!(
+                    label(got),
+                    label(expected),
+                    "{model} {} {name}",
+                    case["name"]
+                );
             }
         }
     }
@@ -90,31 +130,110 @@ fn wrong_inputs_have_their_codes() {
         (FACE, json!({}), 400, "invalid_request"),
         (FACE, json!([]), 400, "invalid_request"),
         (FACE, json!({"inputs": {}}), 400, "invalid_request"),
-        (FACE, json!({"inputs": {"picture": valid, "other": valid}}), 400, "invalid_request"),
-        (FACE, json!({"inputs": {"other": valid}}), 400, "unknown_input"),
-        (FACE, json!({"inputs": {"picture": "text"}}), 400, "invalid_request"),
-        (FACE, json!({"inputs": {"picture": {"base64": "%%"}}}), 400, "invalid_request"),
-        (FACE, json!({"inputs": {"picture": {"base64": ""}}}), 400, "invalid_picture"),
-        (FACE, json!({"inputs": {"picture": {"base64": "", "more": 1}}}), 400, "invalid_request"),
-        (FACE, json!({"inputs": {"picture": valid}, "more": 1}), 400, "invalid_request"),
-        (FACE, json!({"inputs": {"picture": valid}, "parameters": {"p": 1}}), 400, "unknown_parameter"),
-        (FACE, json!({"inputs": {"tensors": {}}}), 400, "invalid_request"),
-        (FACE, json!({"inputs": {"tensors": [{"name": "input", "dtype": "FP32", "shape": [1], "data": [1]}]}}), 400, "wrong_shape"),
-        (FILE, json!({"inputs": {"content": valid}, "parameters": {"prediction_mode": "wild"}}), 400, "invalid_parameter"),
+        (
+            FACE,
+            json!({"inputs": {"picture": valid, "other": valid}}),
+            400,
+            "invalid_request",
+        ),
+        (
+            FACE,
+            json!({"inputs": {"other": valid}}),
+            400,
+            "unknown_input",
+        ),
+        (
+            FACE,
+            json!({"inputs": {"picture": "text"}}),
+            400,
+            "invalid_request",
+        ),
+        (
+            FACE,
+            json!({"inputs": {"picture": {"base64": "%%"}}}),
+            400,
+            "invalid_request",
+        ),
+        (
+            FACE,
+            json!({"inputs": {"picture": {"base64": ""}}}),
+            400,
+            "invalid_picture",
+        ),
+        (
+            FACE,
+            json!({"inputs": {"picture": {"base64": "", "more": 1}}}),
+            400,
+            "invalid_request",
+        ),
+        (
+            FACE,
+            json!({"inputs": {"picture": valid}, "more": 1}),
+            400,
+            "invalid_request",
+        ),
+        (
+            FACE,
+            json!({"inputs": {"picture": valid}, "parameters": {"p": 1}}),
+            400,
+            "unknown_parameter",
+        ),
+        (
+            FACE,
+            json!({"inputs": {"tensors": {}}}),
+            400,
+            "invalid_request",
+        ),
+        (
+            FACE,
+            json!({"inputs": {"tensors": [{"name": "input", "dtype": "FP32", "shape": [1], "data": [1]}]}}),
+            400,
+            "wrong_shape",
+        ),
+        (
+            FILE,
+            json!({"inputs": {"content": valid}, "parameters": {"prediction_mode": "wild"}}),
+            400,
+            "invalid_parameter",
+        ),
         (RISK, json!({"no such column": 1.0}), 400, "invalid_record"),
         (RISK, json!({"mean radius": "wide"}), 400, "invalid_record"),
         (RISK, json!([1, 2]), 400, "invalid_request"),
-        (RISK, json!({"inputs": {"record": [1]}}), 400, "invalid_request"),
+        (
+            RISK,
+            json!({"inputs": {"record": [1]}}),
+            400,
+            "invalid_request",
+        ),
     ];
     for (path, body, status, code) in cases {
         SHARED.post_json(path, &body).expect_error(status, code);
     }
-    SHARED.post(FACE, "text/html", "<p>").expect_error(415, "unsupported_media_type");
-    SHARED.post(RISK, "application/octet-stream", "x").expect_error(415, "unsupported_media_type");
-    SHARED.post(RISK, "application/json", "{\"mean radius\": NaN}").expect_error(400, "invalid_json");
-    SHARED.post("/v2/models/types/predict", "image/png", "x").expect_error(415, "unsupported_media_type");
-    SHARED.post(&format!("{FILE}?prediction_mode=best_guess&prediction_mode=best_guess"), "application/octet-stream", "x").expect_error(400, "invalid_parameter");
-    SHARED.post(&format!("{FILE}?other=1"), "application/octet-stream", "x").expect_error(400, "unknown_parameter");
-    let twice = json!({"inputs": {"content": valid}, "parameters": {"prediction_mode": "best_guess"}});
-    SHARED.post_json(&format!("{FILE}?prediction_mode=best_guess"), &twice).expect_error(400, "invalid_parameter");
+    SHARED
+        .post(FACE, "text/html", "<p>")
+        .expect_error(415, "unsupported_media_type");
+    SHARED
+        .post(RISK, "application/octet-stream", "x")
+        .expect_error(415, "unsupported_media_type");
+    SHARED
+        .post(RISK, "application/json", "{\"mean radius\": NaN}")
+        .expect_error(400, "invalid_json");
+    SHARED
+        .post("/v2/models/types/predict", "image/png", "x")
+        .expect_error(415, "unsupported_media_type");
+    SHARED
+        .post(
+            &format!("{FILE}?prediction_mode=best_guess&prediction_mode=best_guess"),
+            "application/octet-stream",
+            "x",
+        )
+        .expect_error(400, "invalid_parameter");
+    SHARED
+        .post(&format!("{FILE}?other=1"), "application/octet-stream", "x")
+        .expect_error(400, "unknown_parameter");
+    let twice =
+        json!({"inputs": {"content": valid}, "parameters": {"prediction_mode": "best_guess"}});
+    SHARED
+        .post_json(&format!("{FILE}?prediction_mode=best_guess"), &twice)
+        .expect_error(400, "invalid_parameter");
 }

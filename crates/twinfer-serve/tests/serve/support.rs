@@ -24,12 +24,23 @@ pub struct Answer {
 pub fn recipe(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let sample = root.join("models").join(name);
-    if sample.is_dir() { sample } else { root.join("tests/models").join(name) }
+    if sample.is_dir() {
+        sample
+    } else {
+        root.join("tests/models").join(name)
+    }
 }
 
 /// All tests that only read share this one, and with it the loaded models.
-pub static SHARED: LazyLock<Fixture> =
-    LazyLock::new(|| Fixture::new(&["face-detector", "file-type", "tumour-risk", "types", "untidy"]));
+pub static SHARED: LazyLock<Fixture> = LazyLock::new(|| {
+    Fixture::new(&[
+        "face-detector",
+        "file-type",
+        "tumour-risk",
+        "types",
+        "untidy",
+    ])
+});
 
 impl Fixture {
     pub fn new(recipes: &[&str]) -> Self {
@@ -40,7 +51,10 @@ impl Fixture {
         let store = Arc::new(MemoryStore::new());
         let mut options = Options::default();
         change(&mut options);
-        let fixture = Self { app: App::new(store.clone(), options), store };
+        let fixture = Self {
+            app: App::new(store.clone(), options),
+            store,
+        };
         for name in recipes {
             fixture.pack(&recipe(name));
         }
@@ -49,17 +63,31 @@ impl Fixture {
 
     pub fn pack(&self, recipe: &Path) -> Packed {
         // The golden examples have their own tests.
-        pack(recipe, &*self.store, PackOptions { self_test: false, ..PackOptions::default() }).unwrap()
+        pack(
+            recipe,
+            &*self.store,
+            PackOptions {
+                self_test: false,
+                ..PackOptions::default()
+            },
+        )
+        .unwrap()
     }
 
     /// Packs a recipe under another version.
     pub fn pack_version(&self, name: &str, version: &str) -> Packed {
         let folder = tempfile::tempdir().unwrap();
-        for file in std::fs::read_dir(recipe(name)).unwrap().flatten().filter(|f| f.path().is_file()) {
+        for file in std::fs::read_dir(recipe(name))
+            .unwrap()
+            .flatten()
+            .filter(|f| f.path().is_file())
+        {
             std::fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
         }
         let path = folder.path().join("twinfer.toml");
-        let text = std::fs::read_to_string(&path).unwrap().replace("version = \"1.0.0\"", &format!("version = \"{version}\""));
+        let text = std::fs::read_to_string(&path)
+            .unwrap()
+            .replace("version = \"1.0.0\"", &format!("version = \"{version}\""));
         std::fs::write(&path, text).unwrap();
         self.pack(folder.path())
     }
@@ -68,10 +96,17 @@ impl Fixture {
     pub fn alias(&self, name: &str, tag: &str, version: &str) {
         self.edit_index(|index| {
             let manifests = index["manifests"].as_array_mut().unwrap();
-            let named = |entry: &Value, tag: &str| entry["annotations"]["org.opencontainers.image.ref.name"] == format!("{name}:{tag}");
+            let named = |entry: &Value, tag: &str| {
+                entry["annotations"]["org.opencontainers.image.ref.name"] == format!("{name}:{tag}")
+            };
             manifests.retain(|entry| !named(entry, tag));
-            let mut entry = manifests.iter().find(|entry| named(entry, version)).unwrap().clone();
-            entry["annotations"]["org.opencontainers.image.ref.name"] = format!("{name}:{tag}").into();
+            let mut entry = manifests
+                .iter()
+                .find(|entry| named(entry, version))
+                .unwrap()
+                .clone();
+            entry["annotations"]["org.opencontainers.image.ref.name"] =
+                format!("{name}:{tag}").into();
             manifests.push(entry);
         });
     }
@@ -85,7 +120,11 @@ impl Fixture {
 
     pub fn send(&self, request: http::Request<Bytes>) -> Answer {
         let (parts, body) = self.app.handle(request).into_parts();
-        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+        Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+        }
     }
 
     pub fn get(&self, path: &str) -> Answer {
@@ -93,7 +132,12 @@ impl Fixture {
     }
 
     pub fn post(&self, path: &str, content_type: &str, body: impl Into<Bytes>) -> Answer {
-        self.send(http::Request::post(path).header("content-type", content_type).body(body.into()).unwrap())
+        self.send(
+            http::Request::post(path)
+                .header("content-type", content_type)
+                .body(body.into())
+                .unwrap(),
+        )
     }
 
     pub fn post_json(&self, path: &str, body: &Value) -> Answer {
