@@ -14,6 +14,7 @@ const FORGED_FROM: &str = "types:1.0.0";
 const USAGE: &str = "\
 usage:
   twinfer-conformance cases --registry DIR --out FILE
+  twinfer-conformance golden --registry DIR --out FILE
   twinfer-conformance native --registry DIR --cases FILE --out FILE
   twinfer-conformance component --address HOST:PORT --second HOST:PORT --cases FILE --out FILE
   twinfer-conformance compare --cases FILE [--native FILE] [--component FILE] [--node FILE] [--page FILE]
@@ -51,6 +52,12 @@ fn run() -> Result<bool, Error> {
             );
             cases.cases.extend(bad.cases);
             cases.write(&out)?;
+        }
+        // Only the golden ones, and the registry stays as it is.
+        "golden" => {
+            let (registry, out) = (options.path("registry")?, options.path("out")?);
+            options.end()?;
+            list::golden(&registry)?.write(&out)?;
         }
         "native" => {
             let (registry, cases, out) = (

@@ -24,12 +24,13 @@ pub fn demo(once: bool, listen: &str) -> Result<()> {
     build::everything(&setup::tools()?)?;
     let folder = paths::target().join("demo");
     let registry = folder.join("registry");
-    pack_models(&["models"], &registry)?;
+    pack_models(&paths::command(), &["models"], &registry)?;
     let component = paths::component("wasm-dev");
     let server = step(
         "start twinfer serve with the component and the page",
         |_| {
             Server::start(&Serving {
+                program: &paths::command(),
                 registry: &registry,
                 component: &component,
                 listen,
@@ -53,7 +54,7 @@ pub fn demo(once: bool, listen: &str) -> Result<()> {
 }
 
 /// Packs every recipe of these folders into a fresh registry.
-pub fn pack_models(folders: &[&str], registry: &Path) -> Result<()> {
+pub fn pack_models(program: &Path, folders: &[&str], registry: &Path) -> Result<()> {
     step(
         &format!("pack the models into {}", paths::show(registry)),
         |output| {
@@ -62,15 +63,15 @@ pub fn pack_models(folders: &[&str], registry: &Path) -> Result<()> {
                 std::fs::remove_dir_all(registry).context(|| registry.display().to_string())?;
             }
             for recipe in recipes(folders)? {
-                pack(&recipe, registry, output)?;
+                pack(program, &recipe, registry, output)?;
             }
             Ok(())
         },
     )
 }
 
-fn pack(recipe: &Path, registry: &Path, output: &Output) -> Result<()> {
-    Run::new(paths::command())
+fn pack(program: &Path, recipe: &Path, registry: &Path, output: &Output) -> Result<()> {
+    Run::new(program)
         .args([Path::new("pack"), recipe, Path::new("--registry"), registry])
         .to(output)
         .run()

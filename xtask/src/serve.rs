@@ -16,6 +16,8 @@ const START_LIMIT: Duration = Duration::from_secs(300);
 /// What to serve.
 #[derive(Debug)]
 pub struct Serving<'a> {
+    /// The `twinfer` command.
+    pub program: &'a Path,
     /// The registry folder.
     pub registry: &'a Path,
     /// The component.
@@ -64,7 +66,7 @@ impl Server {
     pub fn start(serving: &Serving<'_>) -> Result<Self> {
         let log = paths::logs().join("serve.log");
         let _ = std::fs::remove_file(&log);
-        let running = Run::new(paths::command())
+        let running = Run::new(serving.program)
             .args(["serve", "--listen", serving.listen])
             .args([Path::new("--registry"), serving.registry])
             .args([Path::new("--component"), serving.component])

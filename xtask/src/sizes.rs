@@ -49,7 +49,7 @@ pub fn sizes(json: bool, profile_name: &str) -> Result<()> {
 }
 
 /// The files that are shipped.
-fn artifacts(profile_name: &str) -> Result<Vec<PathBuf>> {
+pub fn artifacts(profile_name: &str) -> Result<Vec<PathBuf>> {
     let file = WasmPack::read()?;
     let profile = file.profile(profile_name)?;
     let dist = paths::web().join("dist");

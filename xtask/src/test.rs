@@ -184,7 +184,7 @@ fn conformance(browser: &Path) -> Result<Counts> {
     let folder = paths::target().join("conformance");
     let registry = folder.join("registry");
     std::fs::create_dir_all(&folder).context(|| folder.display().to_string())?;
-    pack_models(&["models", "tests/models"], &registry)?;
+    pack_models(&paths::command(), &["models", "tests/models"], &registry)?;
     let cases = folder.join("cases.json");
     let arg = |path: &Path| path.display().to_string();
     step("write the list of cases", |output| {
@@ -218,6 +218,7 @@ fn conformance(browser: &Path) -> Result<Counts> {
     let start = || {
         let listen = free_address()?;
         Server::start(&Serving {
+            program: &paths::command(),
             registry: &registry,
             component: &component,
             listen: &listen,

@@ -1,0 +1,94 @@
+// Makes docs/benchmarks.md from results/*.json.
+import { readFileSync, writeFileSync } from "node:fs";
+
+const read = (name) => JSON.parse(readFileSync(new URL(`results/${name}.json`, import.meta.url), "utf8"));
+const { machine, profile, when } = read("machine");
+const sizes = read("sizes");
+const page = read("page");
+const component = read("component");
+const native = read("native");
+
+const mb = (bytes) => (bytes / 1e6).toFixed(2);
+const ms = (value) => value.toFixed(value < 1 ? 3 : value < 100 ? 2 : 0);
+const ratio = (ours, theirs) => `${(ours / theirs).toFixed(2)}×`;
+const table = (head, rows) => [head, head.map((_, at) => (at === 0 ? "---" : "---:")), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");
+
+const text = `# Benchmarks
+
+<!-- Made by \`cargo xtask bench\` from bench/results/*.json. -->
+
+All figures are from one run on one machine, ${when}: ${machine}. Build profile: ${profile}.
+Chromium ${page.browser}; onnxruntime-web 1.30.0, \`onnxruntime-web/wasm\`, one thread.
+Ratios are Twinfer divided by its rival: below 1 Twinfer is smaller or faster. Trust the ratios
+more than the milliseconds. How it is measured: [bench/README.md](../bench/README.md).
+
+## Size
+
+${table(
+  ["artifact", "raw MB", "gzip -9", "brotli -11"],
+  sizes.map(({ file, raw, gzip, brotli }) => [`\`${file}\``, mb(raw), mb(gzip), mb(brotli)]),
+)}
+
+## Time to the first answer in a fresh page, ms
+
+From the start of the navigation to the first result of the model; engine, package and model come
+from a server on the same machine. Cold: a new browser profile. Warm: the same page again, with
+the caches of the browser filled. Medians of ${page.results[0].first.twinfer.cold.count} visits.
+
+${table(
+  ["model", "cold: Twinfer", "onnxruntime-web", "ratio", "warm: Twinfer", "onnxruntime-web", "ratio"],
+  page.results.map(({ reference, first: { twinfer, ort } }) => [
+    reference,
+    ms(twinfer.cold.median),
+    ms(ort.cold.median),
+    ratio(twinfer.cold.median, ort.cold.median),
+    ms(twinfer.warm.median),
+    ms(ort.warm.median),
+    ratio(twinfer.warm.median, ort.warm.median),
+  ]),
+)}
+
+## One answer in the page, ms
+
+A run of the model on ready tensors in both engines on the same page, in turns; then Twinfer's
+whole prediction (decoding, pipeline, answer), on the page's thread and in a worker. Medians.
+
+${table(
+  ["model", "run: Twinfer", "onnxruntime-web", "ratio", "prediction", "in a worker"],
+  page.results.map(({ reference, median: m }) => [
+    reference,
+    ms(m.twinfer_run.median),
+    ms(m.ort_run.median),
+    ratio(m.twinfer_run.median, m.ort_run.median),
+    ms(m.twinfer_predict.median),
+    ms(m.twinfer_worker_predict.median),
+  ]),
+)}
+
+## Component in \`twinfer serve\`
+
+Whole predictions over HTTP on the same machine, instances warm.
+
+${table(
+  ["model", "median ms", "95th percentile ms", ...Object.keys(component.results[0].throughput).map((n) => `requests/s, ${n} client${n === "1" ? "" : "s"}`)],
+  component.results.map(({ reference, latency, throughput }) => [
+    reference,
+    ms(latency.median),
+    ms(latency.p95),
+    ...Object.values(throughput).map((rate) => rate.toFixed(0)),
+  ]),
+)}
+
+## Native, ms
+
+${table(
+  ["model", "load", "run", "prediction", "component / native"],
+  native.results.map(({ reference, load, run, predict }) => {
+    const over = component.results.find((result) => result.reference === reference);
+    return [reference, ms(load.median), ms(run.median), ms(predict.median), ratio(over.latency.median, predict.median)];
+  }),
+)}
+
+The examples: ${page.results.map(({ example }) => `\`${example}\``).join(", ")}.
+`;
+writeFileSync(new URL("../docs/benchmarks.md", import.meta.url), text);

@@ -1,0 +1,52 @@
+// A static server for the pages: folders under prefixes, with the types and cache fields that a
+// good web server gives.
+import { createServer } from "node:http";
+import { readFile } from "node:fs/promises";
+import { extname, join, normalize } from "node:path";
+
+const TYPES = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript",
+  ".mjs": "text/javascript",
+  ".wasm": "application/wasm",
+  ".json": "application/json",
+};
+
+/**
+ * @param {Record<string, string | (() => Uint8Array | string)>} routes Prefix to folder, or path to content.
+ * @returns {Promise<{ base: string, close: () => Promise<void> }>}
+ */
+export async function serve(routes) {
+  const server = createServer(async (request, response) => {
+    const path = normalize(decodeURIComponent(new URL(request.url, "http://x").pathname));
+    try {
+      const body = await find(routes, path);
+      // A page asks again, everything under it is kept: what a site with hashed names does.
+      const cache = path.endsWith("/") || path.endsWith(".html") ? "no-cache" : "public, max-age=31536000, immutable";
+      response.writeHead(200, {
+        "content-type": TYPES[extname(path)] ?? (path.endsWith("/") ? TYPES[".html"] : "application/octet-stream"),
+        "content-length": body.length,
+        "cache-control": cache,
+      });
+      response.end(body);
+    } catch {
+      response.writeHead(404, { "content-type": "text/plain" }).end("not found");
+    }
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    base: `http://127.0.0.1:${server.address().port}`,
+    close: () => new Promise((resolve) => (server.closeAllConnections(), server.close(resolve))),
+  };
+}
+
+async function find(routes, path) {
+  const exact = routes[path];
+  if (typeof exact === "function") return Buffer.from(exact());
+  const prefix = Object.keys(routes)
+    .filter((prefix) => prefix.endsWith("/") && path.startsWith(prefix) && typeof routes[prefix] === "string")
+    .sort((a, b) => b.length - a.length)[0];
+  if (prefix === undefined) throw new Error("no such route");
+  const rest = path.slice(prefix.length);
+  return readFile(join(routes[prefix], rest === "" || rest.endsWith("/") ? `${rest}index.html` : rest));
+}
