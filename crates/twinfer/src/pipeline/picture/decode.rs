@@ -14,6 +14,8 @@ use image::{ColorType, ImageDecoder, ImageError, ImageFormat};
 use super::jpeg;
 use super::memory::zeroed;
 use super::pixels::{PixelFormat, Pixels};
+use super::png;
+use super::webp;
 use crate::{Limits, Picture, Result, bail, err};
 
 /// What a decoder may allocate beside the pixels: a colour profile, Exif data, text, its own
@@ -85,10 +87,7 @@ fn from_file(bytes: &[u8], limits: &Limits) -> Result<Pixels> {
     match image::guess_format(bytes) {
         Ok(ImageFormat::Jpeg) => jpeg::decode(bytes, limits),
         Ok(ImageFormat::Png) => from_png(bytes, limits),
-        Ok(ImageFormat::WebP) => {
-            let decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(|e| failed("WebP", &e))?;
-            from_decoder("WebP", decoder, limits)
-        }
+        Ok(ImageFormat::WebP) => from_webp(bytes, limits),
         other => {
             let what = match other {
                 Ok(format) => format!("a {} file", format!("{format:?}").to_uppercase()),
@@ -104,22 +103,7 @@ fn from_file(bytes: &[u8], limits: &Limits) -> Result<Pixels> {
 }
 
 fn from_png(bytes: &[u8], limits: &Limits) -> Result<Pixels> {
-    // The decoder allocates rows as wide as the header says while it reads the header.
-    let number = |at: usize| {
-        bytes
-            .get(at..)?
-            .first_chunk()
-            .copied()
-            .map(u32::from_be_bytes)
-    };
-    let (Some(width), Some(height), Some(b"IHDR")) = (number(16), number(20), bytes.get(12..16))
-    else {
-        bail!(
-            InvalidPicture,
-            "the PNG file is damaged: it does not begin with a header"
-        );
-    };
-    check_size(width, height, limits)?;
+    let (width, height) = png::check(bytes, limits)?;
     let mut decoder_limits = image::Limits::no_limits();
     let widest_pixel = 8;
     let pixels = u64::from(width) * u64::from(height);
@@ -131,6 +115,12 @@ fn from_png(bytes: &[u8], limits: &Limits) -> Result<Pixels> {
     let decoder = PngDecoder::with_limits(Cursor::new(bytes), decoder_limits)
         .map_err(|e| failed("PNG", &e))?;
     from_decoder("PNG", decoder, limits)
+}
+
+fn from_webp(bytes: &[u8], limits: &Limits) -> Result<Pixels> {
+    let file = webp::checked(bytes, limits)?;
+    let decoder = WebPDecoder::new(Cursor::new(file)).map_err(|e| failed("WebP", &e))?;
+    from_decoder("WebP", decoder, limits)
 }
 
 fn from_decoder(name: &str, mut decoder: impl ImageDecoder, limits: &Limits) -> Result<Pixels> {

@@ -15,17 +15,19 @@ use crate::{Limits, Result, bail, err};
 /// Decodes a JPEG: baseline or progressive, grey, colour or CMYK, 8 bits.
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Pixels> {
     let mut decoder = decoder(bytes, ColorSpace::RGB);
-    decoder.decode_headers().map_err(failed)?;
+    let headers = decoder.decode_headers();
     let (width, height) = decoder.dimensions().unwrap_or((0, 0));
-    // The format has 16 bits for each.
-    let (width, height) = (width as u32, height as u32);
-    check_size(width, height, limits)?;
+    if headers.is_ok() {
+        // The format has 16 bits for each.
+        check_size(width as u32, height as u32, limits)?;
+    }
     if !is_complete(bytes) {
         bail!(
             InvalidPicture,
             "the JPEG file is cut off: its end is missing"
         );
     }
+    headers.map_err(failed)?;
     let orientation = decoder
         .exif()
         .and_then(|exif| Orientation::from_exif_chunk(exif))
@@ -43,14 +45,11 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Pixels> {
         (ColorSpace::RGB, PixelFormat::RGB)
     };
     let mut decoder = self::decoder(bytes, color);
-    let mut data = zeroed(
-        &[width as usize, height as usize, format.bytes()],
-        "the pixels",
-    )?;
+    let mut data = zeroed(&[width, height, format.bytes()], "the pixels")?;
     decoder.decode_into(&mut data).map_err(failed)?;
     Ok(Pixels {
-        width,
-        height,
+        width: width as u32,
+        height: height as u32,
         format,
         orientation,
         data,

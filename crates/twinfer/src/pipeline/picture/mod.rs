@@ -5,9 +5,11 @@ mod geometry;
 mod jpeg;
 mod memory;
 mod pixels;
+mod png;
 mod resize;
 #[cfg(test)]
 mod tests;
+mod webp;
 
 pub(crate) use geometry::{Geometry, fixed_size};
 pub(crate) use pixels::channel_count;
