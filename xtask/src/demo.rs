@@ -236,15 +236,21 @@ fn query(parameters: &Value) -> String {
 
 fn predict_natively(sample: &Sample, registry: &Path, inputs: &Path) -> Result<Value> {
     let file = sample.write(inputs)?;
+    // A record is given as JSON, or from a file with @ before it; everything else is a file.
+    let at = if sample.content_type == "application/json" {
+        "@"
+    } else {
+        ""
+    };
     let mut arguments = vec![
         "--input".to_string(),
-        format!("{}={}", sample.input_name, file.display()),
+        format!("{}={at}{}", sample.input_name, file.display()),
     ];
     for (key, value) in sample.parameters.as_object().into_iter().flatten() {
         let value = value
             .as_str()
             .map_or_else(|| value.to_string(), str::to_string);
-        arguments.extend(["--parameter".into(), format!("{key}={value}")]);
+        arguments.extend(["--param".into(), format!("{key}={value}")]);
     }
     let printed = Run::new(paths::command())
         .args(["predict", &sample.reference(), "--json"])
