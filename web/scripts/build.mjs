@@ -1,0 +1,55 @@
+// Builds the npm package, the demo page and the tests into dist/, from src/, demo/, test/ and
+// the wasm that wasm-pack put into wasm/.
+import { spawnSync } from "node:child_process";
+import { copyFileSync, cpSync, existsSync, linkSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { toFactory } from "./glue.mjs";
+import { printSizes } from "./sizes.mjs";
+
+const web = new URL("../", import.meta.url);
+const wasm = new URL("wasm/", web);
+const dist = new URL("dist/", web);
+const page = new URL("dist/demo/", web);
+const ENGINE = "twinfer_web_bg.wasm";
+
+if (!existsSync(new URL(ENGINE, wasm))) {
+  console.error(`web/wasm/${ENGINE} is missing: build the engine first, with cargo xtask build`);
+  process.exit(1);
+}
+
+rmSync(dist, { recursive: true, force: true });
+mkdirSync(dist, { recursive: true });
+compile("tsconfig.json");
+writeFileSync(new URL("glue.js", dist), toFactory(readFileSync(new URL("twinfer_web.js", wasm), "utf8")));
+copyFileSync(new URL(ENGINE, wasm), new URL(ENGINE, dist));
+for (const licence of ["LICENSE-MIT", "LICENSE-APACHE"]) {
+  // The one licence of the repository, not a copy that goes its own way.
+  const root = new URL(`../${licence}`, web);
+  if (existsSync(root)) copyFileSync(root, new URL(licence, web));
+}
+buildPage();
+compile("test/tsconfig.json");
+printSizes(dist, { quick: true });
+
+/** The page is a folder that is whole by itself, so that any web server can serve it. */
+function buildPage() {
+  const own = new URL("twinfer/", page);
+  mkdirSync(own, { recursive: true });
+  for (const name of readdirSync(dist)) {
+    const from = new URL(name, dist);
+    if (statSync(from).isDirectory()) {
+      if (name === "generated") cpSync(from, new URL(name, own), { recursive: true });
+      continue;
+    }
+    // A link, not a copy: the engine has some 20 MB.
+    linkSync(from, new URL(name, own));
+  }
+  compile("demo/tsconfig.json");
+  cpSync(new URL("demo/", web), page, { recursive: true, filter: (from) => !/\.ts$|tsconfig/.test(from) });
+}
+
+function compile(project) {
+  const tsc = new URL("node_modules/typescript/lib/tsc.js", web);
+  const { status } = spawnSync(process.execPath, [fileURLToPath(tsc), "-p", fileURLToPath(new URL(project, web))], { stdio: "inherit" });
+  if (status !== 0) process.exit(status ?? 1);
+}

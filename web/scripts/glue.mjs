@@ -1,0 +1,30 @@
+// Turns the glue of wasm-bindgen (`--target web`) into a factory.
+//
+// The glue keeps one instance in module variables. Every model here has an instance of its
+// own, so that its memory goes back when it is closed and a stopped instance can be replaced
+// without reloading the page; so the whole module becomes the body of a function.
+
+const FETCHES = "module_or_path = new URL('twinfer_web_bg.wasm', import.meta.url);";
+
+/** @param {string} source @returns {string} */
+export function toFactory(source) {
+  const names = [];
+  let body = source.replace(/^export (class|function) (\w+)/gm, (_, kind, name) => {
+    names.push(name);
+    return `${kind} ${name}`;
+  });
+  // The address is always given; left in, bundlers would copy the file for this line too.
+  body = replaceOnce(body, FETCHES, 'throw new Error("the engine is always given");');
+  body = replaceOnce(body, "export { initSync, __wbg_init as default };\n", `return { init: __wbg_init, ${names.join(", ")} };\n`);
+  body = body.replace(/^\/\* @ts-self-types=.*\*\/\n/, "");
+  const left = /^\s*(export|import)\b|import\.meta/m.exec(body);
+  if (left || names.length === 0) {
+    throw new Error(`the glue of wasm-bindgen has another form than this script knows: ${left?.[0] ?? "no exports"}`);
+  }
+  return `// Made by scripts/glue.mjs from the glue of wasm-bindgen.\nexport function createGlue() {\n${body}}\n`;
+}
+
+function replaceOnce(text, what, by) {
+  if (text.split(what).length !== 2) throw new Error(`the glue of wasm-bindgen has another form than this script knows: ${what}`);
+  return text.replace(what, () => by);
+}

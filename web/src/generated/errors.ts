@@ -1,0 +1,53 @@
+// Generated from the Rust definitions: cargo run -p twinfer-web --features schema --example generate_types
+// Do not edit.
+
+/** When each code is given. */
+export const ERROR_CODES = {
+  invalid_model: "The model file cannot be read, or its graph is malformed.",
+  unsupported_operator: "The model uses an operator that the engine does not have.",
+  unsupported_dtype: "The engine cannot compute with this data type.",
+  model_too_large: "The model is over the limit of what is loaded.",
+  invalid_input: "An input of the wrong kind for this model.",
+  missing_input: "An input that the signature requires was not given.",
+  unknown_input: "An input that the signature does not have.",
+  wrong_dtype: "An input with another data type than the signature says.",
+  wrong_shape: "An input with another rank or axis than the signature says, or data of another length than its shape.",
+  invalid_record: "A record with a missing, unknown or non-numeric column.",
+  invalid_picture: "Bytes that are not a picture that can be decoded (PNG, JPEG, WebP), or one with no pixels.",
+  picture_too_large: "A picture with more pixels than the limit.",
+  unknown_output: "An output was asked for that the model does not have.",
+  unknown_parameter: "A parameter that the model's pipeline does not declare.",
+  invalid_parameter: "A parameter with a value that is not allowed.",
+  invalid_json: "Text that is not JSON, or nested too deeply.",
+  invalid_request: "A request whose form is not the one of the protocol.",
+  body_too_large: "A request or response body over the limit.",
+  unsupported_media_type: "A content type that this model or route does not take.",
+  method_not_allowed: "The route exists, but not with this method.",
+  not_found: "There is no such route or file.",
+  unknown_model: "There is no model of this name in the registry.",
+  unknown_version: "There is no such version, tag or digest of this model.",
+  invalid_reference: "Text that is not name, name:tag or name@sha256:….",
+  invalid_digest: "Text that is not sha256: and 64 hexadecimal digits.",
+  digest_mismatch: "Content whose digest is not the one that it was asked for by.",
+  size_mismatch: "Content that is longer or shorter than its descriptor says.",
+  missing_blob: "A layer or manifest that the registry names but does not hold.",
+  invalid_manifest: "An index, manifest or configuration that is malformed.",
+  unknown_field: "A field that this version of the format does not have.",
+  unsupported_format_version: "A package in a newer format than this version reads.",
+  invalid_package: "A package that lacks a part, or whose parts contradict each other.",
+  invalid_recipe: "A recipe that cannot be packed.",
+  version_exists: "A version that is already there with other content; versions are immutable.",
+  self_test_failed: "The golden examples of the package do not come out as they should.",
+  storage: "The registry or cache could not be read or written.",
+  out_of_space: "There is no room left to store this.",
+  network: "Something could not be fetched.",
+  aborted: "The caller cancelled it.",
+  closed: "The model was closed before.",
+  timeout: "It took longer than the limit.",
+  overloaded: "Too many requests at once; try again later.",
+  out_of_memory: "The memory limit was reached.",
+  internal: "A defect in Twinfer; please report it.",
+} as const;
+
+/** The stable kinds of errors: the same in Rust, in HTTP answers and here. */
+export type ErrorCode = keyof typeof ERROR_CODES;

@@ -1,0 +1,761 @@
+// Generated from the Rust definitions: cargo run -p twinfer-web --features schema --example generate_types
+// Do not edit.
+
+/**
+ * What turns scores into probabilities.
+ */
+export type Activation = "none" | "softmax" | "sigmoid";
+
+/**
+ * Bytes in a golden example.
+ */
+export type Blob = {
+/**
+ * The bytes in base64.
+ */
+base64?: string | null,
+/**
+ * Only in a recipe: a file beside it, that packing puts here as base64.
+ */
+file?: string | null,
+/**
+ * What they are, as `image/jpeg`.
+ */
+media_type?: string | null, };
+
+/**
+ * How a box is written in the model's output.
+ */
+export type BoxFormat = "corners" | "center";
+
+/**
+ * Boxes in pixels of the caller's picture (upright), the best first, overlapping ones removed
+ * (greedy non-maximum suppression by intersection over union, nothing added to the union).
+ *
+ * Boxes are clipped to the picture. Left out are those with no area in it, and those whose
+ * coordinates or score are not finite. Of more than 10,000 boxes above the threshold only the
+ * best 10,000 are compared. When the caller gave tensors instead of a picture, boxes are in
+ * pixels of the model's input, if the steps give it a fixed size, and otherwise as the model
+ * gives them.
+ */
+export type BoxesOutput = {
+/**
+ * The key in the answer.
+ */
+name: string,
+/**
+ * The model output with the boxes: FP32, `[1, boxes, 4]`.
+ */
+boxes: string,
+/**
+ * The model output with the scores: FP32, `[1, boxes, classes]`.
+ */
+scores: string,
+/**
+ * How a box is written.
+ */
+format: BoxFormat,
+/**
+ * Whether coordinates go from 0 to 1 rather than in pixels of the model's input.
+ */
+normalized: boolean,
+/**
+ * The column of the scores that counts.
+ */
+class: number,
+/**
+ * Boxes must score more than this.
+ */
+score_threshold: number,
+/**
+ * Of two boxes that overlap more than this, the worse is removed.
+ */
+iou_threshold: number,
+/**
+ * How many at the most.
+ */
+max_boxes: number, };
+
+/**
+ * Bytes become one tensor `[1, begin + end]` of tokens: the first `begin` bytes, then the
+ * last `end` bytes. The features of Magika (google/magika, `magika.py`,
+ * `_extract_features_from_seekable`).
+ */
+export type BytesInput = {
+/**
+ * The caller's name for it.
+ */
+name: string,
+/**
+ * The model input that it becomes.
+ */
+tensor: string,
+/**
+ * Data type of the tensor.
+ */
+dtype: DType,
+/**
+ * How many tokens from the beginning; padded at their end.
+ */
+begin: number,
+/**
+ * How many tokens from the end; padded at their beginning.
+ */
+end: number,
+/**
+ * How many bytes at each end are looked at.
+ */
+block: number,
+/**
+ * Whether white space is taken off the beginning of the first and the end of the last
+ * block.
+ */
+strip_whitespace: boolean,
+/**
+ * The token that stands for "no byte".
+ */
+padding: number,
+/**
+ * What is answered without the model when there is too little to look at.
+ */
+short?: ShortBytes | null, };
+
+/**
+ * What one golden example said.
+ */
+export type CaseReport = {
+/**
+ * Its name.
+ */
+name: string,
+/**
+ * Whether everything was as expected.
+ */
+passed: boolean,
+/**
+ * How many values were not.
+ */
+differences: number,
+/**
+ * The first 100 of them.
+ */
+first: Array<Difference>, };
+
+/**
+ * Colour channels of a picture tensor.
+ */
+export type Channels = "rgb" | "bgr" | "grey";
+
+/**
+ * The most probable classes of a score vector.
+ */
+export type ClassesOutput = {
+/**
+ * The key in the answer.
+ */
+name: string,
+/**
+ * The model output: FP32, `[classes]` or `[1, classes]`.
+ */
+tensor: string,
+/**
+ * The key of the list in `labels`; as long as there are classes.
+ */
+labels: string,
+/**
+ * How many at the most.
+ */
+top_k: number,
+/**
+ * What is done to the scores first.
+ */
+activation: Activation, };
+
+/**
+ * A column of a record.
+ */
+export type Column = {
+/**
+ * The key in the record.
+ */
+name: string,
+/**
+ * What a missing key or a `null` means.
+ */
+missing: Missing, };
+
+/**
+ * Data types of tensors: those of ONNX, under the names of the Open Inference
+ * Protocol v2 where it has one (`FP32`, `INT64`, `BYTES` for strings).
+ */
+export type DType = "BOOL" | "UINT8" | "UINT16" | "UINT32" | "UINT64" | "INT8" | "INT16" | "INT32" | "INT64" | "FP16" | "BF16" | "FP32" | "FP64" | "FP8E4M3FN" | "FP8E4M3FNUZ" | "FP8E5M2" | "FP8E5M2FNUZ" | "UINT4" | "INT4" | "COMPLEX64" | "COMPLEX128" | "BYTES";
+
+/**
+ * One label, kept only where the model is sure enough. The rules of Magika
+ * (google/magika, `magika.py`, `_get_output_label_from_dl_label_and_score`).
+ */
+export type DecisionOutput = {
+/**
+ * The key in the answer.
+ */
+name: string,
+/**
+ * The model output: FP32 probabilities, `[classes]` or `[1, classes]`.
+ */
+tensor: string,
+/**
+ * The key of the list in `labels`; the model's classes come first in it.
+ */
+labels: string,
+/**
+ * The parameter that says how sure: `high_confidence` (a threshold by label),
+ * `medium_confidence` (the general threshold) or `best_guess` (none).
+ */
+parameter: string,
+/**
+ * The general threshold. Scores that reach it are kept. In double precision, as the
+ * reference compares.
+ */
+threshold: number,
+/**
+ * Thresholds of single labels of the model for `high_confidence`.
+ */
+thresholds: { [key in string]: number },
+/**
+ * Labels that always stand for others; both are in the list of labels.
+ */
+overwrite: { [key in string]: string },
+/**
+ * What is answered when the model is not sure.
+ */
+low_confidence: LowConfidence, };
+
+/**
+ * Names some content: what it is, its digest and its size.
+ */
+export type Descriptor = {
+/**
+ * What the content is.
+ */
+mediaType: string,
+/**
+ * Its digest.
+ */
+digest: Digest,
+/**
+ * Its length in bytes.
+ */
+size: number,
+/**
+ * The kind of artifact that a manifest describes.
+ */
+artifactType?: string | null,
+/**
+ * Notes, by key.
+ */
+annotations?: { [key in string]: string }, };
+
+/**
+ * One thing that is not as it should be.
+ */
+export type Difference = {
+/**
+ * Where, as `boxes[0].score`.
+ */
+path: string,
+/**
+ * What should be there, as JSON; empty when nothing should.
+ */
+expected: string,
+/**
+ * What is there, as JSON; empty when nothing is.
+ */
+actual: string, };
+
+/**
+ * A SHA-256 digest, written `sha256:` and 64 lower-case hexadecimal digits.
+ *
+ * Other algorithms are refused: one algorithm means that equal content has one name, so
+ * that blobs and caches never hold it twice.
+ */
+export type Digest = string;
+
+/**
+ * One axis of a shape.
+ */
+export type Dim = number | string | null;
+
+/**
+ * What the package asks of the engine.
+ */
+export type EngineRequirement = {
+/**
+ * The operator sets of the model file, as `domain:version` (`ai.onnx:15`).
+ */
+opsets: Array<string>, };
+
+/**
+ * What must come out: the answer of the pipeline, the model's own outputs, or both.
+ */
+export type Expectation = {
+/**
+ * The answer, as in a prediction.
+ */
+outputs?: Record<string, unknown> | undefined,
+/**
+ * Outputs of the model, before the steps that follow it; not necessarily all.
+ */
+tensors?: Array<GoldenTensor>, };
+
+/**
+ * How a resized pixel is made from those of the picture. Pixel centres are at halves.
+ */
+export type Filter = "nearest" | "bilinear" | "triangle";
+
+/**
+ * `golden.json`: examples and where they come from.
+ */
+export type Golden = {
+/**
+ * The examples.
+ */
+cases: Array<GoldenCase>,
+/**
+ * Which program gave the expected values.
+ */
+reference?: string, };
+
+/**
+ * One example.
+ */
+export type GoldenCase = {
+/**
+ * Its name, unique in the file.
+ */
+name: string,
+/**
+ * What goes in.
+ */
+input: GoldenInput,
+/**
+ * The parameters of the call.
+ */
+parameters?: Record<string, unknown>,
+/**
+ * What must come out.
+ */
+expect: Expectation,
+/**
+ * How far numbers may be off.
+ */
+tolerance: Tolerance,
+/**
+ * Why the tolerance is wider than the default one.
+ */
+reason?: string | null, };
+
+/**
+ * The elements of a tensor in a golden example.
+ */
+export type GoldenData = { "base64": string } | { "strings": Array<string> };
+
+/**
+ * What goes in.
+ */
+export type GoldenInput = { "picture": Blob } | { "bytes": Blob } | { "record": Record<string, unknown> } | { "tensors": Array<GoldenTensor> };
+
+/**
+ * A named tensor in a golden example.
+ */
+export type GoldenTensor = {
+/**
+ * The name of the model's input or output.
+ */
+name: string,
+/**
+ * The data type of the elements.
+ */
+dtype: DType,
+/**
+ * The axes, outermost first.
+ */
+shape: number[],
+/**
+ * The elements.
+ */
+data: GoldenData,
+/**
+ * For maps (ZipMap): the keys of the columns, as text.
+ */
+keys?: Array<string> | null, };
+
+/**
+ * The caller's input, by kind.
+ */
+export type InputStep = { "kind": "picture" } & PictureInput | { "kind": "bytes" } & BytesInput | { "kind": "record" } & RecordInput;
+
+/**
+ * A class of a model.
+ */
+export type Label = {
+/**
+ * Its name.
+ */
+name: string,
+/**
+ * Whether it is a kind of text (used by `decision`).
+ */
+text?: boolean, };
+
+/**
+ * Order of the axes of a picture tensor.
+ */
+export type Layout = "nchw" | "nhwc";
+
+/**
+ * Limits on what the caller may give.
+ */
+export type Limits = {
+/**
+ * Pixels of a picture (width times height).
+ */
+max_pixels: number,
+/**
+ * Bytes of an encoded picture or of bytes.
+ */
+max_bytes: number, };
+
+/**
+ * Labels for "not sure".
+ */
+export type LowConfidence = {
+/**
+ * Where the model's label, after `overwrite`, is one of text.
+ */
+text: string,
+/**
+ * Where it is not.
+ */
+binary: string, };
+
+/**
+ * What a missing value means.
+ */
+export type Missing = "error" | "nan";
+
+/**
+ * How the numbers were computed.
+ */
+export type Mode = "strict";
+
+/**
+ * The configuration of a model in its package.
+ */
+export type ModelConfig = {
+/**
+ * The version of this format: 1.
+ */
+format_version: number,
+/**
+ * The name of the model.
+ */
+name: string,
+/**
+ * The version of the model (semantic versioning).
+ */
+version: string,
+/**
+ * One sentence on what it does.
+ */
+description?: string,
+/**
+ * Inputs and outputs of the model file; filled in when it is packed.
+ */
+signature?: Signature | null,
+/**
+ * The declared steps before and after the model; without it only tensors go in and out.
+ */
+pipeline?: Pipeline | null,
+/**
+ * Lists of labels, by the name that the pipeline uses.
+ */
+labels?: { [key in string]: Array<Label> },
+/**
+ * Limits on what the caller may give.
+ */
+limits: Limits,
+/**
+ * What the package asks of the engine.
+ */
+engine?: EngineRequirement | null, };
+
+/**
+ * Mean and standard deviation: one number for all channels, or one for each.
+ */
+export type Normalize = {
+/**
+ * Subtracted.
+ */
+mean: Array<number>,
+/**
+ * Divided by; not 0.
+ */
+std: Array<number>, };
+
+/**
+ * An output of a model.
+ */
+export type OutputSpec = {
+/**
+ * The name, as in the model file.
+ */
+name: string,
+/**
+ * A tensor or maps.
+ */
+kind: ValueKind,
+/**
+ * The data type of the elements.
+ */
+dtype: DType,
+/**
+ * The axes, outermost first; absent when the model file does not say.
+ */
+shape?: Array<Dim> | null, };
+
+/**
+ * A part of the answer, by kind.
+ */
+export type OutputStep = { "kind": "tensor" } & PlainOutput | { "kind": "label" } & PlainOutput | { "kind": "probabilities" } & PlainOutput | { "kind": "classes" } & ClassesOutput | { "kind": "decision" } & DecisionOutput | { "kind": "boxes" } & BoxesOutput;
+
+/**
+ * A choice at call time.
+ */
+export type ParameterSpec = {
+/**
+ * Its name in requests.
+ */
+name: string,
+/**
+ * The values that are allowed.
+ */
+values: Array<string>,
+/**
+ * The value when none is given; one of `values`.
+ */
+default: string, };
+
+/**
+ * A picture becomes one tensor `[1, channels, height, width]` or
+ * `[1, height, width, channels]`.
+ *
+ * It is turned upright first, as its Exif orientation says. 16-bit samples are rounded to 8
+ * bits, grey becomes three equal channels, alpha is dropped, and colour profiles are ignored.
+ */
+export type PictureInput = {
+/**
+ * The caller's name for it.
+ */
+name: string,
+/**
+ * The model input that it becomes.
+ */
+tensor: string,
+/**
+ * Order and number of the colour channels.
+ */
+channels: Channels,
+/**
+ * Order of the axes.
+ */
+layout: Layout,
+/**
+ * Data type of the tensor: `FP32`, or `UINT8` (values are rounded and clamped).
+ */
+dtype: DType,
+/**
+ * What is done to the pixels, in this order. They start as 0 to 255, in the order of
+ * `channels`, and are computed with in single precision.
+ */
+steps: Array<PictureStep>, };
+
+/**
+ * A step on the pixels of a picture.
+ */
+export type PictureStep = { "resize": Resize } | { "center_crop": Size } | { "normalize": Normalize };
+
+/**
+ * How an input of the caller becomes tensors, and tensors an answer.
+ */
+export type Pipeline = {
+/**
+ * What the caller gives.
+ */
+input: InputStep,
+/**
+ * What the caller gets, in this order.
+ */
+outputs: Array<OutputStep>,
+/**
+ * What the caller may choose at each call.
+ */
+parameters?: Array<ParameterSpec>, };
+
+/**
+ * A model output that is given on with little change.
+ */
+export type PlainOutput = {
+/**
+ * The key in the answer.
+ */
+name: string,
+/**
+ * The model output.
+ */
+tensor: string, };
+
+/**
+ * A record becomes one tensor `[1, columns]` of numbers. `true` and `false` count as 1 and 0.
+ */
+export type RecordInput = {
+/**
+ * The caller's name for it.
+ */
+name: string,
+/**
+ * The model input that it becomes.
+ */
+tensor: string,
+/**
+ * Data type of the tensor: `FP32`, `FP64` or `INT64`.
+ */
+dtype: DType,
+/**
+ * The columns, in the order of the tensor.
+ */
+columns: Array<Column>, };
+
+/**
+ * A change of size.
+ */
+export type Resize = {
+/**
+ * Pixels across.
+ */
+width: number,
+/**
+ * Pixels down.
+ */
+height: number,
+/**
+ * How pixels in between are made.
+ */
+filter: Filter, };
+
+/**
+ * What the golden examples of a package said.
+ */
+export type SelfTestReport = {
+/**
+ * The digest of the package.
+ */
+digest: string,
+/**
+ * How many examples came out right.
+ */
+passed: number,
+/**
+ * How many did not.
+ */
+failed: number,
+/**
+ * Every example.
+ */
+cases: Array<CaseReport>, };
+
+/**
+ * Answers for input that is too short for the model: label and score 1 of a `decision`.
+ * Outputs of other kinds are `null` then.
+ */
+export type ShortBytes = {
+/**
+ * Input of fewer bytes, or with fewer left after stripping, is short.
+ */
+below: number,
+/**
+ * The label of no bytes at all.
+ */
+empty: string,
+/**
+ * The label of short UTF-8 text.
+ */
+text: string,
+/**
+ * The label of other short bytes.
+ */
+binary: string,
+/**
+ * What stands for the label of the model that was not asked.
+ */
+undefined: string, };
+
+/**
+ * Named, typed, shaped inputs and outputs.
+ */
+export type Signature = {
+/**
+ * What the model takes; every one is required.
+ */
+inputs: Array<TensorSpec>,
+/**
+ * What the model gives.
+ */
+outputs: Array<OutputSpec>, };
+
+/**
+ * A size in pixels.
+ */
+export type Size = {
+/**
+ * Pixels across.
+ */
+width: number,
+/**
+ * Pixels down.
+ */
+height: number, };
+
+/**
+ * An input of a model.
+ */
+export type TensorSpec = {
+/**
+ * The name, as in the model file.
+ */
+name: string,
+/**
+ * The data type of the elements.
+ */
+dtype: DType,
+/**
+ * The axes, outermost first; absent when even the rank is free.
+ */
+shape?: Array<Dim> | null, };
+
+/**
+ * How far a number may be from the expected one: `absolute + relative * |expected|`.
+ */
+export type Tolerance = {
+/**
+ * In parts of the expected number.
+ */
+relative: number,
+/**
+ * In the unit of the number.
+ */
+absolute: number, };
+
+/**
+ * What kind of value an output is.
+ */
+export type ValueKind = "tensor" | "maps";

@@ -1,0 +1,64 @@
+import { open, planOf } from "./load.js";
+import { LoadedModel } from "./model.js";
+import { parseSource } from "./registry.js";
+import type { LoadOptions, Model } from "./types.js";
+
+/**
+ * Loads a package: resolves the reference, fetches what a prediction needs, verifies sizes
+ * and digests, and prepares the model.
+ *
+ * ```ts
+ * const model = await loadModel("/registry/face-detector:1.0.0");
+ * const { boxes } = await model.predict({ picture: file });
+ * ```
+ *
+ * @param url `<registry>/<name>`, followed by nothing, `:<version or alias>` or
+ *   `@sha256:<digest>`. The registry is an OCI image layout on any web host; in Node a
+ *   folder will do, as a `file:` address or a path.
+ * @throws TwinferError with the code of what went wrong.
+ */
+export async function loadModel(url: string, options: LoadOptions = {}): Promise<Model> {
+  const plan = planOf(parseSource(url), options);
+  return new LoadedModel(plan, await open(plan, options.onProgress ?? (() => undefined), options.signal));
+}
+
+export { TwinferError } from "./errors.js";
+export type { ErrorCode } from "./generated/errors.js";
+export { ERROR_CODES } from "./generated/errors.js";
+export type {
+  CaseReport,
+  Descriptor,
+  Difference,
+  DType,
+  Dim,
+  Mode,
+  ModelConfig,
+  OutputSpec,
+  Pipeline,
+  SelfTestReport,
+  Signature,
+  TensorSpec,
+} from "./generated/types.js";
+export type {
+  Box,
+  ByteSource,
+  CallOptions,
+  Decision,
+  Example,
+  InputValue,
+  JsonValue,
+  LabelScore,
+  LoadOptions,
+  Model,
+  PictureSource,
+  Pixels,
+  PredictOptions,
+  Prediction,
+  PredictionInfo,
+  Progress,
+  RecordSource,
+  TensorInput,
+  TensorOutput,
+  Timing,
+  TypedArray,
+} from "./types.js";

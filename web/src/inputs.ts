@@ -1,0 +1,164 @@
+import { TwinferError, describe } from "./errors.js";
+import type { ModelConfig, Signature } from "./generated/types.js";
+import { bytesOf, isTensor, kindOf, toWireTensors } from "./tensors.js";
+import type { ByteSource, InputValue, Pixels, TensorInput } from "./types.js";
+import type { WireInput, WireTensor } from "./wire.js";
+
+/** An input on its way, with the buffers that are handed over. */
+export interface Packed<T> {
+  value: T;
+  transfer: Transferable[];
+}
+
+/** How buffers of the caller are treated. */
+export interface Ownership {
+  /** The engine is on another thread: what is sent must be its own. */
+  away: boolean;
+  /** The caller gives the buffers away. */
+  given: boolean;
+}
+
+/** The input of `predict`, for the engine. */
+export async function packInput(
+  inputs: Readonly<Record<string, InputValue>>,
+  { pipeline }: ModelConfig,
+  signature: Signature,
+  ownership: Ownership,
+): Promise<Packed<WireInput>> {
+  if (typeof inputs !== "object" || inputs === null) {
+    throw new TwinferError("invalid_input", `expected an object of named inputs, got ${kindOf(inputs)}`);
+  }
+  const entries = Object.entries(inputs);
+  if (!pipeline || (entries.length > 0 && entries.every(([, value]) => isTensor(value)))) {
+    const { value: tensors, transfer } = packTensors(inputs as Record<string, TensorInput>, signature, ownership);
+    return { value: { kind: "tensors", tensors }, transfer };
+  }
+  const { name, kind } = pipeline.input;
+  const other = entries.find(([key]) => key !== name);
+  if (other) {
+    throw new TwinferError("unknown_input", `there is no input \`${other[0]}\`; the model takes \`${name}\` (${kind})`);
+  }
+  const value = inputs[name];
+  if (value === undefined || value === null) {
+    throw new TwinferError("missing_input", `input \`${name}\` (${kind}) is missing`);
+  }
+  switch (kind) {
+    case "picture":
+      return packPicture(name, value, ownership);
+    case "bytes":
+      return packBytes(name, value, ownership, "bytes");
+    case "record":
+      return { value: { kind: "record", record: toRecord(name, value) }, transfer: [] };
+  }
+}
+
+/** Tensors for the engine. */
+export function packTensors(
+  tensors: Readonly<Record<string, TensorInput>>,
+  signature: Signature,
+  ownership: Ownership,
+): Packed<WireTensor[]> {
+  const transfer: Transferable[] = [];
+  const value = toWireTensors(tensors, signature).map((tensor) => {
+    if (!(tensor.data instanceof Uint8Array)) return tensor;
+    const { value: data, transfer: own } = packView(tensor.data, ownership);
+    transfer.push(...own);
+    return { ...tensor, data };
+  });
+  // Two tensors on one buffer: it can be handed over only once.
+  return { value, transfer: [...new Set(transfer)] };
+}
+
+async function packPicture(name: string, value: InputValue, ownership: Ownership): Promise<Packed<WireInput>> {
+  if (isBytes(value)) return packBytes(name, value, ownership, "picture");
+  if (isPixels(value)) {
+    const { width, height } = value;
+    const { value: data, transfer } = packView(value.data, ownership);
+    return { value: { kind: "pixels", pixels: { width, height, data } }, transfer };
+  }
+  if (!isDrawable(value)) {
+    const wanted = "bytes of a PNG, JPEG or WebP file, a Blob, an ImageData, an ImageBitmap, a canvas or an image element";
+    throw new TwinferError("invalid_input", `input \`${name}\` must be a picture (${wanted}), got ${kindOf(value)}`);
+  }
+  try {
+    // A copy in any case, so the caller's own stays usable; it is read on the engine's thread.
+    const bitmap = await createImageBitmap(value);
+    return { value: { kind: "bitmap", bitmap }, transfer: [bitmap] };
+  } catch (error) {
+    const text = `input \`${name}\`: the browser cannot draw it (${describe(error)}); is it loaded, and larger than 0 x 0?`;
+    throw new TwinferError("invalid_picture", text, { cause: error });
+  }
+}
+
+async function packBytes(name: string, value: InputValue, ownership: Ownership, kind: "picture" | "bytes"): Promise<Packed<WireInput>> {
+  if (!isBytes(value)) {
+    const hint = typeof value === "string" ? "; encode text with TextEncoder" : "";
+    throw new TwinferError("invalid_input", `input \`${name}\` must be bytes (ArrayBuffer, typed array or Blob), got ${kindOf(value)}${hint}`);
+  }
+  try {
+    if (isBlob(value)) {
+      const bytes = new Uint8Array(await value.arrayBuffer());
+      return { value: { kind, bytes }, transfer: ownership.away ? [bytes.buffer] : [] };
+    }
+    const view = value instanceof ArrayBuffer ? new Uint8Array(value) : bytesOf(value);
+    const { value: bytes, transfer } = packView(view, ownership);
+    return { value: { kind, bytes }, transfer };
+  } catch (error) {
+    // A file that changed since it was chosen, or a buffer that was handed over before.
+    throw new TwinferError("invalid_input", `input \`${name}\` cannot be read: ${describe(error)}`, { cause: error });
+  }
+}
+
+/** Bytes as they are sent: as they are, handed over, or as the one copy that is made. */
+function packView(view: ArrayBufferView, { away, given }: Ownership): Packed<Uint8Array> {
+  const bytes = bytesOf(view);
+  if (!away) return { value: bytes, transfer: [] };
+  if (given && bytes.buffer instanceof ArrayBuffer) return { value: bytes, transfer: [bytes.buffer] };
+  // `new Uint8Array`, not `slice`: a view of shared memory becomes one that can be sent.
+  const copy = new Uint8Array(bytes);
+  return { value: copy, transfer: [copy.buffer] };
+}
+
+function isBlob(value: unknown): value is globalThis.Blob {
+  return typeof globalThis.Blob === "function" && value instanceof globalThis.Blob;
+}
+
+function isBytes(value: unknown): value is ByteSource {
+  return value instanceof ArrayBuffer || ArrayBuffer.isView(value) || isBlob(value);
+}
+
+function isPixels(value: unknown): value is Pixels {
+  const { width, height, data } = (value ?? {}) as Partial<Pixels>;
+  const bytes = data instanceof Uint8ClampedArray || data instanceof Uint8Array;
+  return bytes && Number.isInteger(width) && Number.isInteger(height);
+}
+
+function isDrawable(value: unknown): value is ImageBitmapSource {
+  const names = ["ImageBitmap", "HTMLImageElement", "HTMLCanvasElement", "HTMLVideoElement", "OffscreenCanvas", "VideoFrame"];
+  const classes = globalThis as unknown as Record<string, (new () => unknown) | undefined>;
+  return names.some((name) => {
+    const known = classes[name];
+    return known !== undefined && value instanceof known;
+  });
+}
+
+/** A record with only what JSON has, where it means the same. */
+function toRecord(name: string, value: InputValue): Record<string, unknown> {
+  const record: Record<string, unknown> = {};
+  const plain = typeof value === "object" && !Array.isArray(value) && !isBytes(value);
+  if (!plain) {
+    throw new TwinferError("invalid_input", `input \`${name}\` must be a record, { column: value }, got ${kindOf(value)}`);
+  }
+  for (const [column, cell] of Object.entries(value)) {
+    const missing = cell === undefined || cell === null || Number.isNaN(cell);
+    if (missing) {
+      record[column] = null;
+    } else if (Number.isFinite(cell) || typeof cell === "boolean" || typeof cell === "string") {
+      record[column] = cell;
+    } else {
+      const got = typeof cell === "number" ? String(cell) : kindOf(cell);
+      throw new TwinferError("invalid_record", `input \`${name}\`: column \`${column}\` is ${got}, expected a finite number`);
+    }
+  }
+  return record;
+}

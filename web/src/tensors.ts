@@ -1,0 +1,174 @@
+import { TwinferError } from "./errors.js";
+import type { DType, Signature } from "./generated/types.js";
+import type { WebTensor } from "./glue.js";
+import type { TensorInput, TensorOutput, TypedArray } from "./types.js";
+import type { WireTensor } from "./wire.js";
+
+type Constructor = { new (buffer: ArrayBuffer, offset: number, length: number): TypedArray; readonly BYTES_PER_ELEMENT: number; readonly name: string };
+
+/** The typed array of each data type; types without one in JavaScript travel as their bits. */
+const ARRAYS: Readonly<Record<Exclude<DType, "BYTES">, Constructor>> = {
+  BOOL: Uint8Array,
+  UINT8: Uint8Array,
+  UINT16: Uint16Array,
+  UINT32: Uint32Array,
+  UINT64: BigUint64Array,
+  INT8: Int8Array,
+  INT16: Int16Array,
+  INT32: Int32Array,
+  INT64: BigInt64Array,
+  FP16: Uint16Array,
+  BF16: Uint16Array,
+  FP32: Float32Array,
+  FP64: Float64Array,
+  FP8E4M3FN: Uint8Array,
+  FP8E4M3FNUZ: Uint8Array,
+  FP8E5M2: Uint8Array,
+  FP8E5M2FNUZ: Uint8Array,
+  UINT4: Uint8Array,
+  INT4: Uint8Array,
+  COMPLEX64: Float32Array,
+  COMPLEX128: Float64Array,
+};
+
+/** Bits of the integer types, and whether they have a sign. */
+const INTEGERS: Partial<Record<DType, { bits: number; signed: boolean }>> = {
+  UINT8: { bits: 8, signed: false },
+  UINT16: { bits: 16, signed: false },
+  UINT32: { bits: 32, signed: false },
+  UINT64: { bits: 64, signed: false },
+  INT8: { bits: 8, signed: true },
+  INT16: { bits: 16, signed: true },
+  INT32: { bits: 32, signed: true },
+  INT64: { bits: 64, signed: true },
+};
+
+/** Whether a value under a name of `predict` is a tensor rather than an input of the pipeline. */
+export function isTensor(value: unknown): value is TensorInput {
+  const { shape, data } = (value ?? {}) as Partial<TensorInput>;
+  return Array.isArray(shape) && typeof data === "object";
+}
+
+/** Named tensors as bytes. What the typed arrays hold is not copied yet. */
+export function toWireTensors(tensors: Readonly<Record<string, TensorInput>>, signature: Signature): WireTensor[] {
+  if (typeof tensors !== "object" || tensors === null) {
+    throw new TwinferError("invalid_input", `expected an object of named tensors, got ${kindOf(tensors)}`);
+  }
+  return Object.entries(tensors).map(([name, tensor]) => toWireTensor(name, tensor, signature));
+}
+
+function toWireTensor(name: string, tensor: TensorInput, signature: Signature): WireTensor {
+  if (!isTensor(tensor)) {
+    throw new TwinferError("invalid_input", `input \`${name}\` must be a tensor, { shape, data }, got ${kindOf(tensor)}`);
+  }
+  const spec = signature.inputs.find((input) => input.name === name);
+  if (!spec) {
+    const names = signature.inputs.map((input) => `\`${input.name}\``).join(", ");
+    throw new TwinferError("unknown_input", `there is no input \`${name}\`; the model takes ${names}`);
+  }
+  const dtype = tensor.dtype ?? spec.dtype;
+  return { name, dtype, shape: axes(name, tensor.shape), data: elements(name, dtype, tensor.data) };
+}
+
+function axes(name: string, shape: readonly number[]): Uint32Array {
+  const wrong = shape.find((axis) => !(Number.isInteger(axis) && axis >= 0 && axis < 2 ** 32));
+  if (wrong !== undefined) {
+    throw new TwinferError("wrong_shape", `input \`${name}\`: an axis is ${wrong}, expected a whole number that is not negative`);
+  }
+  return Uint32Array.from(shape);
+}
+
+function elements(name: string, dtype: DType, data: TensorInput["data"]): Uint8Array | readonly string[] {
+  if (ArrayBuffer.isView(data)) return typedElements(name, dtype, data);
+  if (!Array.isArray(data)) {
+    throw new TwinferError("invalid_input", `input \`${name}\`: data must be a typed array or a list, got ${kindOf(data)}`);
+  }
+  if (dtype === "BYTES") {
+    check(name, dtype, data, (value) => typeof value === "string", "strings");
+    return data as readonly string[];
+  }
+  return bytesOf(plainElements(name, dtype, data));
+}
+
+function typedElements(name: string, dtype: DType, data: TypedArray): Uint8Array {
+  const wanted = dtype === "BYTES" ? undefined : ARRAYS[dtype];
+  // Canvas pixels come clamped; the bytes are those of a Uint8Array.
+  const given = data.constructor === Uint8ClampedArray ? Uint8Array : data.constructor;
+  if (given !== wanted) {
+    const instead = wanted ? `a ${wanted.name}` : "a list of strings";
+    throw new TwinferError("wrong_dtype", `input \`${name}\` is ${dtype}: give ${instead}, not a ${data.constructor.name}`);
+  }
+  return bytesOf(data);
+}
+
+function plainElements(name: string, dtype: Exclude<DType, "BYTES">, data: readonly unknown[]): TypedArray {
+  const integer = INTEGERS[dtype];
+  switch (dtype) {
+    case "BOOL":
+      check(name, dtype, data, (value) => typeof value === "boolean" || value === 0 || value === 1, "true, false, 0 or 1");
+      return Uint8Array.from(data as boolean[], Number);
+    case "FP32":
+    case "COMPLEX64":
+      check(name, dtype, data, (value) => typeof value === "number", "numbers");
+      return Float32Array.from(data as number[]);
+    case "FP64":
+    case "COMPLEX128":
+      check(name, dtype, data, (value) => typeof value === "number", "numbers");
+      return Float64Array.from(data as number[]);
+    default:
+      if (!integer) {
+        const instead = `a ${ARRAYS[dtype].name} with the bits`;
+        throw new TwinferError("wrong_dtype", `input \`${name}\` is ${dtype}, for which JavaScript has no number: give ${instead}`);
+      }
+      return integers(name, dtype, data, integer);
+  }
+}
+
+function integers(name: string, dtype: DType, data: readonly unknown[], { bits, signed }: { bits: number; signed: boolean }): TypedArray {
+  const least = signed ? -(2n ** BigInt(bits - 1)) : 0n;
+  const most = 2n ** BigInt(signed ? bits - 1 : bits) - 1n;
+  const whole = (value: unknown): value is number | bigint => typeof value === "bigint" || Number.isSafeInteger(value);
+  const fits = (value: unknown): boolean => whole(value) && BigInt(value) >= least && BigInt(value) <= most;
+  check(name, dtype, data, fits, `whole numbers from ${least} to ${most} (beyond 2^53 as bigint)`);
+  const values = data as readonly (number | bigint)[];
+  if (dtype === "INT64") return BigInt64Array.from(values, BigInt);
+  if (dtype === "UINT64") return BigUint64Array.from(values, BigInt);
+  const make = ARRAYS[dtype as "INT32"] as unknown as { from(values: readonly (number | bigint)[], map: (value: number | bigint) => number): TypedArray };
+  return make.from(values, Number);
+}
+
+function check(name: string, dtype: DType, data: readonly unknown[], fits: (value: unknown) => boolean, wanted: string): void {
+  // Not `findIndex` alone: a hole in a list reads as undefined, which must not pass.
+  for (let at = 0; at < data.length; at++) {
+    const value = data[at];
+    if (fits(value)) continue;
+    const got = typeof value === "number" || typeof value === "bigint" ? String(value) : kindOf(value);
+    throw new TwinferError("invalid_input", `input \`${name}\` is ${dtype} and takes ${wanted}; element ${at} is ${got}`);
+  }
+}
+
+/** The bytes under a typed array, not copied. */
+export function bytesOf(view: ArrayBufferView): Uint8Array {
+  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+}
+
+/** What something is, for messages. */
+export function kindOf(value: unknown): string {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "a list";
+  if (typeof value !== "object") return value === undefined ? "nothing" : `a ${typeof value}`;
+  const { constructor } = value as { constructor?: { name?: string } };
+  return `an object (${constructor?.name ?? "without a class"})`;
+}
+
+/** Tensors of the engine by name. */
+export function fromWireTensors(tensors: readonly WebTensor[]): Record<string, TensorOutput> {
+  return Object.fromEntries(tensors.map(({ name, ...tensor }) => [name, fromWireTensor(tensor)]));
+}
+
+function fromWireTensor({ dtype, shape, data, keys }: Omit<WebTensor, "name">): TensorOutput {
+  const head = { dtype: dtype as DType, shape, ...(keys && { keys }) };
+  if (Array.isArray(data)) return { ...head, data };
+  const Typed = ARRAYS[dtype as Exclude<DType, "BYTES">];
+  return { ...head, data: new Typed(data.buffer, data.byteOffset, data.byteLength / Typed.BYTES_PER_ELEMENT) };
+}

@@ -1,0 +1,223 @@
+import type { DType, Mode, ModelConfig, Descriptor, SelfTestReport, Signature } from "./generated/types.js";
+
+/**
+ * The instance type of a global class, or `never` where the program's `lib` does not have it:
+ * so these types compile in Node projects without the DOM.
+ */
+type Global<Name extends string> = typeof globalThis extends { [key in Name]: { prototype: infer T } } ? T : never;
+
+/** Any value that JSON has. */
+export type JsonValue = null | boolean | number | string | JsonValue[] | { [key: string]: JsonValue };
+
+/** What a load is doing. `loaded` and `total` are bytes of the whole package. */
+export type Progress =
+  /** The engine is fetched and compiled; once a page and address. */
+  | { readonly status: "engine"; readonly url: string }
+  /** The reference is looked up. */
+  | { readonly status: "resolve"; readonly reference: string }
+  /** A layer arrives; `cached` when it comes from the cache of the browser. */
+  | {
+      readonly status: "download";
+      readonly layer: string;
+      readonly loaded: number;
+      readonly total: number;
+      readonly cached: boolean;
+    }
+  /** A layer is there, and its size and digest are compared. */
+  | { readonly status: "verify"; readonly layer: string; readonly digest: string }
+  /** The model is read and optimised. */
+  | { readonly status: "load" }
+  /** It can predict. */
+  | { readonly status: "ready"; readonly digest: string };
+
+export interface LoadOptions {
+  /** Called with every step of the load. */
+  onProgress?: (progress: Progress) => void;
+  /** Cancels the load; it then rejects with the code `aborted`. */
+  signal?: AbortSignal;
+  /**
+   * Where the model runs: in a worker of its own (the default), or on the thread of the
+   * caller, which then stands still while it computes.
+   */
+  thread?: "worker" | "main";
+  /** Address of `twinfer_web_bg.wasm`; by default beside this module. */
+  engineUrl?: string | URL;
+  /**
+   * Whether verified layers are kept in, and taken from, the Cache API. `true` by default;
+   * has no effect where there is no Cache API (Node, pages without https).
+   */
+  cache?: boolean;
+}
+
+export interface CallOptions {
+  /**
+   * Cancels the call; it then rejects with the code `aborted`. A call that waits is dropped;
+   * of one that computes the answer is thrown away (WebAssembly cannot be interrupted: to
+   * stop it, `close` the model).
+   */
+  signal?: AbortSignal;
+  /**
+   * Hands the buffers of the inputs over to the worker instead of copying them. They are
+   * empty (detached) afterwards.
+   */
+  transfer?: boolean;
+}
+
+export interface PredictOptions extends CallOptions {
+  /** Choices that the model's pipeline declares, by name. */
+  parameters?: Readonly<Record<string, JsonValue>>;
+}
+
+/** Pixels of four bytes (red, green, blue, alpha), row by row; an `ImageData` is one. */
+export interface Pixels {
+  readonly width: number;
+  readonly height: number;
+  readonly data: Uint8ClampedArray | Uint8Array;
+}
+
+/** Bytes in any of their usual forms. */
+export type ByteSource = ArrayBuffer | ArrayBufferView | Global<"Blob">;
+
+/**
+ * A picture. Bytes of a PNG, JPEG or WebP file are decoded by the engine: the same pixels in
+ * every browser and on the server. Everything else was decoded by the browser, whose pixels
+ * can differ a little from browser to browser.
+ */
+export type PictureSource =
+  | ByteSource
+  | Pixels
+  | Global<"ImageBitmap">
+  | Global<"HTMLImageElement">
+  | Global<"HTMLCanvasElement">
+  | Global<"HTMLVideoElement">
+  | Global<"OffscreenCanvas">
+  | Global<"VideoFrame">;
+
+/**
+ * A record: a value for each column. `NaN`, `null` and `undefined` mean "missing", which only
+ * columns that say so accept.
+ */
+export type RecordSource = Readonly<Record<string, number | boolean | string | null | undefined>>;
+
+/** The elements of a tensor in memory. */
+export type TypedArray =
+  | Float32Array
+  | Float64Array
+  | Int8Array
+  | Int16Array
+  | Int32Array
+  | BigInt64Array
+  | Uint8Array
+  | Uint8ClampedArray
+  | Uint16Array
+  | Uint32Array
+  | BigUint64Array;
+
+/** A tensor for a model. */
+export interface TensorInput {
+  /** The data type; by default the one of the signature. */
+  readonly dtype?: DType;
+  /** The axes, outermost first; `[]` for a scalar. */
+  readonly shape: readonly number[];
+  /**
+   * The elements in row-major order. A typed array must be the one of the data type
+   * (`Float32Array` for FP32, `BigInt64Array` for INT64, `Uint8Array` for BOOL and 8-bit
+   * types, `Uint16Array` with the bits for FP16 and BF16); plain numbers are converted, and
+   * refused where the data type cannot hold them exactly.
+   */
+  readonly data: TypedArray | readonly number[] | readonly bigint[] | readonly boolean[] | readonly string[];
+}
+
+/** A tensor from a model. */
+export interface TensorOutput {
+  readonly dtype: DType;
+  /** The axes, outermost first. */
+  readonly shape: number[];
+  /**
+   * The elements in row-major order: the typed array of the data type. FP16 and BF16 come as
+   * the bits in a `Uint16Array`, complex numbers as pairs, strings as strings.
+   */
+  readonly data: TypedArray | string[];
+  /** For maps (ZipMap): the labels of the columns; `shape` is then `[rows, labels]`. */
+  readonly keys?: bigint[] | string[];
+}
+
+/** What can stand under a name in `predict`. */
+export type InputValue = PictureSource | RecordSource | TensorInput;
+
+/** What belongs to an answer beside its outputs. */
+export interface PredictionInfo<Outputs extends object = Record<string, JsonValue>> {
+  /** The outputs again, without this key: what is compared with other places. */
+  readonly outputs: Outputs;
+  /** The digest of the package that answered. */
+  readonly digest: string;
+  /** How the numbers were computed. */
+  readonly mode: Mode;
+  readonly timing: Timing;
+}
+
+/** Milliseconds. */
+export interface Timing {
+  /** In the engine: preprocess, run, postprocess. */
+  readonly engine: number;
+  /** From the call to the answer, with waiting and the way to the worker and back. */
+  readonly total: number;
+}
+
+/** The outputs by name, and `prediction` with the rest. */
+export type Prediction<Outputs extends object = Record<string, JsonValue>> = Outputs & {
+  readonly prediction: PredictionInfo<Outputs>;
+};
+
+/** A box in pixels of the picture: what outputs of the kind `boxes` are lists of. */
+export type Box = { x: number; y: number; width: number; height: number; score: number };
+
+/** A label with its probability: what outputs of the kind `classes` are lists of. */
+export type LabelScore = { label: string; score: number };
+
+/** What outputs of the kind `decision` are. */
+export type Decision = LabelScore & { model_label: string; overwrite_reason: string };
+
+/** A golden example of a package. */
+export interface Example {
+  readonly name: string;
+  /** Ready for `predict`. */
+  readonly inputs: Readonly<Record<string, InputValue>>;
+  readonly parameters: Readonly<Record<string, JsonValue>>;
+  /** What must come out; absent where only tensors are expected. */
+  readonly outputs?: Readonly<Record<string, JsonValue>>;
+  /** As `image/jpeg`, where the package says it. */
+  readonly mediaType?: string;
+}
+
+/** A loaded model. */
+export interface Model {
+  readonly name: string;
+  readonly version: string;
+  /** The digest of the package: the identity of what answers. */
+  readonly digest: string;
+  /** Inputs and outputs of the model file. */
+  readonly signature: Signature;
+  /** `twinfer.json`: pipeline, labels, limits. */
+  readonly config: ModelConfig;
+  /** The files of the package. */
+  readonly layers: readonly Descriptor[];
+  /**
+   * Input in, answer out: preprocess, run, postprocess. Give the pipeline's input under its
+   * name, or every tensor of the signature under its own.
+   */
+  predict<Outputs extends object = Record<string, JsonValue>>(
+    inputs: Readonly<Record<string, InputValue>>,
+    options?: PredictOptions,
+  ): Promise<Prediction<Outputs>>;
+  /** The tensors that the pipeline makes of an input; none where it answers without the model. */
+  preprocess(inputs: Readonly<Record<string, InputValue>>, options?: CallOptions): Promise<Record<string, TensorOutput>>;
+  /** Tensors in, tensors out: the model alone. */
+  run(tensors: Readonly<Record<string, TensorInput>>, options?: CallOptions): Promise<Record<string, TensorOutput>>;
+  /** The golden examples of the package. */
+  examples(options?: { signal?: AbortSignal }): Promise<Example[]>;
+  /** Runs the golden examples here and compares with what must come out. */
+  selfTest(options?: { signal?: AbortSignal; onProgress?: (done: number, total: number) => void }): Promise<SelfTestReport>;
+  /** Ends the worker and gives all memory back. Calls that still wait reject with `closed`. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,32 @@
+/** The worker: an engine with one model, called by messages. */
+
+import { EngineHost } from "./host.js";
+import { nodeThreads } from "./platform.js";
+import type { Reply, Request } from "./wire.js";
+import { buffersOf } from "./wire.js";
+
+const host = new EngineHost();
+
+async function answer({ id, method, args }: Request, post: (reply: Reply, transfer: ArrayBuffer[]) => void): Promise<void> {
+  try {
+    const progress = (done: number, total: number): void => post({ id, progress: [done, total] }, []);
+    // Calls are typed where they are made (`connection.ts`).
+    const call = host[method] as (this: EngineHost, args: unknown, progress: unknown) => unknown;
+    const result = await call.call(host, args, progress);
+    post({ id, result }, buffersOf(result));
+  } catch (thrown) {
+    post({ id, error: host.failure(thrown) }, []);
+  }
+}
+
+const port = nodeThreads()?.parentPort;
+if (port) {
+  port.on("message", (request: Request) => void answer(request, (reply, transfer) => port.postMessage(reply, transfer)));
+} else {
+  // The lib of this project is that of pages; in a worker `self` posts with a transfer list.
+  const scope = globalThis as unknown as {
+    postMessage(message: Reply, transfer: ArrayBuffer[]): void;
+    onmessage: (event: MessageEvent<Request>) => void;
+  };
+  scope.onmessage = ({ data }) => void answer(data, (reply, transfer) => scope.postMessage(reply, transfer));
+}
