@@ -1,1 +1,22 @@
-fn main(){}
+//! The `twinfer` command. `docs/cli.md` describes it.
+
+mod args;
+mod commands;
+mod component;
+mod inputs;
+mod npy;
+mod output;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    let output = output::Output::new(args.json);
+    match commands::run(args, &output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => output.fail(&error),
+    }
+}

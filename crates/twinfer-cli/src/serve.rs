@@ -156,7 +156,8 @@ fn config(args: ServeArgs) -> HostConfig {
     config
 }
 
-fn user_cache() -> Option<PathBuf> {
+/// Where compiled components are kept: compiling one takes many seconds.
+pub fn user_cache() -> Option<PathBuf> {
     let variable = |name: &str| {
         std::env::var_os(name)
             .filter(|value| !value.is_empty())

@@ -31,7 +31,18 @@ impl Built {
     /// # Errors
     /// Those of [`crate::pack`] that come from the recipe and the model.
     pub fn from_recipe(folder: &Path) -> Result<Self> {
-        let mut recipe = Recipe::read(folder)?;
+        Self::build(Recipe::read(folder)?)
+    }
+
+    /// Builds a package of nothing but a model file: no pipeline, no golden examples.
+    ///
+    /// # Errors
+    /// `invalid_reference`, `invalid_recipe` for name or version; those of the model.
+    pub fn from_model(name: &str, version: &str, onnx: Vec<u8>) -> Result<Self> {
+        Self::build(Recipe::of_model(name, version, onnx)?)
+    }
+
+    fn build(mut recipe: Recipe) -> Result<Self> {
         let config = config_of(&recipe)?;
         let reference = Reference::new(&config.name, &config.version)?;
         let files = files_of(&mut recipe, &config)?;

@@ -135,6 +135,34 @@ impl Recipe {
     }
 }
 
+impl Recipe {
+    /// A recipe of nothing but a model file.
+    pub fn of_model(name: &str, version: &str, model: Vec<u8>) -> Result<Self> {
+        let package = PackageSection {
+            name: name.into(),
+            version: version.into(),
+            title: None,
+            description: String::new(),
+            license: None,
+            authors: Vec::new(),
+            // The same file gives the same digest: the clock has no say.
+            created: "1970-01-01T00:00:00Z".into(),
+        };
+        package.check()?;
+        Ok(Self {
+            package,
+            source: Source::default(),
+            model,
+            golden: None,
+            card: None,
+            license: None,
+            labels: BTreeMap::new(),
+            pipeline: None,
+            limits: Limits::default(),
+        })
+    }
+}
+
 fn label_list((key, labels): (String, Vec<LabelEntry>)) -> (String, Vec<Label>) {
     let full = |entry| match entry {
         LabelEntry::Name(name) => Label { name, text: false },

@@ -29,15 +29,8 @@ fn a_package_opens_loads_and_proves_itself() {
     let package = Package::open(&store, &reference()).unwrap();
     assert_eq!(package.model_bytes(), model_bytes("mlp_binary"));
     assert_eq!(package.file("README.md").unwrap(), b"# Risk\n");
-    assert_eq!(
-        package.config().engine.as_ref().unwrap().opsets,
-        ["ai.onnx:1", "ai.onnx.ml:1"]
-            .map(String::from)
-            .iter()
-            .filter(|_| false)
-            .cloned()
-            .collect::<Vec<_>>()
-    );
+    let engine = package.config().engine.as_ref().unwrap();
+    assert_eq!(engine.opsets, ["ai.onnx.ml:1", "ai.onnx:14"]);
 }
 
 #[test]

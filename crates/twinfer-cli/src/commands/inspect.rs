@@ -1,0 +1,160 @@
+//! `twinfer inspect`
+
+use serde_json::json;
+use twinfer::{Dim, InputStep, Result, ValueKind};
+use twinfer_package::{FolderStore, Package};
+
+use crate::args::InspectArgs;
+use crate::output::{Output, bytes, table};
+
+pub fn run(args: &InspectArgs, store: &FolderStore, output: &Output) -> Result<()> {
+    let package = Package::open(store, &args.reference)?;
+    let config = package.config();
+    let value = json!({
+        "name": package.name(),
+        "version": package.version(),
+        "digest": package.digest(),
+        "config": config,
+        "model_pack": package.model_pack(),
+        "manifest": package.manifest(),
+        "golden_cases": package.golden().map(|golden| golden.cases.len()),
+    });
+    output.print(&value, || text(&package))
+}
+
+fn text(package: &Package) -> String {
+    let about = &package.model_pack().descriptor;
+    let mut facts = vec![
+        (
+            "package",
+            format!("{}:{}", package.name(), package.version()),
+        ),
+        ("digest", package.digest().to_string()),
+    ];
+    let optional = [
+        ("title", about.title.clone()),
+        ("description", about.description.clone()),
+        (
+            "licence",
+            Some(about.licenses.join(", ")).filter(|text| !text.is_empty()),
+        ),
+        (
+            "authors",
+            Some(about.authors.join(", ")).filter(|text| !text.is_empty()),
+        ),
+        ("created", about.created_at.clone()),
+        ("source", about.source_url.clone()),
+        ("revision", about.revision.clone()),
+        (
+            "operators",
+            package
+                .config()
+                .engine
+                .as_ref()
+                .map(|engine| engine.opsets.join(", ")),
+        ),
+        (
+            "examples",
+            package.golden().map(|golden| {
+                format!(
+                    "{} golden examples ({})",
+                    golden.cases.len(),
+                    golden.reference
+                )
+            }),
+        ),
+    ];
+    facts.extend(
+        optional
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?))),
+    );
+    let facts: Vec<Vec<String>> = facts
+        .into_iter()
+        .map(|(key, value)| vec![key.into(), value])
+        .collect();
+    let layer = |layer: &twinfer_package::Descriptor| {
+        vec![
+            format!("  {}", layer.file_name().unwrap_or("?")),
+            bytes(layer.size),
+            layer.digest.to_string(),
+            layer.media_type.clone(),
+        ]
+    };
+    let layers: Vec<Vec<String>> = package.layers().iter().map(layer).collect();
+    format!(
+        "{}\n\n{}\n\nlayers\n{}",
+        table(&facts),
+        signature(package),
+        table(&layers)
+    )
+}
+
+fn signature(package: &Package) -> String {
+    let config = package.config();
+    let mut lines = Vec::new();
+    if let Some(pipeline) = &config.pipeline {
+        let input = &pipeline.input;
+        let detail = match input {
+            InputStep::Record(record) => format!("{} columns", record.columns.len()),
+            InputStep::Picture(_) => "PNG, JPEG, WebP".into(),
+            InputStep::Bytes(_) => "any bytes".into(),
+        };
+        lines.push(vec![
+            "takes".to_owned(),
+            format!("{} ({}: {detail})", input.name(), input.kind()),
+        ]);
+        for parameter in &pipeline.parameters {
+            lines.push(vec![
+                "parameter".into(),
+                format!(
+                    "{} = {} (or {})",
+                    parameter.name,
+                    parameter.default,
+                    parameter.values.join(", ")
+                ),
+            ]);
+        }
+        let outputs: Vec<&str> = pipeline
+            .outputs
+            .iter()
+            .map(|output| output.name())
+            .collect();
+        lines.push(vec!["gives".into(), outputs.join(", ")]);
+    }
+    let shape = |shape: &Option<Vec<Dim>>| match shape {
+        Some(dims) => format!(
+            "[{}]",
+            dims.iter()
+                .map(Dim::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
+        None => "[any rank]".into(),
+    };
+    if let Some(signature) = &config.signature {
+        for input in &signature.inputs {
+            lines.push(vec![
+                "input".into(),
+                format!("{}  {} {}", input.name, input.dtype, shape(&input.shape)),
+            ]);
+        }
+        for output in &signature.outputs {
+            let maps = if output.kind == ValueKind::Maps {
+                " maps"
+            } else {
+                ""
+            };
+            lines.push(vec![
+                "output".into(),
+                format!(
+                    "{}  {} {}{maps}",
+                    output.name,
+                    output.dtype,
+                    shape(&output.shape)
+                ),
+            ]);
+        }
+    }
+    table(&lines)
+}

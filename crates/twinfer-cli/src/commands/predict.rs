@@ -1,0 +1,47 @@
+//! `twinfer predict`
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use twinfer::{Parameters, Result};
+use twinfer_package::{FolderStore, Package, Parts};
+
+use crate::args::PredictArgs;
+use crate::inputs;
+use crate::output::Output;
+
+pub fn run(args: &PredictArgs, store: &FolderStore, output: &Output) -> Result<()> {
+    let start = Instant::now();
+    let package = Package::open_parts(store, &args.reference, Parts::Model)?;
+    let model = package.load()?;
+    let loaded = start.elapsed();
+    let input = inputs::for_pipeline(model.config(), model.signature(), &args.input)?;
+    let parameters: Parameters = args
+        .param
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone().into()))
+        .collect();
+    let start = Instant::now();
+    let prediction = model.predict(input, &parameters)?;
+    let predicted = start.elapsed();
+    let value = json!({
+        "model_name": package.name(),
+        "model_version": package.version(),
+        "digest": prediction.digest,
+        "mode": prediction.mode,
+        "outputs": prediction.outputs,
+        "timing": {"load_ms": milliseconds(loaded), "predict_ms": milliseconds(predicted)},
+    });
+    output.print(&value, || {
+        let lines = prediction
+            .outputs
+            .iter()
+            .map(|(name, value)| format!("{name}: {value:#}"));
+        lines.collect::<Vec<_>>().join("\n")
+    })
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    // Whole microseconds: more digits are noise.
+    time.as_micros() as f64 / 1000.0
+}

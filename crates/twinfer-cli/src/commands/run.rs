@@ -1,0 +1,227 @@
+//! `twinfer run`
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use twinfer::{MapKeys, Maps, Result, Session, Tensor, Value, bail, err};
+use twinfer_package::{Built, FolderStore, Package, Parts, Reference};
+
+use crate::args::{RunArgs, Target};
+use crate::component;
+use crate::inputs;
+use crate::npy;
+use crate::output::Output;
+
+pub fn run(args: &RunArgs, store: &FolderStore, output: &Output) -> Result<()> {
+    let model = ModelSource::of(&args.model)?;
+    let values = match args.target {
+        Target::Native => natively(&model, args, store)?,
+        Target::Component => in_component(&model, args, store)?,
+    };
+    let files = files(&values)?;
+    fs::create_dir_all(&args.output_dir)
+        .map_err(|e| err!(Storage, "cannot make {}: {e}", args.output_dir.display()))?;
+    let mut written = Vec::new();
+    for (file, tensor) in &files {
+        let path = args.output_dir.join(file);
+        fs::write(&path, npy::write(tensor).map_err(|e| e.context(file))?)
+            .map_err(|e| err!(Storage, "cannot write {}: {e}", path.display()))?;
+        written.push((path, tensor));
+    }
+    let value: Vec<_> = written
+        .iter()
+        .map(|(path, t)| json!({"file": path, "dtype": t.dtype(), "shape": t.shape()}))
+        .collect();
+    output.print(&json!({"outputs": value}), || {
+        let lines = written
+            .iter()
+            .map(|(path, t)| format!("{}  {} {:?}", path.display(), t.dtype(), t.shape()));
+        lines.collect::<Vec<_>>().join("\n")
+    })
+}
+
+/// Where the model is.
+enum ModelSource {
+    File(PathBuf),
+    Package(Reference),
+}
+
+impl ModelSource {
+    fn of(text: &str) -> Result<Self> {
+        let path = Path::new(text);
+        if path.is_file() || path.extension().is_some_and(|e| e == "onnx") {
+            return Ok(Self::File(path.into()));
+        }
+        let reference = text.parse::<Reference>();
+        reference
+            .map(Self::Package)
+            .map_err(|e| e.context(format!("there is no file {text}, and as a reference")))
+    }
+}
+
+fn read_model(path: &Path) -> Result<Vec<u8>> {
+    let failed = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::NotFound => err!(InvalidModel, "there is no file {}", path.display()),
+        _ => err!(Storage, "cannot read {}: {e}", path.display()),
+    };
+    let size = fs::metadata(path).map_err(failed)?.len();
+    if size > twinfer::MAX_MODEL_BYTES as u64 {
+        bail!(
+            ModelTooLarge,
+            "{} has {size} bytes; at most {} are loaded",
+            path.display(),
+            twinfer::MAX_MODEL_BYTES
+        );
+    }
+    fs::read(path).map_err(failed)
+}
+
+fn natively(
+    model: &ModelSource,
+    args: &RunArgs,
+    store: &FolderStore,
+) -> Result<Vec<(String, Value)>> {
+    let session = match model {
+        ModelSource::File(path) => {
+            Session::load(&read_model(path)?).map_err(|e| e.context(path.display()))?
+        }
+        ModelSource::Package(reference) => {
+            Session::load(Package::open_parts(store, reference, Parts::Model)?.model_bytes())?
+        }
+    };
+    session.run(inputs::tensors(session.signature(), &args.input)?)
+}
+
+fn in_component(
+    model: &ModelSource,
+    args: &RunArgs,
+    store: &FolderStore,
+) -> Result<Vec<(String, Value)>> {
+    let component = component::find(args.component.component.as_deref())?;
+    match model {
+        ModelSource::Package(reference) => {
+            let package = Package::open_parts(store, reference, Parts::Model)?;
+            let Some(signature) = &package.config().signature else {
+                bail!(
+                    InvalidPackage,
+                    "the package has no signature; pack it again"
+                );
+            };
+            let inputs = inputs::tensors(signature, &args.input)?;
+            // By digest: a tag could move in between.
+            let pinned = reference.clone().pinned(*package.digest());
+            component::infer(&component, store.root(), &pinned, inputs)
+        }
+        ModelSource::File(path) => {
+            let built = Built::from_model("model", "0.0.0", read_model(path)?)
+                .map_err(|e| e.context(path.display()))?;
+            let inputs = inputs::tensors(built.model().signature(), &args.input)?;
+            let folder = tempfile::tempdir()
+                .map_err(|e| err!(Storage, "cannot make a temporary folder: {e}"))?;
+            let registry = FolderStore::new(folder.path().join("registry"));
+            built.publish(&registry, false)?;
+            component::infer(&component, registry.root(), built.reference(), inputs)
+        }
+    }
+}
+
+/// The files to write, by name.
+fn files(values: &[(String, Value)]) -> Result<BTreeMap<String, Tensor>> {
+    let mut files = BTreeMap::new();
+    let mut taken = BTreeSet::new();
+    let mut put = |file: String, output: &str, tensor: Tensor| {
+        // Some file systems do not tell upper from lower case.
+        if !taken.insert(file.to_lowercase()) {
+            bail!(
+                InvalidModel,
+                "the output `{output}` and another one would both be written to {file}: their names differ too little"
+            );
+        }
+        files.insert(file, tensor);
+        Ok(())
+    };
+    for (name, value) in values {
+        let base = file_name(name)?;
+        put(format!("{base}.npy"), name, value.tensor().clone())?;
+        if let Value::Maps(Maps { keys, .. }) = value {
+            put(format!("{base}.keys.npy"), name, key_tensor(keys)?)?;
+        }
+    }
+    Ok(files)
+}
+
+/// The name of an output as that of a file.
+fn file_name(name: &str) -> Result<String> {
+    let base = name.replace(['/', ':'], "_");
+    if base.is_empty()
+        || base.len() > 200
+        || base.contains(['\\', '\0'])
+        || base.chars().any(char::is_control)
+    {
+        bail!(
+            InvalidModel,
+            "the output `{}` has a name that no file can have",
+            name.escape_debug()
+        );
+    }
+    Ok(base)
+}
+
+/// The keys of maps as strings, whatever they are in the model: the component gives them so.
+fn key_tensor(keys: &MapKeys) -> Result<Tensor> {
+    Tensor::from_strings(&[keys.len()], keys.to_strings())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use twinfer::ErrorCode;
+
+    fn value() -> Value {
+        Value::Tensor(Tensor::from_vec(&[1], vec![1f32]).unwrap())
+    }
+
+    #[test]
+    fn files_are_named_after_outputs() {
+        let keys = MapKeys::Ints(vec![0]);
+        let maps = Value::Maps(Maps {
+            keys,
+            values: Tensor::from_vec(&[1, 1], vec![1f32]).unwrap(),
+        });
+        let values = [
+            ("out/y:0".to_owned(), value()),
+            ("probability".to_owned(), maps),
+            ("..".to_owned(), value()),
+        ];
+        let names: Vec<String> = files(&values).unwrap().into_keys().collect();
+        assert_eq!(
+            names,
+            [
+                "...npy",
+                "out_y_0.npy",
+                "probability.keys.npy",
+                "probability.npy"
+            ]
+        );
+    }
+
+    #[test]
+    fn names_that_collide_or_are_no_file_names_are_refused() {
+        for pair in [
+            ["a/b", "a:b"],
+            ["a", "A"],
+            ["", "x"],
+            ["a\0", "x"],
+            ["a\\b", "x"],
+        ] {
+            let values = pair.map(|name| (name.to_owned(), value()));
+            assert_eq!(
+                files(&values).unwrap_err().code(),
+                ErrorCode::InvalidModel,
+                "{pair:?}"
+            );
+        }
+    }
+}

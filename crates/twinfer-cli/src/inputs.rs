@@ -1,0 +1,124 @@
+//! What stands behind `--input NAME=VALUE`.
+
+use std::fs;
+use std::io::Read;
+
+use serde_json::{Map, Value as Json};
+use twinfer::{Input, InputStep, ModelConfig, Picture, Result, Signature, Tensors, bail, err};
+
+use crate::npy;
+
+/// The input of a pipeline, or the tensors of the model.
+///
+/// # Errors
+/// `unknown_input` for a name that is neither; `invalid_input`, `invalid_json`, `storage`
+/// for what cannot be read.
+pub fn for_pipeline(
+    config: &ModelConfig,
+    signature: &Signature,
+    given: &[(String, String)],
+) -> Result<Input> {
+    let Some(pipeline) = &config.pipeline else {
+        return tensors(signature, given).map(Input::Tensors);
+    };
+    let step = &pipeline.input;
+    let is_tensor = |name: &str| signature.inputs.iter().any(|spec| spec.name == name);
+    if let [(name, value)] = given
+        && name == step.name()
+    {
+        return one(step, value).map_err(|e| e.context(format!("input `{name}`")));
+    }
+    match given.iter().find(|(name, _)| !is_tensor(name)) {
+        None => tensors(signature, given).map(Input::Tensors),
+        Some((name, _)) if name == step.name() => {
+            bail!(
+                InvalidInput,
+                "this model takes one input, `{name}` ({}); {} were given",
+                step.kind(),
+                given.len()
+            )
+        }
+        Some((name, _)) => bail!(
+            UnknownInput,
+            "there is no input `{name}`; this model takes `{}` ({}), or the tensors {}",
+            step.name(),
+            step.kind(),
+            names(signature)
+        ),
+    }
+}
+
+fn one(step: &InputStep, value: &str) -> Result<Input> {
+    Ok(match step {
+        InputStep::Picture(_) => Input::Picture(Picture::Encoded(content(value)?)),
+        InputStep::Bytes(_) => Input::Bytes(content(value)?),
+        InputStep::Record(_) => {
+            let json = if value.trim_start().starts_with('{') {
+                value.as_bytes().to_vec()
+            } else {
+                content(value)?
+            };
+            Input::Record(record(&json)?)
+        }
+    })
+}
+
+fn record(json: &[u8]) -> Result<Map<String, Json>> {
+    match serde_json::from_slice(json) {
+        Ok(Json::Object(record)) => Ok(record),
+        Ok(other) => bail!(
+            InvalidJson,
+            "a record is a JSON object, like {{\"column\": 1.5}}; got {other}"
+        ),
+        Err(e) => bail!(InvalidJson, "the record is not JSON: {e}"),
+    }
+}
+
+/// The tensors of the model itself.
+///
+/// # Errors
+/// `invalid_input`, `unsupported_dtype` for files that are no tensors, `unknown_input` for a
+/// name that the model does not have.
+pub fn tensors(signature: &Signature, given: &[(String, String)]) -> Result<Tensors> {
+    let read = |(name, value): &(String, String)| {
+        let Some(spec) = signature.inputs.iter().find(|spec| spec.name == *name) else {
+            bail!(
+                UnknownInput,
+                "there is no input `{name}`; the model takes {}",
+                names(signature)
+            );
+        };
+        let tensor = content(value).and_then(|file| npy::read(&file, Some(spec.dtype)));
+        Ok((
+            name.clone(),
+            tensor.map_err(|e| e.context(format!("input `{name}`, {value}")))?,
+        ))
+    };
+    given.iter().map(read).collect()
+}
+
+fn names(signature: &Signature) -> String {
+    signature
+        .inputs
+        .iter()
+        .map(|spec| format!("`{}`", spec.name))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// The content of `FILE`, `@FILE`, or `-` for standard input.
+fn content(value: &str) -> Result<Vec<u8>> {
+    if value == "-" {
+        let mut bytes = Vec::new();
+        std::io::stdin()
+            .lock()
+            .read_to_end(&mut bytes)
+            .map_err(|e| err!(Storage, "standard input: {e}"))?;
+        return Ok(bytes);
+    }
+    let path = value.strip_prefix('@').unwrap_or(value);
+    fs::read(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => err!(InvalidInput, "there is no file {path}"),
+        _ => err!(Storage, "cannot read {path}: {e}"),
+    })
+}
