@@ -181,7 +181,7 @@ fn evict(folder: &Path) {
         .filter(|file| file.path().extension().is_some_and(|e| e == "cwasm"))
         .filter_map(|file| Some((file.metadata().ok()?.modified().ok()?, file.path())))
         .collect();
-    entries.sort_by(|a, b| b.0.cmp(&a.0));
+    entries.sort_by_key(|(changed, _)| std::cmp::Reverse(*changed));
     for (_, path) in entries.into_iter().skip(MAX_ENTRIES) {
         let _ = fs::remove_file(path);
     }

@@ -15,24 +15,36 @@ pub(crate) fn server() -> Value {
     })
 }
 
+/// A model in the list of models.
+#[derive(Default)]
+struct Listed {
+    versions: Vec<String>,
+    aliases: Map<String, Value>,
+}
+
 /// `GET /v2/models`: versions from the highest down, aliases with what they
 /// point to. The digest is that of the version that answers by default.
 pub(crate) fn models(index: &Index) -> Value {
-    let mut models: BTreeMap<String, (Vec<String>, Map<String, Value>, Option<Digest>)> =
-        BTreeMap::new();
+    let mut models: BTreeMap<String, Listed> = BTreeMap::new();
     for tagged in index.tags() {
-        let (versions, aliases, digest) = models.entry(tagged.name.clone()).or_default();
-        if tagged.version().is_some() {
-            versions.push(tagged.tag.clone());
+        let is_version = tagged.version().is_some();
+        let listed = models.entry(tagged.name).or_default();
+        if is_version {
+            listed.versions.push(tagged.tag);
         } else {
-            aliases.insert(tagged.tag.clone(), tagged.digest.to_string().into());
-        }
-        if digest.is_none() {
-            *digest = default_digest(index, &tagged.name);
+            listed
+                .aliases
+                .insert(tagged.tag, tagged.digest.to_string().into());
         }
     }
-    let list = models.into_iter().map(|(name, (versions, aliases, digest))| {
-        json!({"name": name, "versions": versions, "aliases": aliases, "digest": digest.map(|d| d.to_string())})
+    let list = models.into_iter().map(|(name, listed)| {
+        let digest = default_digest(index, &name).map(|digest| digest.to_string());
+        json!({
+            "name": name,
+            "versions": listed.versions,
+            "aliases": listed.aliases,
+            "digest": digest,
+        })
     });
     json!({"models": list.collect::<Vec<_>>()})
 }

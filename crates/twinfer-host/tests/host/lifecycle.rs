@@ -102,6 +102,25 @@ fn requests_in_flight_finish_at_shutdown() {
     drop(idle);
 }
 
+/// The signal goes to the whole test program, where only this host listens.
+#[cfg(unix)]
+#[test]
+fn sigterm_ends_it_in_order() {
+    let mut fixture = Fixture::new(|config| config.handle_signals = true);
+    let mut busy = fixture.connect();
+    busy.write_all(b"GET /v2/sleep?400 HTTP/1.1\r\nhost: test\r\n\r\n")
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(150));
+    let id = std::process::id().to_string();
+    let killed = std::process::Command::new("kill")
+        .args(["-TERM", &id])
+        .status();
+    assert!(killed.unwrap().success());
+    fixture.host.take().unwrap().wait().unwrap();
+    read_answer(&mut busy).expect_text("slept");
+    assert!(fixture.log().contains("SIGTERM"));
+}
+
 #[test]
 fn a_shutdown_that_takes_too_long_says_so() {
     let mut fixture =

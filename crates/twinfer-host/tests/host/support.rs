@@ -100,13 +100,13 @@ impl Fixture {
     }
 
     pub fn get(&self, path: &str) -> Answer {
-        self.send(&format!(
+        self.send(format!(
             "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"
         ))
     }
 
     pub fn get_with(&self, path: &str, headers: &str) -> Answer {
-        self.send(&format!(
+        self.send(format!(
             "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}\r\n"
         ))
     }
