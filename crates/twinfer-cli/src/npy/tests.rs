@@ -205,7 +205,7 @@ fn foreign_and_hostile_files_are_refused() {
         (
             "no quote",
             file("'<f4", "False", "(1,)", &[0; 4]),
-            InvalidInput,
+            UnsupportedDtype,
         ),
         (
             "an empty type",

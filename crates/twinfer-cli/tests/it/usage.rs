@@ -1,0 +1,98 @@
+//! The command line itself.
+
+use serde_json::Value as Json;
+
+use crate::support::Place;
+
+const COMMANDS: [&str; 7] = ["pack", "inspect", "predict", "run", "verify", "ls", "serve"];
+
+#[test]
+fn help_says_what_there_is_with_examples() {
+    let place = Place::new();
+    let help = place.good(&["--help"]);
+    for part in COMMANDS
+        .iter()
+        .chain(&["--registry", "--json", "Exit codes", "TWINFER_REGISTRY"])
+    {
+        assert!(help.contains(part), "{part} is not in {help}");
+    }
+    for command in COMMANDS {
+        let help = place.good(&[command, "--help"]);
+        assert!(
+            help.contains("Examples:") && help.contains(&format!("twinfer {command}")),
+            "{help}"
+        );
+    }
+    assert!(place.good(&["--version"]).starts_with("twinfer "));
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    let place = Place::new();
+    for arguments in [
+        &[][..],
+        &["bake"],
+        &["pack"],
+        &["predict", "m"],
+        &["predict", "m", "--input", "x"],
+        &["predict", "m", "--input", "=x"],
+        &["run", "m.onnx"],
+        &["run", "m.onnx", "--output-dir", "o", "--target", "moon"],
+        &["ls", "--registry"],
+        &["inspect", "Not A Name"],
+        &["inspect", "m@sha256:00"],
+        &["inspect", "m:1/2"],
+        &["verify", "../m"],
+    ] {
+        let said = place.twinfer(arguments);
+        assert_eq!(said.code, Some(2), "{arguments:?}: {}", said.err);
+    }
+}
+
+#[test]
+fn errors_are_json_on_request() {
+    let place = Place::new();
+    place.pack("tumour-risk-mlp");
+    let said = place.twinfer(&["inspect", "nobody", "--json"]);
+    assert_eq!(said.code, Some(1));
+    let error: Json = serde_json::from_str(&said.err).unwrap();
+    assert_eq!(error["code"], "unknown_model");
+    assert!(error["error"].as_str().unwrap().contains("tumour-risk-mlp"));
+}
+
+#[test]
+fn the_registry_is_an_argument_anywhere_or_a_variable() {
+    let place = Place::new();
+    place.pack("tumour-risk-mlp");
+    std::fs::rename(place.path("registry"), place.path("elsewhere")).unwrap();
+    place.bad(&["ls"], "storage", 4);
+    place.good(&["--registry", "elsewhere", "ls"]);
+    place.good(&["ls", "--registry", "elsewhere"]);
+    let output = place
+        .command(&["ls"])
+        .env("TWINFER_REGISTRY", "elsewhere")
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let place = Place::new();
+    place.pack("tumour-risk-mlp");
+    let mut child = place
+        .command(&["inspect", "tumour-risk-mlp", "--json"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(output.stderr.is_empty());
+}
