@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::CONTENT_ENCODING;
 use http::request::Parts;
 use http::{Method, Request, Response};
 use serde_json::json;
-use twinfer::Result;
+use twinfer::{Result, bail};
 use twinfer_package::Store;
 
 use crate::catalog::Catalog;
@@ -75,7 +76,8 @@ impl App {
         if !route.allows(&parts.method) {
             return reply::wrong_method(&parts.method, parts.uri.path(), route.methods());
         }
-        self.answer(&route, &parts, body)
+        check_encoding(&parts)
+            .and_then(|()| self.answer(&route, &parts, body))
             .unwrap_or_else(|error| reply::error(&error))
     }
 
@@ -142,6 +144,17 @@ impl App {
             &index,
             &descriptor.digest,
         )))
+    }
+}
+
+/// Compressed bodies are not taken: a small one could become any size.
+fn check_encoding(parts: &Parts) -> Result<()> {
+    match parts.headers.get(CONTENT_ENCODING) {
+        Some(encoding) if encoding != "identity" => bail!(
+            UnsupportedMediaType,
+            "the content encoding {encoding:?} is not taken: send the body uncompressed"
+        ),
+        _ => Ok(()),
     }
 }
 

@@ -200,6 +200,13 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 #[test]
+fn a_compressed_body() {
+    let request = http::Request::post(TYPES).header("content-encoding", "gzip");
+    let answer = SHARED.send(request.body(Bytes::from_static(b"\x1f\x8b")).unwrap());
+    answer.expect_error(415, "unsupported_media_type");
+}
+
+#[test]
 fn a_body_over_the_limit() {
     let fixture = Fixture::with(&["types"], |options| options.max_body = 1000);
     fixture
