@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use twinfer::{Parameters, Result};
 use twinfer_package::{FolderStore, Package, Parts};
 
@@ -36,9 +36,24 @@ pub fn run(args: &PredictArgs, store: &FolderStore, output: &Output) -> Result<(
         let lines = prediction
             .outputs
             .iter()
-            .map(|(name, value)| format!("{name}: {value:#}"));
+            .map(|(name, value)| show(name, value));
         lines.collect::<Vec<_>>().join("\n")
     })
+}
+
+/// A part of the answer; of a list, one element a line.
+fn show(name: &str, value: &Json) -> String {
+    match value {
+        Json::Array(list) if list.iter().any(|element| !element.is_number()) => {
+            let elements = list.iter().map(|element| format!("\n  {element}"));
+            format!(
+                "{name}: {} in the list{}",
+                list.len(),
+                elements.collect::<String>()
+            )
+        }
+        other => format!("{name}: {other}"),
+    }
 }
 
 fn milliseconds(time: Duration) -> f64 {

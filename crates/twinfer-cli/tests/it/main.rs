@@ -1,6 +1,9 @@
 //! The `twinfer` command as its user has it: arguments, output, errors, exit codes, and
 //! what is left after it was killed.
 
+// The helpers of tests too may fail by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod crash;
 mod packages;
 mod predict;

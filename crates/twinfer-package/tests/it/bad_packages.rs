@@ -244,7 +244,7 @@ fn a_layer_that_was_supplied_wrongly_can_be_supplied_again() {
     let mut reader = PackageReader::new(manifest.clone())
         .unwrap()
         .parts(Parts::Tested);
-    assert_eq!(reader.needs(), [manifest.clone()]);
+    assert_eq!(reader.needs(), std::slice::from_ref(&manifest));
     assert_eq!(reader.total_size(), None);
     reader
         .supply(&manifest.digest, store.blob(&manifest).unwrap())
