@@ -1,5 +1,8 @@
 //! Whole models with a pipeline: input in, answer out.
 
+// Helpers of tests: a failure in them is a failed test.
+#![allow(clippy::unwrap_used)]
+
 use serde_json::{Map, Value as Json, json};
 use twinfer::{ErrorCode, Input, Model, ModelConfig, Parameters, Tensor, value_to_json};
 

@@ -1,6 +1,9 @@
 //! Sessions against onnxruntime (`reference/session_reference.py`), and against files and
 //! inputs that are wrong.
 
+// Helpers of tests: a failure in them is a failed test.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::path::PathBuf;
 
 use base64::Engine as _;

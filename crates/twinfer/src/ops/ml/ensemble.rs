@@ -193,20 +193,16 @@ impl Ensemble {
     }
 
     fn link(&mut self, table: &Table, places: &Places) -> TractResult<()> {
-        let mut branch = 0;
-        for row in (0..table.ids.len()).filter(|&row| table.modes[row].is_some()) {
+        let rows = (0..table.ids.len()).filter(|&row| table.modes[row].is_some());
+        for (branch, row) in self.branches.iter_mut().zip(rows) {
             let child = |id: i64| {
                 let key = (table.trees[row], id);
                 places.get(&key).copied().with_context(|| {
-                    format!(
-                        "node {} of tree {} has no child {id}",
-                        table.ids[row], key.0
-                    )
+                    format!("node {} of tree {} has no child {id}", table.ids[row], key.0)
                 })
             };
-            self.branches[branch].yes = child(table.yes[row])?;
-            self.branches[branch].no = child(table.no[row])?;
-            branch += 1;
+            branch.yes = child(table.yes[row])?;
+            branch.no = child(table.no[row])?;
         }
         Ok(())
     }
@@ -403,7 +399,7 @@ fn softmax(scores: &mut [f32], counts: impl Fn(f32) -> bool) {
 fn probit(p: f32) -> f32 {
     let x = 2.0 * p - 1.0;
     let log = ((1.0 - x) * (1.0 + x)).ln();
-    let v = 2.0 / (3.14159 * 0.147) + 0.5 * log;
+    let v = 2.0 / (std::f32::consts::PI * 0.147) + 0.5 * log;
     let root = ((v * v - log / 0.147).sqrt() - v).sqrt();
     std::f32::consts::SQRT_2 * if x < 0.0 { -root } else { root }
 }
