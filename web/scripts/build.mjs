@@ -21,6 +21,7 @@ rmSync(dist, { recursive: true, force: true });
 mkdirSync(dist, { recursive: true });
 compile("tsconfig.json");
 writeFileSync(new URL("glue.js", dist), toFactory(readFileSync(new URL("twinfer_web.js", wasm), "utf8")));
+copyFileSync(new URL("src/glue.d.ts", web), new URL("glue.d.ts", dist));
 copyFileSync(new URL(ENGINE, wasm), new URL(ENGINE, dist));
 for (const licence of ["LICENSE-MIT", "LICENSE-APACHE"]) {
   // The one licence of the repository, not a copy that goes its own way.
@@ -41,11 +42,19 @@ function buildPage() {
       if (name === "generated") cpSync(from, new URL(name, own), { recursive: true });
       continue;
     }
-    // A link, not a copy: the engine has some 20 MB.
-    linkSync(from, new URL(name, own));
+    linkOrCopy(from, new URL(name, own));
   }
   compile("demo/tsconfig.json");
   cpSync(new URL("demo/", web), page, { recursive: true, filter: (from) => !/\.ts$|tsconfig/.test(from) });
+}
+
+/** The engine has some 20 MB: a link where the file system has them. */
+function linkOrCopy(from, to) {
+  try {
+    linkSync(from, to);
+  } catch {
+    copyFileSync(from, to);
+  }
 }
 
 function compile(project) {

@@ -17,7 +17,8 @@ export interface Glue {
   };
   TensorList: new () => TensorList;
   engineVersion(): string;
-  stopReason(): { panic: string | null; allocation: number | null };
+  failedAllocation(): number;
+  panicMessage(): string | undefined;
 }
 
 export interface Need {

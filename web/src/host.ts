@@ -95,27 +95,28 @@ export class EngineHost {
 
   /** Anything but an error with a code is a trap: the memory behind it is in no known state. */
   #stopped(thrown: unknown): Omit<WireError, "fatal"> {
-    const { panic, allocation } = this.#stopReason();
     // A panic while a model is loaded is the model's fault as far as anyone can tell from
     // here, and natively, where panics are caught, it is reported as that.
     const loading = this.#glue !== undefined && this.#model === undefined;
     const next = "the engine was stopped; the next call starts a new one";
-    if (allocation !== null) {
+    const allocation = this.#afterwards((glue) => glue.failedAllocation()) ?? 0;
+    if (allocation > 0) {
       return { code: "out_of_memory", message: `there is no memory for ${allocation} more bytes (${describe(thrown)}); ${next}` };
     }
-    if (loading && panic !== null) {
+    const panic = this.#afterwards((glue) => glue.panicMessage());
+    if (loading && panic !== undefined) {
       return { code: "invalid_model", message: `the engine cannot prepare this model: ${panic}` };
     }
     return { code: "internal", message: `the engine failed: ${panic ?? describe(thrown)}; ${next}` };
   }
 
-  #stopReason(): { panic: string | null; allocation: number | null } {
+  /** Asks a stopped engine, which may be too broken to answer. */
+  #afterwards<T>(ask: (glue: Glue) => T): T | undefined {
     try {
-      if (this.#glue) return this.#glue.stopReason();
+      return this.#glue && ask(this.#glue);
     } catch {
-      // Even that is broken; what was thrown has to do.
+      return undefined;
     }
-    return { panic: null, allocation: null };
   }
 
   async #toCache({ digest, bytes, cached }: Supplied): Promise<void> {

@@ -6,7 +6,7 @@ import { TwinferError, aborted, describe, throwIfAborted, unlessAborted } from "
 import type { Need } from "./glue.js";
 import { baseUrl } from "./platform.js";
 import type { Content, GetOptions, Source } from "./registry.js";
-import { getContent, pinnedDigest, readIndex } from "./registry.js";
+import { beginLoad, forgetDownload, getContent, pinnedDigest, readIndex } from "./registry.js";
 import type { LoadOptions, Progress } from "./types.js";
 import type { ModelInfo, Needs, Supplied } from "./wire.js";
 
@@ -49,6 +49,7 @@ export async function open(plan: Plan, report: (progress: Progress) => void, sig
     stop.abort(signal?.reason);
   };
   signal?.addEventListener("abort", cancel, { once: true });
+  const ended = beginLoad();
   try {
     report({ status: "engine", url: plan.engine.href });
     report({ status: "resolve", reference: source.reference });
@@ -68,6 +69,7 @@ export async function open(plan: Plan, report: (progress: Progress) => void, sig
     throw error;
   } finally {
     signal?.removeEventListener("abort", cancel);
+    ended();
   }
 }
 
@@ -118,6 +120,7 @@ export async function getAndSupply<R>(plan: Plan, need: Need, supply: Supply<R>,
     return await hand(content);
   } catch (error) {
     const damaged = error instanceof TwinferError && (error.code === "digest_mismatch" || error.code === "size_mismatch");
+    if (damaged) forgetDownload(plan.source, need);
     if (!cached || !damaged) throw error;
     await dropFromCache(digest);
     return hand(await getContent(plan.source, need, { ...options, useCache: false }));

@@ -74,35 +74,56 @@ export async function getContent(source: Source, need: Need, options: GetOptions
 interface Download {
   bytes: Promise<Uint8Array<ArrayBuffer>>;
   listeners: Set<(loaded: number) => void>;
-  /** How many loads waited in all: with more than one, each gets a copy. */
-  users: number;
-  /** How many still wait; at 0 it is cancelled. */
+  /** How many loads wait for it; when the last one is cancelled, so is the download. */
   waiting: number;
   cancel: AbortController;
 }
 
-/** Downloads that are under way, by address: the same content is fetched once. */
+/**
+ * Downloads by address: the same content is fetched once, also by loads that run at the same
+ * time but do not ask in the same moment. So what has arrived stays here as long as there is
+ * another load that may ask for it.
+ */
 const downloads = new Map<string, Download>();
+let loads = 0;
+
+/** Tells that a load runs; call what comes back at its end. */
+export function beginLoad(): () => void {
+  loads++;
+  return () => {
+    if (--loads === 0) downloads.clear();
+  };
+}
+
+/** Lets the next load fetch it anew: what came was not what it should be. */
+export function forgetDownload(source: Source, need: Need): void {
+  downloads.delete(blobUrl(source, need).href);
+}
+
+function blobUrl({ registry }: Source, { digest }: Need): URL {
+  return new URL(`blobs/${digest.replace(":", "/")}`, registry);
+}
 
 async function download(source: Source, need: Need, { useCache, signal, onBytes }: GetOptions): Promise<Uint8Array<ArrayBuffer>> {
-  const url = new URL(`blobs/${need.digest.replace(":", "/")}`, source.registry);
-  const known = downloads.get(url.href);
-  const current = known ?? begin(url, need, useCache);
-  current.users++;
-  current.waiting++;
+  const url = blobUrl(source, need);
+  const current = downloads.get(url.href) ?? begin(url, need, useCache);
   const listener = (loaded: number): void => onBytes?.(loaded, false);
-  current.listeners.add(listener);
   let leave = (): void => {};
   const left = new Promise<never>((_, reject) => {
     leave = () => {
       if (signal) reject(aborted(signal));
       if (--current.waiting === 0) current.cancel.abort();
     };
-    signal?.addEventListener("abort", leave, { once: true });
   });
+  current.waiting++;
+  current.listeners.add(listener);
+  signal?.addEventListener("abort", leave, { once: true });
   try {
     const bytes = await Promise.race([current.bytes, left]);
-    return current.users > 1 ? bytes.slice() : bytes;
+    // The only one who wants it gets it without a copy.
+    if (loads > 1) return bytes.slice();
+    downloads.delete(url.href);
+    return bytes;
   } finally {
     signal?.removeEventListener("abort", leave);
     current.listeners.delete(listener);
@@ -123,12 +144,13 @@ function begin(url: URL, need: Need, useCache: boolean): Download {
     // Kept under its digest by us; a second copy in the browser's own cache has no use.
     cache: useCache && "caches" in globalThis ? "no-store" : "default",
   });
-  const made: Download = { bytes, listeners, users: 0, waiting: 0, cancel };
+  const made: Download = { bytes, listeners, waiting: 0, cancel };
   downloads.set(url.href, made);
   const remove = (): void => {
     if (downloads.get(url.href) === made) downloads.delete(url.href);
   };
   cancel.signal.addEventListener("abort", remove, { once: true });
-  bytes.then(remove, remove);
+  // A failure is not kept: the next one who asks tries again.
+  bytes.catch(remove);
   return made;
 }

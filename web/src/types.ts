@@ -122,10 +122,10 @@ export interface TensorInput {
   /**
    * The elements in row-major order. A typed array must be the one of the data type
    * (`Float32Array` for FP32, `BigInt64Array` for INT64, `Uint8Array` for BOOL and 8-bit
-   * types, `Uint16Array` with the bits for FP16 and BF16); plain numbers are converted, and
-   * refused where the data type cannot hold them exactly.
+   * types, `Uint16Array` with the bits for FP16 and BF16). Plain numbers are converted; integer
+   * types refuse those that they cannot hold exactly.
    */
-  readonly data: TypedArray | readonly number[] | readonly bigint[] | readonly boolean[] | readonly string[];
+  readonly data: TypedArray | readonly (number | bigint)[] | readonly boolean[] | readonly string[];
 }
 
 /** A tensor from a model. */

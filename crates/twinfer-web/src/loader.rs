@@ -36,9 +36,14 @@ impl Loader {
     pub fn new(reference: &str, index: Option<&[u8]>) -> Result<Self> {
         let reference: Reference = reference.parse()?;
         let reader = match index {
-            Some(index) => Some(PackageReader::new(resolve(index, &reference).map_err(not_a_page(index))?)?),
+            Some(index) => Some(PackageReader::new(
+                resolve(index, &reference).map_err(not_a_page(index))?,
+            )?),
             None if reference.digest().is_some() => None,
-            None => bail!(InvalidRequest, "`{reference}` has no digest: it can only be resolved with an index"),
+            None => bail!(
+                InvalidRequest,
+                "`{reference}` has no digest: it can only be resolved with an index"
+            ),
         };
         Ok(Self { reference, reader })
     }
@@ -48,7 +53,11 @@ impl Loader {
     pub fn needs(&self) -> Vec<Need> {
         match (&self.reader, self.reference.digest()) {
             (Some(reader), _) => reader.needs().iter().map(need).collect(),
-            (None, Some(digest)) => vec![Need { digest: digest.to_string(), size: None, name: MANIFEST.into() }],
+            (None, Some(digest)) => vec![Need {
+                digest: digest.to_string(),
+                size: None,
+                name: MANIFEST.into(),
+            }],
             (None, None) => Vec::new(),
         }
     }
@@ -72,7 +81,10 @@ impl Loader {
         if Some(&descriptor.digest) != self.reference.digest() {
             return Err(not_a_page(&bytes)(Error::new(
                 ErrorCode::DigestMismatch,
-                format!("the manifest has the digest {}, not {digest}: it was damaged or exchanged", descriptor.digest),
+                format!(
+                    "the manifest has the digest {}, not {digest}: it was damaged or exchanged",
+                    descriptor.digest
+                ),
             )));
         }
         let mut reader = PackageReader::new(descriptor)?;
@@ -88,7 +100,11 @@ impl Loader {
     /// package of another model.
     pub fn finish(self) -> Result<Package> {
         let Some(reader) = self.reader else {
-            bail!(MissingBlob, "the manifest of `{}` was not supplied", self.reference);
+            bail!(
+                MissingBlob,
+                "the manifest of `{}` was not supplied",
+                self.reference
+            );
         };
         let package = reader.finish()?;
         package.check_reference(&self.reference)?;
@@ -110,9 +126,11 @@ pub(crate) fn need(descriptor: &Descriptor) -> Need {
 /// mistake in front of a registry: the message names it.
 fn not_a_page(bytes: &[u8]) -> impl Fn(Error) -> Error {
     let page = bytes.trim_ascii_start().first() == Some(&b'<');
-    move |error| match page {
+    move |error| {
+        match page {
         true => error.context("the server answered with an HTML page instead of the registry's file; check the address"),
         false => error,
+    }
     }
 }
 
@@ -126,19 +144,32 @@ mod tests {
         let loader = Loader::new(&format!("m@{digest}"), None).unwrap();
         let needs = loader.needs();
         assert_eq!(needs.len(), 1);
-        assert_eq!((needs[0].digest.as_str(), needs[0].size), (digest.to_string().as_str(), None));
-        assert_eq!(Loader::new("m:1.0.0", None).unwrap_err().code(), ErrorCode::InvalidRequest);
-        assert_eq!(Loader::new("M", None).unwrap_err().code(), ErrorCode::InvalidReference);
+        assert_eq!(
+            (needs[0].digest.as_str(), needs[0].size),
+            (digest.to_string().as_str(), None)
+        );
+        assert_eq!(
+            Loader::new("m:1.0.0", None).unwrap_err().code(),
+            ErrorCode::InvalidRequest
+        );
+        assert_eq!(
+            Loader::new("M", None).unwrap_err().code(),
+            ErrorCode::InvalidReference
+        );
     }
 
     #[test]
     fn a_pinned_manifest_must_have_its_digest() {
         let digest = Digest::of(b"manifest");
         let mut loader = Loader::new(&format!("m@{digest}"), None).unwrap();
-        let error = loader.supply(&digest.to_string(), b"other".to_vec()).unwrap_err();
+        let error = loader
+            .supply(&digest.to_string(), b"other".to_vec())
+            .unwrap_err();
         assert_eq!(error.code(), ErrorCode::DigestMismatch);
         // It can be supplied again; the right bytes are looked into.
-        let error = loader.supply(&digest.to_string(), b"manifest".to_vec()).unwrap_err();
+        let error = loader
+            .supply(&digest.to_string(), b"manifest".to_vec())
+            .unwrap_err();
         assert_eq!(error.code(), ErrorCode::InvalidManifest);
         assert_eq!(loader.finish().unwrap_err().code(), ErrorCode::MissingBlob);
     }

@@ -25,7 +25,12 @@ impl WebInput {
     /// `height` and `data`.
     pub fn pixels(image: &ImageData) -> WebInput {
         let (width, height) = (image.width(), image.height());
-        Input::Picture(Picture::Rgba { width, height, pixels: image.data().0 }).into()
+        Input::Picture(Picture::Rgba {
+            width,
+            height,
+            pixels: image.data().0,
+        })
+        .into()
     }
 
     /// Any bytes.
@@ -60,6 +65,10 @@ pub(super) fn parameters(given: JsValue) -> Result<Parameters> {
     if given.is_undefined() || given.is_null() {
         return Ok(Parameters::new());
     }
-    serde_wasm_bindgen::from_value(given)
-        .map_err(|e| err!(InvalidParameter, "parameters are an object of names and values: {e}"))
+    serde_wasm_bindgen::from_value(given).map_err(|e| {
+        err!(
+            InvalidParameter,
+            "parameters are an object of names and values: {e}"
+        )
+    })
 }

@@ -41,5 +41,10 @@ pub fn engine_version() -> String {
 fn to_js(value: &impl Serialize) -> Result<JsValue, JsValue> {
     value
         .serialize(&serde_wasm_bindgen::Serializer::json_compatible())
-        .map_err(|e| error::to_js(twinfer::err!(Internal, "an answer has no form in JavaScript: {e}")))
+        .map_err(|e| {
+            error::to_js(twinfer::err!(
+                Internal,
+                "an answer has no form in JavaScript: {e}"
+            ))
+        })
 }

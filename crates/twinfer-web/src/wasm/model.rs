@@ -38,7 +38,12 @@ impl WebModel {
     pub(super) fn load(package: Package) -> Result<Self> {
         let model = package.load()?;
         let golden_layer = package.golden_descriptor().cloned();
-        Ok(Self { model, layers: package.layers().to_vec(), golden_layer, golden: None })
+        Ok(Self {
+            model,
+            layers: package.layers().to_vec(),
+            golden_layer,
+            golden: None,
+        })
     }
 
     fn golden(&self) -> Result<Option<&Golden>> {
@@ -75,8 +80,11 @@ impl WebModel {
     /// Those of [`Model::predict`].
     pub fn predict(&self, input: WebInput, parameters: JsValue) -> Result<String, JsValue> {
         or_throw((|| {
-            let prediction = self.model.predict(input.input, &input::parameters(parameters)?)?;
-            serde_json::to_string(&prediction).map_err(|e| err!(Internal, "the answer has no JSON form: {e}"))
+            let prediction = self
+                .model
+                .predict(input.input, &input::parameters(parameters)?)?;
+            serde_json::to_string(&prediction)
+                .map_err(|e| err!(Internal, "the answer has no JSON form: {e}"))
         })())
     }
 
@@ -86,7 +94,10 @@ impl WebModel {
     /// Those of [`Model::preprocess`].
     pub fn preprocess(&self, input: WebInput) -> Result<Array, JsValue> {
         let made = or_throw(self.model.preprocess(input.input))?;
-        let values: Vec<(String, Value)> = made.into_iter().map(|(name, t)| (name, Value::Tensor(t))).collect();
+        let values: Vec<(String, Value)> = made
+            .into_iter()
+            .map(|(name, t)| (name, Value::Tensor(t)))
+            .collect();
         tensors::to_js(values.iter().map(|(name, value)| (name.as_str(), value)))
     }
 
@@ -121,7 +132,8 @@ impl WebModel {
     pub fn supply_golden(&mut self, json: &[u8]) -> Result<(), JsValue> {
         let golden = (|| {
             let layer = self.golden_layer.as_ref();
-            let layer = layer.ok_or_else(|| err!(InvalidRequest, "the package has no golden examples"))?;
+            let layer =
+                layer.ok_or_else(|| err!(InvalidRequest, "the package has no golden examples"))?;
             layer.verify(json)?;
             Golden::from_json(json)
         })();
@@ -136,7 +148,8 @@ impl WebModel {
     #[wasm_bindgen(js_name = goldenJson)]
     pub fn golden_json(&self) -> Result<Option<String>, JsValue> {
         let golden = or_throw(self.golden())?;
-        let text = golden.map(|g| serde_json::to_string(g).map_err(|e| err!(Internal, "golden examples: {e}")));
+        let text = golden
+            .map(|g| serde_json::to_string(g).map_err(|e| err!(Internal, "golden examples: {e}")));
         or_throw(text.transpose())
     }
 
@@ -148,14 +161,21 @@ impl WebModel {
     /// `aborted`; `missing_blob` when the examples were not supplied; what `progress` throws.
     #[wasm_bindgen(js_name = selfTest)]
     pub async fn self_test(&self, progress: Option<Function>) -> Result<JsValue, JsValue> {
-        let none = Golden { cases: Vec::new(), reference: String::new() };
+        let none = Golden {
+            cases: Vec::new(),
+            reference: String::new(),
+        };
         let golden = or_throw(self.golden())?.unwrap_or(&none);
         let mut cases: Vec<CaseReport> = Vec::with_capacity(golden.cases.len());
         let mut since = Date::now();
         for case in &golden.cases {
             cases.push(case.run(&self.model));
             if let Some(progress) = &progress {
-                let go_on = progress.call2(&JsValue::NULL, &cases.len().into(), &golden.cases.len().into())?;
+                let go_on = progress.call2(
+                    &JsValue::NULL,
+                    &cases.len().into(),
+                    &golden.cases.len().into(),
+                )?;
                 if go_on == JsValue::FALSE {
                     return or_throw(Err(err!(Aborted, "the caller cancelled the self-test")));
                 }
@@ -167,7 +187,12 @@ impl WebModel {
         }
         let passed = cases.iter().filter(|case| case.passed).count();
         let failed = cases.len() - passed;
-        to_js(&SelfTestReport { digest: self.model.digest().into(), passed, failed, cases })
+        to_js(&SelfTestReport {
+            digest: self.model.digest().into(),
+            passed,
+            failed,
+            cases,
+        })
     }
 }
 

@@ -9,11 +9,10 @@ use std::panic::PanicHookInfo;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
 static PANIC: Mutex<Option<String>> = Mutex::new(None);
-/// Bytes of the last allocation that failed; 0 for none.
+/// Bytes of the largest allocation that failed; 0 for none.
 static FAILED: AtomicUsize = AtomicUsize::new(0);
 
 /// The system's allocator, remembering what it could not give.
@@ -45,7 +44,7 @@ unsafe impl GlobalAlloc for Remembering {
 
 fn remember(pointer: *mut u8, size: usize) -> *mut u8 {
     if pointer.is_null() {
-        FAILED.store(size, Ordering::Relaxed);
+        FAILED.fetch_max(size, Ordering::Relaxed);
     }
     pointer
 }
@@ -70,18 +69,16 @@ fn keep(panic: &PanicHookInfo<'_>) {
     }
 }
 
-#[derive(Serialize)]
-struct StopReason {
-    panic: Option<String>,
-    allocation: Option<usize>,
+/// Bytes of the largest allocation that failed; 0 for none. Meant to be called after a trap, and
+/// needs no memory itself.
+#[wasm_bindgen(js_name = failedAllocation)]
+pub fn failed_allocation() -> usize {
+    FAILED.load(Ordering::Relaxed)
 }
 
-/// Why this instance stopped: `{panic: string | null, allocation: number | null}`, with the
-/// text of a panic and the bytes of an allocation that failed. Meant to be called after a
-/// trap, when nothing else here is to be called any more.
-#[wasm_bindgen(js_name = stopReason)]
-pub fn stop_reason() -> Result<JsValue, JsValue> {
-    let panic = PANIC.try_lock().ok().and_then(|kept| kept.clone());
-    let failed = FAILED.load(Ordering::Relaxed);
-    super::to_js(&StopReason { panic, allocation: (failed > 0).then_some(failed) })
+/// The text of the panic that stopped this instance; `undefined` for none. Meant to be called
+/// after a trap.
+#[wasm_bindgen(js_name = panicMessage)]
+pub fn panic_message() -> Option<String> {
+    PANIC.try_lock().ok()?.clone()
 }

@@ -26,7 +26,13 @@ impl TensorList {
     ///
     /// # Errors
     /// `wrong_dtype` for an unknown type; those of [`Tensor::from_bytes`].
-    pub fn push(&mut self, name: &str, dtype: &str, shape: Vec<u32>, bytes: Vec<u8>) -> Result<(), JsValue> {
+    pub fn push(
+        &mut self,
+        name: &str,
+        dtype: &str,
+        shape: Vec<u32>,
+        bytes: Vec<u8>,
+    ) -> Result<(), JsValue> {
         let make = || {
             let dtype = dtype_of(dtype)?;
             Tensor::from_bytes(dtype, &axes(shape), bytes)
@@ -39,7 +45,12 @@ impl TensorList {
     /// # Errors
     /// Those of [`Tensor::from_strings`].
     #[wasm_bindgen(js_name = pushStrings)]
-    pub fn push_strings(&mut self, name: &str, shape: Vec<u32>, strings: Vec<String>) -> Result<(), JsValue> {
+    pub fn push_strings(
+        &mut self,
+        name: &str,
+        shape: Vec<u32>,
+        strings: Vec<String>,
+    ) -> Result<(), JsValue> {
         self.add(name, Tensor::from_strings(&axes(shape), strings))
     }
 
@@ -57,7 +68,11 @@ fn axes(shape: Vec<u32>) -> Vec<usize> {
 fn dtype_of(name: &str) -> Result<DType> {
     DType::from_name(name).ok_or_else(|| {
         let known: Vec<&str> = DType::ALL.iter().map(|d| d.name()).collect();
-        err!(WrongDtype, "`{name}` is not a data type; there are {}", known.join(", "))
+        err!(
+            WrongDtype,
+            "`{name}` is not a data type; there are {}",
+            known.join(", ")
+        )
     })
 }
 
@@ -70,13 +85,22 @@ struct Head<'a> {
 }
 
 /// Named values as `{name, dtype, shape, data: Uint8Array | string[], keys?}[]`.
-pub(super) fn to_js<'a>(values: impl IntoIterator<Item = (&'a str, &'a Value)>) -> Result<Array, JsValue> {
-    values.into_iter().map(|(name, value)| one_to_js(name, value)).collect()
+pub(super) fn to_js<'a>(
+    values: impl IntoIterator<Item = (&'a str, &'a Value)>,
+) -> Result<Array, JsValue> {
+    values
+        .into_iter()
+        .map(|(name, value)| one_to_js(name, value))
+        .collect()
 }
 
 fn one_to_js(name: &str, value: &Value) -> Result<JsValue, JsValue> {
     let tensor = value.tensor();
-    let head = Head { name, dtype: tensor.dtype().name(), shape: tensor.shape() };
+    let head = Head {
+        name,
+        dtype: tensor.dtype().name(),
+        shape: tensor.shape(),
+    };
     let object: Object = super::to_js(&head)?.unchecked_into();
     let data: JsValue = match tensor.strings() {
         Some(strings) => strings.iter().map(JsValue::from).collect::<Array>().into(),
@@ -93,7 +117,10 @@ fn one_to_js(name: &str, value: &Value) -> Result<JsValue, JsValue> {
 /// Integer labels are 64-bit, which only a bigint holds.
 fn keys_to_js(keys: &MapKeys) -> JsValue {
     let array: Array = match keys {
-        MapKeys::Ints(keys) => keys.iter().map(|&key| JsValue::from(BigInt::from(key))).collect(),
+        MapKeys::Ints(keys) => keys
+            .iter()
+            .map(|&key| JsValue::from(BigInt::from(key)))
+            .collect(),
         MapKeys::Strings(keys) => keys.iter().map(JsValue::from).collect(),
     };
     array.into()
