@@ -50,6 +50,8 @@ export async function openPage(browser: Browser, url: string): Promise<{ page: P
   page.on("console", (message) => {
     if (message.type() === "error" || message.type() === "warning") complaints.push(`${message.type()}: ${message.text()}`);
   });
+  // Under the page's policy like any script of its own.
+  await page.addInitScript(() => Object.assign(window, { twinfer: import(`${location.origin}/twinfer/index.js`) }));
   await page.goto(url);
   return { page, complaints };
 }

@@ -70,7 +70,10 @@ export async function serve(folders: Readonly<Record<string, string>>, handler?:
 /** An empty page at the root; nothing anywhere else. */
 function page(response: ServerResponse, path: string): void {
   if (path === "/") {
-    response.writeHead(200, { "content-type": "text/html; charset=utf-8" }).end("<!doctype html><title>test</title><link rel=icon href=data:,>");
+    response.writeHead(200, { "content-type": "text/html; charset=utf-8" }).end("<!doctype html><title>test</title>");
+  } else if (path === "/favicon.ico") {
+    // Browsers ask for it by themselves, and complain.
+    response.writeHead(204).end();
   } else {
     response.writeHead(404, { "content-type": "text/plain" }).end("there is nothing here");
   }

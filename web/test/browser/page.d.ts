@@ -1,0 +1,4 @@
+/** The package, as `openPage` gives it to every page. */
+interface Window {
+  twinfer: Promise<typeof import("twinfer")>;
+}

@@ -1,0 +1,297 @@
+import assert from "node:assert/strict";
+import { after, afterEach, before, beforeEach, describe, test } from "node:test";
+import type { Browser, Page } from "playwright-core";
+import { launch, openPage } from "../support/browser.js";
+import { sampleRegistry } from "../support/fixture.js";
+import type { Handler, Site } from "../support/server.js";
+import { HTML, send, serveRegistry } from "../support/site.js";
+
+const registry = sampleRegistry();
+const digest = registry.digests["record"] ?? "";
+const MODEL = registry.layer(digest, "model.onnx");
+let browser: Browser;
+let site: Site;
+let page: Page;
+let complaints: string[];
+/** Answers before the registry and the package do. */
+let intercept: Handler | undefined;
+
+before(async () => {
+  site = await serveRegistry(registry, async (...request) => (await intercept?.(...request)) ?? false);
+  browser = await launch();
+});
+
+after(async () => {
+  await browser.close();
+  await site.close();
+});
+
+beforeEach(async () => {
+  intercept = undefined;
+  ({ page, complaints } = await openPage(browser, `${site.origin}/`));
+  site.log.length = 0;
+});
+
+afterEach(() => page.context().close());
+
+function blobsAsked(): string[] {
+  return site.log.filter((path) => path.startsWith("/registry/blobs/"));
+}
+
+describe("under the strict content security policy", () => {
+  for (const thread of ["worker", "main"] as const) {
+    test(`it loads, predicts, tests itself and closes: ${thread}`, async () => {
+      const seen = await page.evaluate(async (thread) => {
+        const { loadModel } = await window.twinfer;
+        const steps: string[] = [];
+        const model = await loadModel("/registry/record:1.0.0", { thread, onProgress: ({ status }) => steps.push(status) });
+        const { doubled } = await model.predict({ record: { a: 1, b: 0.1 } });
+        const report = await model.selfTest();
+        await model.close();
+        const closed = await model.predict({ record: { a: 1 } }).catch((error: { code: string }) => error.code);
+        return { doubled, passed: report.passed, digest: model.digest, closed, last: steps.at(-1) };
+      }, thread);
+      assert.deepEqual(seen, { doubled: [[2, 0.20000000298023224]], passed: 2, digest, closed: "closed", last: "ready" });
+      assert.deepEqual(complaints, []);
+    });
+  }
+
+  test("every model has a worker of its own, which ends with it", async () => {
+    const workers = (): number => page.workers().length;
+    await page.evaluate(async () => {
+      const { loadModel } = await window.twinfer;
+      Object.assign(window, { models: [await loadModel("/registry/record"), await loadModel("/registry/vectors")] });
+    });
+    assert.equal(workers(), 2);
+    await page.evaluate(async () => {
+      const { models } = window as unknown as { models: import("twinfer").Model[] };
+      for (const model of models) await model.close();
+    });
+    for (let tries = 0; workers() > 0 && tries < 50; tries++) await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.equal(workers(), 0);
+  });
+
+  test("a relative address is one of the page", async () => {
+    const version = await page.evaluate(async () => {
+      const { loadModel } = await window.twinfer;
+      const model = await loadModel("registry/record");
+      await model.close();
+      return model.version;
+    });
+    assert.equal(version, "1.0.0");
+  });
+});
+
+describe("the cache", () => {
+  /** Loads a package, gives what it doubled and how much came from the cache. */
+  const load = (reference: string, options: { cache?: boolean } = {}) =>
+    page.evaluate(
+      async ([reference, options]) => {
+        const { loadModel } = await window.twinfer;
+        const cached = new Set<boolean>();
+        const onProgress = (progress: import("twinfer").Progress): void => {
+          if (progress.status === "download") cached.add(progress.cached);
+        };
+        const model = await loadModel(`/registry/${reference}`, { ...options, onProgress });
+        const { doubled } = await model.predict({ record: { a: 1, b: 2 } });
+        await model.close();
+        return { doubled, cached: [...cached] };
+      },
+      [reference, options] as const,
+    );
+  const right = [[2, 4]];
+
+  test("a second load fetches nothing but the index, and a pinned one nothing at all", async () => {
+    assert.deepEqual(await load("record"), { doubled: right, cached: [false] });
+    assert.equal(blobsAsked().length, 4);
+    await page.reload();
+    site.log.length = 0;
+    assert.deepEqual(await load("record"), { doubled: right, cached: [true] });
+    assert.deepEqual(blobsAsked(), []);
+    intercept = (_, response, path) => {
+      if (path.startsWith("/registry/")) response.destroy();
+      return path.startsWith("/registry/");
+    };
+    assert.deepEqual(await load(`record@${digest}`), { doubled: right, cached: [true] });
+    assert.deepEqual(blobsAsked(), []);
+  });
+
+  test("entries are named by digest, and a damaged one is fetched anew", async () => {
+    await load("record");
+    const entries = await page.evaluate(async (damaged) => {
+      const [name = ""] = await caches.keys();
+      const cache = await caches.open(name);
+      const urls = (await cache.keys()).map(({ url }) => new URL(url).pathname);
+      const target = urls.find((url) => damaged.endsWith(url.split("/").at(-1) ?? "?")) ?? "";
+      await cache.put(target, new Response("damaged"));
+      return { name, urls };
+    }, MODEL);
+    assert.equal(entries.name, "twinfer-blobs-v1");
+    assert.equal(entries.urls.length, 4);
+    for (const url of entries.urls) assert.match(url, /^\/\.twinfer\/blobs\/sha256\/[0-9a-f]{64}$/);
+    site.log.length = 0;
+    assert.deepEqual((await load("record")).doubled, right);
+    assert.deepEqual(blobsAsked(), [`/registry/${MODEL}`]);
+    site.log.length = 0;
+    assert.deepEqual(await load("record"), { doubled: right, cached: [true] });
+    assert.deepEqual(blobsAsked(), []);
+  });
+
+  test("it can be left out", async () => {
+    await load("record", { cache: false });
+    assert.equal(await page.evaluate(async () => (await caches.keys()).length), 0);
+    await load("record", { cache: false });
+    assert.equal(blobsAsked().filter((path) => path === `/registry/${MODEL}`).length, 2);
+  });
+
+  test("what could not be verified is not kept", async () => {
+    intercept = (_, response, path) => {
+      if (path !== `/registry/${MODEL}`) return false;
+      send(response, HTML);
+      return true;
+    };
+    const code = await page.evaluate(async () => {
+      const { loadModel } = await window.twinfer;
+      return loadModel("/registry/record").then(() => "loaded", (error: { code: string }) => error.code);
+    });
+    assert.equal(code, "size_mismatch");
+    intercept = undefined;
+    assert.deepEqual((await load("record")).doubled, right);
+  });
+
+  test("loads at the same time fetch once", async () => {
+    const doubled = await page.evaluate(async () => {
+      const { loadModel } = await window.twinfer;
+      const models = await Promise.all([loadModel("/registry/record"), loadModel("/registry/record")]);
+      const answers = await Promise.all(models.map((model) => model.predict({ record: { a: 1, b: 2 } })));
+      await Promise.all(models.map((model) => model.close()));
+      return answers.map((answer) => answer["doubled"]);
+    });
+    assert.deepEqual(doubled, [right, right]);
+    assert.equal(blobsAsked().filter((path) => path === `/registry/${MODEL}`).length, 1);
+  });
+});
+
+describe("pictures", () => {
+  for (const thread of ["worker", "main"] as const) {
+    test(`in every form that a page has them: ${thread}`, async () => {
+      const answers = await page.evaluate(async (thread) => {
+        const { loadModel } = await window.twinfer;
+        const model = await loadModel("/registry/picture", { thread });
+        const canvas = document.createElement("canvas");
+        [canvas.width, canvas.height] = [2, 2];
+        const context = canvas.getContext("2d");
+        if (!context) throw new Error("no canvas");
+        const image = new ImageData(new Uint8ClampedArray([255, 0, 0, 255, 0, 255, 0, 255, 0, 0, 255, 255, 10, 20, 30, 255]), 2, 2);
+        context.putImageData(image, 0, 0);
+        const png = await new Promise<Blob>((resolve) => canvas.toBlob((blob) => blob && resolve(blob), "image/png"));
+        const webp = await new Promise<Blob>((resolve) => canvas.toBlob((blob) => blob && resolve(blob), "image/webp", 1));
+        const offscreen = new OffscreenCanvas(2, 2);
+        offscreen.getContext("2d")?.putImageData(image, 0, 0);
+        const element = new Image();
+        // The policy allows no data: address, so the element gets its picture from the server.
+        element.src = "/photo.png";
+        await element.decode();
+        const bitmap = await createImageBitmap(canvas);
+        const frame = new VideoFrame(canvas, { timestamp: 0 });
+        const sources = { png, file: new File([png], "a.png"), bytes: await png.arrayBuffer(), image, canvas, offscreen, element, bitmap, frame };
+        const seen: Record<string, unknown> = {};
+        for (const [name, picture] of Object.entries(sources)) seen[name] = (await model.predict({ picture }))["pixels"];
+        seen["webp"] = (await model.predict({ picture: webp }))["pixels"] !== undefined;
+        // The caller's own stay usable.
+        seen["bitmap again"] = (await model.predict({ picture: bitmap }))["pixels"];
+        frame.close();
+        const unloaded = await model.predict({ picture: new Image() }).catch((error: { code: string }) => error.code);
+        await model.close();
+        return { seen, unloaded };
+      }, thread);
+      const expected = [[[[510, 0, 0], [0, 510, 0]], [[0, 0, 510], [20, 40, 60]]]];
+      const { webp, ...same } = answers.seen;
+      assert.equal(webp, true);
+      for (const [name, pixels] of Object.entries(same)) assert.deepEqual(pixels, expected, name);
+      assert.equal(answers.unloaded, "invalid_picture");
+    });
+  }
+
+  beforeEach(() => {
+    intercept = (_, response, path) => {
+      if (path === "/photo.png") send(response, PHOTO, "image/png");
+      return path === "/photo.png";
+    };
+  });
+});
+
+describe("what a page can get wrong", () => {
+  const codes = (options: object) =>
+    page.evaluate(async (options) => {
+      const { TwinferError, loadModel } = await window.twinfer;
+      return loadModel("/registry/record", options).then(
+        () => ({ code: "loaded", message: "" }),
+        (error: unknown) => (error instanceof TwinferError ? { code: error.code as string, message: error.message } : { code: "other", message: String(error) }),
+      );
+    }, options);
+  const answer = (where: string, how: Parameters<typeof send> extends [unknown, ...infer Rest] ? Rest : never): void => {
+    intercept = (_, response, path) => {
+      if (path === where) send(response, ...how);
+      return path === where;
+    };
+  };
+
+  test("a page in the place of the engine", async () => {
+    answer("/twinfer/twinfer_web_bg.wasm", [HTML, "text/html"]);
+    const { code, message } = await codes({});
+    assert.equal(code, "network");
+    assert.match(message, /an HTML page, not WebAssembly/);
+  });
+
+  test("no engine, and then one", async () => {
+    assert.equal((await codes({ engineUrl: "/nowhere.wasm" })).code, "not_found");
+    assert.equal((await codes({ engineUrl: "/twinfer/twinfer_web_bg.wasm" })).code, "loaded");
+  });
+
+  test("a page in the place of the worker", async () => {
+    answer("/twinfer/worker.js", [HTML, "text/html"]);
+    const { code, message } = await codes({});
+    assert.equal(code, "network");
+    assert.match(message, /worker/);
+  });
+
+  test("a page in the place of the index", async () => {
+    answer("/registry/index.json", [HTML, "text/html"]);
+    const { code, message } = await codes({});
+    assert.equal(code, "invalid_manifest");
+    assert.match(message, /HTML page/);
+  });
+
+  test("an address on another origin, which the policy forbids", async () => {
+    const { code } = await page.evaluate(async () => {
+      const { loadModel } = await window.twinfer;
+      return loadModel("http://localhost:1/registry/record").then(() => ({ code: "loaded" }), (error: { code: string }) => ({ code: error.code }));
+    });
+    assert.equal(code, "network");
+  });
+
+  test("cancelling a load", async () => {
+    const seen = await page.evaluate(async () => {
+      const { loadModel } = await window.twinfer;
+      const controller = new AbortController();
+      const loading = loadModel("/registry/record", {
+        signal: controller.signal,
+        onProgress: ({ status }) => status === "verify" && controller.abort(),
+      });
+      const code = await loading.then(() => "loaded", (error: { code: string }) => error.code);
+      const model = await loadModel("/registry/record");
+      const { doubled } = await model.predict({ record: { a: 1, b: 2 } });
+      await model.close();
+      return { code, doubled };
+    });
+    assert.deepEqual(seen, { code: "aborted", doubled: [[2, 4]] });
+    for (let tries = 0; page.workers().length > 0 && tries < 50; tries++) await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.equal(page.workers().length, 0);
+  });
+});
+
+/** The 2 x 2 pixels of the test above as PNG. */
+const PHOTO = Uint8Array.from(
+  Buffer.from("iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAYAAABytg0kAAAAFUlEQVR42mP4z8DwHwyB9H8uEbn/AEFxBzZAqSAaAAAAAElFTkSuQmCC", "base64"),
+);
