@@ -1,8 +1,12 @@
 //! Documents that are made from the code, compared with what the code says now.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::Path;
 
-use twinfer::ErrorCode;
+use ts_rs::{Config, TS, TypeVisitor};
+use twinfer::{ErrorCode, Mode, ModelConfig, Signature};
+use twinfer_package::{Descriptor, Golden, SelfTestReport};
 
 /// Set by `cargo xtask generate`: write the file instead.
 const BLESS: &str = "TWINFER_BLESS";
@@ -27,6 +31,38 @@ fn generated_errors_md_is_up_to_date() {
     check("docs/errors.md", &text);
 }
 
+/// First lines of the TypeScript files.
+const HEAD: &str = "// Generated from the Rust definitions by `cargo xtask generate`. Do not edit.\n";
+
+#[test]
+fn generated_typescript_of_the_errors_is_up_to_date() {
+    let mut text = format!("{HEAD}\n/** When each code is given. */\nexport const ERROR_CODES = {{\n");
+    for code in ErrorCode::ALL {
+        // The summaries are plain sentences; a quote in one would still be escaped.
+        let _ = writeln!(text, "  {}: {:?},", code.as_str(), code.summary());
+    }
+    text += "} as const;\n\n/** The stable kinds of errors: the same in Rust, in HTTP answers and here. */\nexport type ErrorCode = keyof typeof ERROR_CODES;\n";
+    check("web/src/generated/errors.ts", &text);
+}
+
+#[test]
+fn generated_typescript_of_the_types_is_up_to_date() {
+    check("web/src/generated/types.ts", &types());
+}
+
+#[test]
+fn generated_json_schemas_are_up_to_date() {
+    let schemas = [
+        ("twinfer.json", schemars::schema_for!(ModelConfig)),
+        ("golden.json", schemars::schema_for!(Golden)),
+    ];
+    for (name, schema) in schemas {
+        let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        let file = name.replace(".json", ".schema.json");
+        check(&format!("docs/schemas/{file}"), &text);
+    }
+}
+
 fn check(file: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
     if std::env::var_os(BLESS).is_some() {
@@ -38,4 +74,44 @@ fn check(file: &str, text: &str) {
         there == text,
         "{file} is not what the code says; run `cargo xtask generate` and look at the difference"
     );
+}
+
+/// Declarations by name, so that the file does not depend on the order of visits.
+struct Declarations {
+    config: Config,
+    found: BTreeMap<String, String>,
+}
+
+impl TypeVisitor for Declarations {
+    fn visit<T: TS + 'static + ?Sized>(&mut self) {
+        // Only types that a derive gave a file are declared; the rest (numbers, lists) are
+        // written where they are used.
+        if T::output_path().is_none() || self.found.contains_key(&T::ident(&self.config)) {
+            return;
+        }
+        let declaration = format!("{}export {}\n", T::docs().unwrap_or_default(), T::decl(&self.config));
+        self.found.insert(T::ident(&self.config), declaration);
+        T::visit_dependencies(self);
+    }
+}
+
+fn types() -> String {
+    let config = Config::new().with_large_int("number");
+    let mut declarations = Declarations { config, found: BTreeMap::new() };
+    declarations.visit::<ModelConfig>();
+    declarations.visit::<Signature>();
+    declarations.visit::<Mode>();
+    declarations.visit::<Descriptor>();
+    declarations.visit::<Golden>();
+    declarations.visit::<SelfTestReport>();
+    let mut text = HEAD.to_owned();
+    for declaration in declarations.found.values() {
+        text += "\n";
+        // ts-rs leaves spaces at the ends of lines.
+        for line in declaration.lines() {
+            text += line.trim_end();
+            text += "\n";
+        }
+    }
+    text
 }

@@ -1,5 +1,4 @@
-// Generated from the Rust definitions: cargo run -p twinfer-web --features schema --example generate_types
-// Do not edit.
+// Generated from the Rust definitions by `cargo xtask generate`. Do not edit.
 
 /**
  * What turns scores into probabilities.
