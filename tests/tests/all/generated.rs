@@ -32,11 +32,13 @@ fn generated_errors_md_is_up_to_date() {
 }
 
 /// First lines of the TypeScript files.
-const HEAD: &str = "// Generated from the Rust definitions by `cargo xtask generate`. Do not edit.\n";
+const HEAD: &str =
+    "// Generated from the Rust definitions by `cargo xtask generate`. Do not edit.\n";
 
 #[test]
 fn generated_typescript_of_the_errors_is_up_to_date() {
-    let mut text = format!("{HEAD}\n/** When each code is given. */\nexport const ERROR_CODES = {{\n");
+    let mut text =
+        format!("{HEAD}\n/** When each code is given. */\nexport const ERROR_CODES = {{\n");
     for code in ErrorCode::ALL {
         // The summaries are plain sentences; a quote in one would still be escaped.
         let _ = writeln!(text, "  {}: {:?},", code.as_str(), code.summary());
@@ -89,7 +91,11 @@ impl TypeVisitor for Declarations {
         if T::output_path().is_none() || self.found.contains_key(&T::ident(&self.config)) {
             return;
         }
-        let declaration = format!("{}export {}\n", T::docs().unwrap_or_default(), T::decl(&self.config));
+        let declaration = format!(
+            "{}export {}\n",
+            T::docs().unwrap_or_default(),
+            T::decl(&self.config)
+        );
         self.found.insert(T::ident(&self.config), declaration);
         T::visit_dependencies(self);
     }
@@ -97,7 +103,10 @@ impl TypeVisitor for Declarations {
 
 fn types() -> String {
     let config = Config::new().with_large_int("number");
-    let mut declarations = Declarations { config, found: BTreeMap::new() };
+    let mut declarations = Declarations {
+        config,
+        found: BTreeMap::new(),
+    };
     declarations.visit::<ModelConfig>();
     declarations.visit::<Signature>();
     declarations.visit::<Mode>();

@@ -198,7 +198,10 @@ impl Ensemble {
             let child = |id: i64| {
                 let key = (table.trees[row], id);
                 places.get(&key).copied().with_context(|| {
-                    format!("node {} of tree {} has no child {id}", table.ids[row], key.0)
+                    format!(
+                        "node {} of tree {} has no child {id}",
+                        table.ids[row], key.0
+                    )
                 })
             };
             branch.yes = child(table.yes[row])?;
