@@ -369,7 +369,7 @@ fn part(name: &str, value: &Value) -> String {
                     .iter()
                     .filter_map(|(k, v)| Some((k, v.as_f64()?)))
                     .max_by(|a, b| a.1.total_cmp(&b.1));
-                best.map_or_else(|| brief(value), |(key, p)| format!("{name} {key} {p:.6}"))
+                best.map_or_else(|| brief(value), |(key, p)| format!("{key}: {p:.6}"))
             }
         },
         Value::String(text) => format!("{name} {text}"),
@@ -391,7 +391,7 @@ mod tests {
         );
         assert_eq!(
             summary(&json!({"label": 1, "p": {"a": 0.25, "b": 0.75}})),
-            "label 1, p b 0.750000"
+            "label 1, b: 0.750000"
         );
     }
 

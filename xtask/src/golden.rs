@@ -1,4 +1,4 @@
-//! One real request for each package of a registry: its first golden example.
+//! One real request for each package of a registry: its largest golden example.
 
 use std::path::{Path, PathBuf};
 
@@ -50,7 +50,8 @@ impl Sample {
     }
 }
 
-/// The first golden example of every package in an OCI image layout.
+/// The golden example with the most bytes of every package in an OCI image layout: the small
+/// ones are often those that need no model.
 pub fn samples(registry: &Path) -> Result<Vec<Sample>> {
     let index = read_json(&registry.join("index.json"))?;
     let manifests = index["manifests"].as_array().cloned().unwrap_or_default();
@@ -80,14 +81,27 @@ fn sample(registry: &Path, entry: &Value) -> Result<Sample> {
             found.ok_or_else(|| Failure::new(format!("{reference} has no layer {title}")))?,
         )?)
     };
-    let case = layer("golden.json")?["cases"][0].take();
     let input_name = layer("twinfer.json")?["pipeline"]["input"]["name"]
         .as_str()
         .unwrap_or_default()
         .to_string();
-    let (body, content_type) = wire(&case["input"]).ok_or_else(|| {
-        Failure::new(format!("{reference}: the input of its first golden example is of no kind that a request can carry"))
-    })?;
+    let golden = layer("golden.json")?;
+    let cases = golden["cases"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let requests = cases
+        .iter()
+        .filter_map(|case| Some((case, wire(&case["input"])?)));
+    // The first of the largest: `max_by_key` alone would take the last.
+    let (case, (body, content_type)) = requests
+        .rev()
+        .max_by_key(|(_, (body, _))| body.len())
+        .ok_or_else(|| {
+            Failure::new(format!(
+                "{reference} has no golden example with an input that a request can carry"
+            ))
+        })?;
     Ok(Sample {
         model: model.into(),
         version: version.into(),

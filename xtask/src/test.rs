@@ -181,95 +181,113 @@ fn typescript(browser: &Path) -> Result<Counts> {
 
 /// The golden cases and the bad ones in all four places, from one list.
 fn conformance(browser: &Path) -> Result<Counts> {
-    let folder = paths::target().join("conformance");
-    let registry = folder.join("registry");
-    std::fs::create_dir_all(&folder).context(|| folder.display().to_string())?;
-    pack_models(&paths::command(), &["models", "tests/models"], &registry)?;
-    let cases = folder.join("cases.json");
-    let arg = |path: &Path| path.display().to_string();
+    let suite = Conformance {
+        folder: paths::target().join("conformance"),
+        browser: browser.to_owned(),
+    };
+    std::fs::create_dir_all(&suite.folder).context(|| suite.folder.display().to_string())?;
+    pack_models(
+        &paths::command(),
+        &["models", "tests/models"],
+        &suite.registry(),
+    )?;
     step("write the list of cases", |output| {
-        program(
-            &[
+        suite
+            .program(
                 "cases",
-                "--registry",
-                &arg(&registry),
-                "--out",
-                &arg(&cases),
-            ],
-            output,
-        )
+                &[
+                    ("registry", &suite.registry()),
+                    ("out", &suite.file("cases")),
+                ],
+            )
+            .to(output)
+            .run()
     })?;
-    let results = |place: &str| folder.join(format!("{place}.json"));
-    step("cases natively", |output| {
-        program(
-            &[
-                "native",
-                "--registry",
-                &arg(&registry),
-                "--cases",
-                &arg(&cases),
-                "--out",
-                &arg(&results("native")),
-            ],
-            output,
-        )
+    // Two servers are two instances for certain.
+    let (one, two) = step("start two servers", |_| {
+        Ok((suite.serve()?, suite.serve()?))
     })?;
-    let component = paths::component("wasm-dev");
-    let start = || {
-        let listen = free_address()?;
+    together(vec![
+        Job::new("cases natively and in the component", |output| {
+            suite
+                .place("native")
+                .args([Path::new("--registry"), &suite.registry()])
+                .to(output)
+                .run()?;
+            suite
+                .place("component")
+                .args(["--address", one.address(), "--second", two.address()])
+                .to(output)
+                .run()
+        }),
+        Job::new("cases in Node and in the page", |output| {
+            suite.javascript("node", &one, output)?;
+            suite.javascript("page", &one, output)
+        }),
+    ])?;
+    let files =
+        ["cases", "native", "component", "node", "page"].map(|name| (name, suite.file(name)));
+    let options: Vec<(&str, &Path)> = files
+        .iter()
+        .map(|(name, file)| (*name, file.as_path()))
+        .collect();
+    watched(suite.program("compare", &options), Runner::Plain)
+}
+
+/// The conformance suite's files and programs.
+struct Conformance {
+    folder: PathBuf,
+    browser: PathBuf,
+}
+
+impl Conformance {
+    fn registry(&self) -> PathBuf {
+        self.folder.join("registry")
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.json"))
+    }
+
+    fn serve(&self) -> Result<Server> {
         Server::start(&Serving {
             program: &paths::command(),
-            registry: &registry,
-            component: &component,
-            listen: &listen,
+            registry: &self.registry(),
+            component: &paths::component("wasm-dev"),
+            listen: &free_address()?,
         })
-    };
-    // Two servers are two instances for certain.
-    let (one, two) = step("start two servers", |_| Ok((start()?, start()?)))?;
-    step("cases in the component", |output| {
-        let ours = [
-            "component",
-            "--address",
-            one.address(),
-            "--second",
-            two.address(),
-            "--cases",
-            &arg(&cases),
-            "--out",
-            &arg(&results("component")),
-        ];
-        program(&ours, output)
-    })?;
-    step("cases in Node", |output| {
-        run_cases("node", one.address(), &cases, &folder, None, output).map(drop)
-    })?;
-    step("cases in the page", |output| {
+    }
+
+    /// A command of the suite's program, with options.
+    fn program(&self, command: &str, options: &[(&str, &Path)]) -> Run {
+        let name = format!("twinfer-conformance{}", std::env::consts::EXE_SUFFIX);
+        let run = Run::new(paths::target().join("debug").join(name)).args([command]);
+        options.iter().fold(run, |run, (name, path)| {
+            run.args([format!("--{name}").as_ref(), path.as_os_str()])
+        })
+    }
+
+    /// The command that runs the list in a place of the suite's own program.
+    fn place(&self, place: &str) -> Run {
+        self.program(
+            place,
+            &[("cases", &self.file("cases")), ("out", &self.file(place))],
+        )
+    }
+
+    /// The list in a place that is JavaScript's.
+    fn javascript(&self, place: &str, server: &Server, output: &Output) -> Result<()> {
+        let browser = (place == "page").then_some(self.browser.as_path());
         run_cases(
-            "page",
-            one.address(),
-            &cases,
-            &folder,
-            Some(browser),
+            place,
+            server.address(),
+            &self.file("cases"),
+            &self.folder,
+            browser,
             output,
         )
         .map(drop)
-    })?;
-    let mut compare = Run::new(program_path()).args(["compare", "--cases", &arg(&cases)]);
-    for place in ["native", "component", "node", "page"] {
-        compare = compare.args([format!("--{place}"), arg(&results(place))]);
     }
-    watched(compare, Runner::Plain)
-}
-
-fn program_path() -> PathBuf {
-    paths::target().join("debug").join(format!(
-        "twinfer-conformance{}",
-        std::env::consts::EXE_SUFFIX
-    ))
-}
-
-fn program(arguments: &[&str], output: &Output) -> Result<()> {
-    Run::new(program_path()).args(arguments).to(output).run()
 }
 
 #[cfg(test)]
