@@ -241,12 +241,16 @@ describe("an engine that stops", () => {
     test(`is replaced by the next call: ${thread}`, async () => {
       const engineUrl = pathToFileURL(join(folder, "small.wasm"));
       const small = await loadModel(`${site.origin}/registry/vectors:1.0.0`, { engineUrl, thread });
+      site.log.length = 0;
       const rows = 4 << 20;
       const large = small.run({ x: { shape: [rows, 2], data: new Float32Array(2 * rows) } });
       // Queued behind it: served by the new engine.
       const next = small.run({ x: { shape: [1, 2], data: [1, 2] } });
       await fails(large, "out_of_memory", /memory/);
       assert.deepEqual((await next)["y"]?.data, Float32Array.of(2, 4));
+      // The same package, by its digest: loaded once more, and only once.
+      const manifest = `/registry/${pathOf(small.digest)}`;
+      assert.deepEqual(site.log.filter((path) => path === manifest || path.endsWith("index.json")), [manifest]);
       const again = await small.run({ x: { shape: [2, 2], data: [1, 2, 3, 4] } });
       assert.deepEqual(again["y"]?.data, Float32Array.of(2, 4, 6, 8));
       await small.close();
