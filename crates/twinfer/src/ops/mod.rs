@@ -75,7 +75,7 @@ pub(crate) fn check_supported(graph: &GraphProto, onnx: &Onnx, opsets: &[String]
             bail!(
                 UnsupportedOperator,
                 "operator `{name}` of {domain} (version {version}), node `{}`, is not supported; export the model without it, or run that step outside of the model",
-                crate::session::node_name(node)
+                node_name(node)
             );
         }
         for inner in inner_graphs(node) {
@@ -89,4 +89,13 @@ fn inner_graphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
     node.attribute
         .iter()
         .flat_map(|a| a.g.iter().chain(&a.graphs))
+}
+
+/// A node for people: its name, or what it gives.
+fn node_name(node: &NodeProto) -> &str {
+    if node.name.is_empty() {
+        node.output.first().map_or("?", String::as_str)
+    } else {
+        &node.name
+    }
 }

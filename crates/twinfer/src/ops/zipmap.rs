@@ -3,8 +3,7 @@
 
 use tract_onnx::pb::{GraphProto, NodeProto, ValueInfoProto};
 
-use super::ML;
-use crate::session::node_name;
+use super::{ML, node_name};
 use crate::{MapKeys, Result, bail};
 
 /// Takes every ZipMap at the end of the graph out of it. Gives the keys for each output of

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use tract_onnx::pb::{
-    GraphProto, ModelProto, NodeProto, ValueInfoProto, tensor_proto, tensor_shape_proto, type_proto,
+    GraphProto, ModelProto, ValueInfoProto, tensor_proto, tensor_shape_proto, type_proto,
 };
 use tract_onnx::prelude::*;
 
@@ -266,13 +266,4 @@ fn onnx_dtype(code: i32) -> Option<DType> {
         22 => DType::I4,
         _ => return None,
     })
-}
-
-/// A node for people: its name, or what it gives.
-pub(crate) fn node_name(node: &NodeProto) -> &str {
-    if node.name.is_empty() {
-        node.output.first().map_or("?", String::as_str)
-    } else {
-        &node.name
-    }
 }

@@ -9,7 +9,6 @@ use tract_onnx::prelude::*;
 use crate::signature::Signature;
 use crate::{MapKeys, Maps, Result, Tensors, Value, ValueKind, bail};
 
-pub(crate) use self::graph::node_name;
 use self::plans::Plans;
 
 /// Model files larger than this are refused: protobuf has no larger messages, and neither a
