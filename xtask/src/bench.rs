@@ -128,10 +128,8 @@ impl Bench {
         step("sizes", |_| {
             let mut files = sizes::artifacts(profile_name)?;
             let rival = paths::root().join("bench/node_modules/onnxruntime-web/dist");
-            files.extend(
-                ["ort-wasm-simd-threaded.wasm", "ort.wasm.bundle.min.mjs"]
-                    .map(|name| rival.join(name)),
-            );
+            let rivals = ["ort-wasm-simd-threaded.wasm", "ort.wasm.bundle.min.mjs"];
+            files.extend(rivals.map(|name| sizes::Artifact::file(rival.join(name))));
             let measured = sizes::measure(&files)?;
             self.write(
                 "sizes",
