@@ -5,6 +5,7 @@
 
 mod kernel;
 mod ml;
+mod tanh;
 pub(crate) mod zipmap;
 
 use tract_onnx::Onnx;
@@ -22,6 +23,8 @@ const MAX_GRAPH_DEPTH: usize = 16;
 pub(crate) fn registry() -> Onnx {
     let mut onnx = tract_onnx::onnx();
     ml::register(&mut onnx.op_register);
+    onnx.op_register
+        .insert("Tanh", |_, _| Ok((tanh::op(), vec![])));
     onnx
 }
 
