@@ -10,18 +10,17 @@ use crate::run::Run;
 use crate::setup::Tools;
 use crate::steps::{Job, Output, step, together};
 
-/// The crates that are built for wasm only.
-pub const WASM_CRATES: [&str; 2] = ["twinfer-web", "twinfer-worker"];
-
-/// `--workspace` without the crates that are built for wasm, and without these commands, which
-/// are running. Always this selection: with another one cargo unites the features in another
-/// way and builds the engine a second time.
+/// `--workspace` without the component, which is built for wasm only, and without these commands,
+/// which are running. Always this selection: with another one cargo unites the features in
+/// another way and builds the engine a second time.
 pub fn native_selection() -> Vec<&'static str> {
-    let mut arguments = vec!["--workspace"];
-    for name in WASM_CRATES.into_iter().chain(["xtask"]) {
-        arguments.extend(["--exclude", name]);
-    }
-    arguments
+    vec![
+        "--workspace",
+        "--exclude",
+        "twinfer-worker",
+        "--exclude",
+        "xtask",
+    ]
 }
 
 /// Everything that `demo` serves.
