@@ -42,16 +42,25 @@ pub fn test(only: &[String]) -> Result<()> {
         .filter(|name| wanted(name))
         .collect();
     if !rest.is_empty() {
-        let browser = prepare()?;
-        for name in rest {
-            results.push(suite(name, |name| match name {
-                "rust" => rust(&browser),
-                "npm" => typescript(&browser),
-                _ => conformance(&browser),
-            }));
+        match prepare() {
+            Ok(browser) => results.extend(
+                rest.into_iter()
+                    .map(|name| suite(name, |_| run(name, &browser))),
+            ),
+            // What cannot be built cannot be tested: that is a failure among the others, so that
+            // the last line is there and says so.
+            Err(failure) => results.push(suite("build", |_| Err(failure))),
         }
     }
     finish(&results, start)
+}
+
+fn run(name: &str, browser: &Path) -> Result<Counts> {
+    match name {
+        "rust" => rust(browser),
+        "npm" => typescript(browser),
+        _ => conformance(browser),
+    }
 }
 
 /// The summary, and as the last line the counts of all suites.
