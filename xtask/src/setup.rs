@@ -31,6 +31,8 @@ struct CargoTool {
     version: String,
     /// Whether its own lock file is used.
     locked: bool,
+    /// Whether its default features are wanted.
+    default_features: bool,
 }
 
 /// Makes sure that everything is there which the build needs.
@@ -44,12 +46,15 @@ pub fn tools() -> Result<Tools> {
         version: versions.wasm_bindgen,
         // Its lock file names a version that is no longer to be had.
         locked: false,
+        // TLS, for downloads that we do not want, takes a third of its build.
+        default_features: false,
     };
     let wasm_pack = CargoTool {
         name: "wasm-pack",
         package: "wasm-pack",
         version: versions.wasm_pack,
         locked: true,
+        default_features: true,
     };
     let mut jobs = Vec::new();
     let missing: Vec<&CargoTool> = [&wasm_bindgen, &wasm_pack]
@@ -130,6 +135,9 @@ impl CargoTool {
         ];
         if self.locked {
             arguments.push("--locked");
+        }
+        if !self.default_features {
+            arguments.push("--no-default-features");
         }
         Run::new("cargo")
             .args(arguments)
