@@ -59,7 +59,9 @@ usage: cargo xtask COMMAND [OPTIONS]
 fn main() -> std::process::ExitCode {
     run::handle_interrupts();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match dispatch(&arguments) {
+    let result = dispatch(&arguments);
+    run::leave_to_interrupt();
+    match result {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(failure) => {
             run::end_children();

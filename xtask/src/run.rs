@@ -21,12 +21,16 @@ static CHILDREN: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 /// Ctrl-C is the way in which the command is meant to end (a demo that serves).
 static ENDING_IS_FINE: AtomicBool = AtomicBool::new(false);
 
+/// An interrupt came: its handler ends this process, with the exit code that it chooses.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
 /// How long a program may take to end by itself before it is ended by force.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// From now on Ctrl-C and the termination signal end every program that was started, then us.
 pub fn handle_interrupts() {
     let handler = || {
+        INTERRUPTED.store(true, Ordering::SeqCst);
         let fine = ENDING_IS_FINE.load(Ordering::SeqCst);
         eprintln!(
             "\n{}",
@@ -47,6 +51,14 @@ pub fn handle_interrupts() {
 /// Says that an interrupt is the normal end from here on.
 pub fn ending_is_fine() {
     ENDING_IS_FINE.store(true, Ordering::SeqCst);
+}
+
+/// Waits for the end when an interrupt came: the programs that it ended look like failures to
+/// whoever waits for them, and there is nothing to say about those.
+pub fn leave_to_interrupt() {
+    while INTERRUPTED.load(Ordering::SeqCst) {
+        std::thread::sleep(Duration::from_secs(1));
+    }
 }
 
 /// Ends every program that is still running, politely at first.
