@@ -13,7 +13,7 @@ use crate::paths;
 use crate::profiles::WasmPack;
 use crate::run::Run;
 use crate::serve::{Server, Serving, free_address};
-use crate::setup;
+use crate::setup::Setup;
 use crate::sizes;
 use crate::steps::{Job, Output, nothing_to_do, step, together};
 
@@ -44,8 +44,9 @@ struct Bench {
 
 /// Builds, measures, reports.
 pub fn bench(quick: bool, profile_name: &str) -> Result<()> {
-    let tools = setup::tools()?;
-    let browser = browser::find_or_install()?;
+    let setup = Setup::begin()?;
+    together(setup.jobs())?;
+    let browser = browser::required()?;
     let bench_folder = paths::root().join("bench");
     if npm::up_to_date(&bench_folder) {
         nothing_to_do("npm packages of bench/");
@@ -61,7 +62,7 @@ pub fn bench(quick: bool, profile_name: &str) -> Result<()> {
     together(vec![
         Job::new("build the native programs", native_programs),
         Job::new("build the page's wasm and the component", |output| {
-            build::web_wasm(&tools, profile_name, output)?;
+            build::web_wasm(&setup, profile_name, output)?;
             build::component(&cargo_profile, output)
         }),
     ])?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::failure::{Failure, Result};
 use crate::run::{Run, find_program};
-use crate::steps::step;
+use crate::steps::Job;
 
 /// Names under which they are installed.
 const NAMES: [&str; 8] = [
@@ -44,10 +44,14 @@ pub fn find() -> Result<Option<PathBuf>> {
         .or_else(|| PLACES.iter().map(PathBuf::from).find(|path| path.is_file())))
 }
 
-/// Like [`find`], and installs Debian's `chromium` where that needs nobody's consent.
-pub fn find_or_install() -> Result<PathBuf> {
-    if let Some(found) = find()? {
-        return Ok(found);
+/// The installation of Debian's `chromium` when there is no browser, as a job to run beside
+/// others.
+///
+/// # Errors
+/// When there is none and installing one needs somebody's consent: what to do.
+pub fn job() -> Result<Option<Job<'static>>> {
+    if find()?.is_some() {
+        return Ok(None);
     }
     if !root_on_debian() {
         return Err(Failure::new(format!(
@@ -56,7 +60,7 @@ pub fn find_or_install() -> Result<PathBuf> {
              or set {VARIABLE} to the path of one"
         )));
     }
-    step("apt-get install chromium", |output| {
+    Ok(Some(Job::new("apt-get install chromium", |output| {
         let apt = |arguments: &[&str]| {
             Run::new("apt-get")
                 .args(arguments)
@@ -66,7 +70,11 @@ pub fn find_or_install() -> Result<PathBuf> {
         };
         apt(&["-q", "update"])?;
         apt(&["-q", "install", "-y", "--no-install-recommends", "chromium"])
-    })?;
+    })))
+}
+
+/// The browser that must be there by now.
+pub fn required() -> Result<PathBuf> {
     find()?.ok_or_else(|| Failure::new("chromium was installed, but is not on the PATH"))
 }
 

@@ -7,7 +7,7 @@ use crate::npm;
 use crate::paths;
 use crate::profiles::{Profile, WasmPack};
 use crate::run::Run;
-use crate::setup::Tools;
+use crate::setup::{Setup, Tools};
 use crate::steps::{Job, Output, step, together};
 
 /// `--workspace` without the component, which is built for wasm only, and without these commands,
@@ -23,15 +23,19 @@ pub fn native_selection() -> Vec<&'static str> {
     ]
 }
 
-/// Everything that `demo` serves.
-pub fn everything(tools: &Tools) -> Result<()> {
-    together(vec![
-        Job::new("build the twinfer command", command),
-        Job::new("build the component and the page's wasm", |output| {
+/// Sets up and builds everything that `demo` serves.
+pub fn everything() -> Result<()> {
+    let setup = Setup::begin()?;
+    let mut jobs = setup.jobs();
+    jobs.push(Job::new("build the twinfer command", command));
+    jobs.push(Job::new(
+        "build the component and the page's wasm",
+        |output| {
             component("wasm-dev", output)?;
-            web_wasm(tools, "dev", output)
-        }),
-    ])?;
+            web_wasm(&setup, "dev", output)
+        },
+    ));
+    together(jobs)?;
     npm_package()
 }
 
@@ -93,7 +97,7 @@ pub fn npm_package() -> Result<()> {
 
 /// The wasm of the page with its JavaScript, by wasm-pack, per profile of `wasm-pack.toml`.
 /// Skipped when it was made from the same module with the same settings.
-pub fn web_wasm(tools: &Tools, profile_name: &str, output: &Output) -> Result<()> {
+pub fn web_wasm(setup: &Setup, profile_name: &str, output: &Output) -> Result<()> {
     let file = WasmPack::read()?;
     let profile = file.profile(profile_name)?;
     let package = file
@@ -126,7 +130,7 @@ pub fn web_wasm(tools: &Tools, profile_name: &str, output: &Output) -> Result<()
         return Ok(());
     }
     let _ = std::fs::remove_file(&stamp);
-    wasm_pack(tools, &file, profile, &out, output)?;
+    wasm_pack(&setup.tools()?, &file, profile, &out, output)?;
     if let Some(flags) = profile.wasm_opt_flags() {
         wasm_opt(
             &out.join(format!("{}_bg.wasm", file.krate.out_name)),

@@ -13,7 +13,6 @@ use crate::http;
 use crate::paths;
 use crate::run::{self, Run};
 use crate::serve::{Server, Serving, check_free};
-use crate::setup;
 use crate::steps::{Output, step};
 use crate::table::table;
 
@@ -21,7 +20,7 @@ use crate::table::table;
 pub fn demo(once: bool, listen: &str) -> Result<()> {
     // Known at once, not after ten minutes of building.
     check_free(listen)?;
-    build::everything(&setup::tools()?)?;
+    build::everything()?;
     let folder = paths::target().join("demo");
     let registry = folder.join("registry");
     pack_models(&paths::command(), &["models"], &registry)?;

@@ -82,11 +82,11 @@ fn dispatch(arguments: &[String]) -> Result<()> {
     match command.as_str() {
         "setup" => {
             options.end()?;
-            setup::tools().map(drop)
+            setup::install()
         }
         "build" => {
             options.end()?;
-            build::everything(&setup::tools()?).map(drop)
+            build::everything()
         }
         "demo" => {
             let once = options.flag("--once");

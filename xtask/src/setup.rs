@@ -1,6 +1,7 @@
 //! Installing what is missing: pinned versions, into `target/`, nothing twice.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex};
 
 use crate::failure::{Context, Failure, Result};
 use crate::npm;
@@ -35,60 +36,123 @@ struct CargoTool {
     default_features: bool,
 }
 
-/// Makes sure that everything is there which the build needs.
-pub fn tools() -> Result<Tools> {
-    check_node()?;
-    targets()?;
-    let versions = WasmPack::read()?.tools;
-    let wasm_bindgen = CargoTool {
-        name: "wasm-bindgen",
-        package: "wasm-bindgen-cli",
-        version: versions.wasm_bindgen,
-        // Its lock file names a version that is no longer to be had.
-        locked: false,
-        // TLS, for downloads that we do not want, takes a third of its build.
-        default_features: false,
-    };
-    let wasm_pack = CargoTool {
-        name: "wasm-pack",
-        package: "wasm-pack",
-        version: versions.wasm_pack,
-        locked: true,
-        default_features: true,
-    };
-    let mut jobs = Vec::new();
-    let missing: Vec<&CargoTool> = [&wasm_bindgen, &wasm_pack]
-        .into_iter()
-        .filter(|t| t.find().is_none())
-        .collect();
-    if missing.is_empty() {
-        nothing_to_do(&format!(
-            "wasm-bindgen {}, wasm-pack {}",
-            wasm_bindgen.version, wasm_pack.version
-        ));
-    } else {
-        let names: Vec<String> = missing
-            .iter()
-            .map(|t| format!("{} {}", t.package, t.version))
-            .collect();
-        jobs.push(Job::new(
-            &format!("install {}", names.join(" and ")),
-            move |output| missing.iter().try_for_each(|tool| tool.install(output)),
-        ));
+/// What is there, and what has to be installed.
+///
+/// Installing takes minutes and does not use all processors all the time, so it runs beside the
+/// builds; who needs the tools waits for them.
+pub struct Setup {
+    wasm_bindgen: CargoTool,
+    wasm_pack: CargoTool,
+    installation: Installation,
+}
+
+/// Whether the installation of the tools has ended, well or not.
+#[derive(Default)]
+struct Installation {
+    ended: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Installation {
+    fn end(&self) {
+        *self.ended.lock().unwrap_or_else(|e| e.into_inner()) = true;
+        self.changed.notify_all();
     }
-    let web = paths::web();
-    if npm::up_to_date(&web) {
-        nothing_to_do("npm packages of web/");
-    } else {
-        jobs.push(Job::new("npm ci in web", |output| {
-            npm::install(&paths::web(), output)
-        }));
+
+    fn wait(&self) {
+        let mut ended = self.ended.lock().unwrap_or_else(|e| e.into_inner());
+        while !*ended {
+            ended = self.changed.wait(ended).unwrap_or_else(|e| e.into_inner());
+        }
     }
-    together(jobs)?;
-    Ok(Tools {
-        wasm_bindgen: wasm_bindgen.require()?,
-        wasm_pack: wasm_pack.require()?,
-    })
+}
+
+/// Installs everything that is missing.
+pub fn install() -> Result<()> {
+    let setup = Setup::begin()?;
+    together(setup.jobs())
+}
+
+impl Setup {
+    /// Looks what is there. Installs the wasm targets at once: nothing can begin without them.
+    pub fn begin() -> Result<Self> {
+        check_node()?;
+        targets()?;
+        let versions = WasmPack::read()?.tools;
+        let setup = Self {
+            wasm_bindgen: CargoTool {
+                name: "wasm-bindgen",
+                package: "wasm-bindgen-cli",
+                version: versions.wasm_bindgen,
+                // Its lock file names a version that is no longer to be had.
+                locked: false,
+                // TLS, for downloads that we do not want, takes a third of its build.
+                default_features: false,
+            },
+            wasm_pack: CargoTool {
+                name: "wasm-pack",
+                package: "wasm-pack",
+                version: versions.wasm_pack,
+                locked: true,
+                default_features: true,
+            },
+            installation: Installation::default(),
+        };
+        if setup.missing().is_empty() {
+            setup.installation.end();
+            nothing_to_do(&format!(
+                "wasm-bindgen {}, wasm-pack {}",
+                setup.wasm_bindgen.version, setup.wasm_pack.version
+            ));
+        }
+        if npm::up_to_date(&paths::web()) {
+            nothing_to_do("npm packages of web/");
+        }
+        Ok(setup)
+    }
+
+    fn missing(&self) -> Vec<&CargoTool> {
+        [&self.wasm_bindgen, &self.wasm_pack]
+            .into_iter()
+            .filter(|tool| tool.find().is_none())
+            .collect()
+    }
+
+    /// The installations that are needed, to run beside other jobs.
+    pub fn jobs(&self) -> Vec<Job<'_>> {
+        let mut jobs = Vec::new();
+        let missing = self.missing();
+        if !missing.is_empty() {
+            let names: Vec<String> = missing
+                .iter()
+                .map(|tool| format!("{} {}", tool.package, tool.version))
+                .collect();
+            jobs.push(Job::new(
+                &format!("install {}", names.join(" and ")),
+                move |output| {
+                    let result = missing.iter().try_for_each(|tool| tool.install(output));
+                    // In any case: who waits must not wait for ever.
+                    self.installation.end();
+                    result
+                },
+            ));
+        }
+        if !npm::up_to_date(&paths::web()) {
+            jobs.push(Job::new("npm ci in web", |output| {
+                npm::install(&paths::web(), output)
+            }));
+        }
+        jobs
+    }
+
+    /// The tools, as soon as they are there. The jobs must be running, or have run.
+    pub fn tools(&self) -> Result<Tools> {
+        self.installation.wait();
+        Ok(Tools {
+            wasm_bindgen: self.wasm_bindgen.require()?,
+            wasm_pack: self.wasm_pack.require()?,
+        })
+    }
 }
 
 impl CargoTool {
@@ -119,7 +183,7 @@ impl CargoTool {
     fn require(&self) -> Result<PathBuf> {
         self.find().ok_or_else(|| {
             Failure::new(format!(
-                "{} {} is still missing after its installation",
+                "{} {} is not there, and could not be installed",
                 self.name, self.version
             ))
         })

@@ -11,7 +11,7 @@ use crate::failure::{Context, Failure, Result};
 use crate::paths;
 use crate::run::Run;
 use crate::serve::{Server, Serving, free_address};
-use crate::setup::{self, Tools};
+use crate::setup::Setup;
 use crate::steps::{Job, Output, step, together, took};
 
 /// The suites, in the order in which they run: what fails soonest comes first.
@@ -80,34 +80,30 @@ fn finish(results: &[(&str, Counts)], start: Instant) -> Result<()> {
     }
 }
 
-/// Setup and build: what every later suite shares.
+/// Setup and build: what every later suite shares. Gives the browser.
 fn prepare() -> Result<PathBuf> {
-    let tools = setup::tools()?;
-    let browser = browser::find_or_install()?;
-    build(&tools)?;
-    Ok(browser)
-}
-
-fn build(tools: &Tools) -> Result<()> {
-    together(vec![
-        Job::new("build the command and the Rust tests", |output| {
-            build::command(output)?;
-            Run::new("cargo")
-                .args(["test", "--no-run"])
-                .args(native_selection())
-                .to(output)
-                .run()
-        }),
-        Job::new(
-            "build the component, the tests' guest and the page's wasm",
-            |output| {
-                build::component("wasm-dev", output)?;
-                build::misbehaving_guest(output)?;
-                build::web_wasm(tools, "dev", output)
-            },
-        ),
-    ])?;
-    build::npm_package()
+    let setup = Setup::begin()?;
+    let mut jobs = setup.jobs();
+    jobs.extend(browser::job()?);
+    jobs.push(Job::new("build the command and the Rust tests", |output| {
+        build::command(output)?;
+        Run::new("cargo")
+            .args(["test", "--no-run"])
+            .args(native_selection())
+            .to(output)
+            .run()
+    }));
+    jobs.push(Job::new(
+        "build the component, the tests' guest and the page's wasm",
+        |output| {
+            build::component("wasm-dev", output)?;
+            build::misbehaving_guest(output)?;
+            build::web_wasm(&setup, "dev", output)
+        },
+    ));
+    together(jobs)?;
+    build::npm_package()?;
+    browser::required()
 }
 
 /// Runs one suite. One that could not run, or ran nothing, counts as one failure.
