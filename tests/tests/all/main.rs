@@ -1,5 +1,7 @@
 //! Tests over the whole workspace that need nothing but `cargo test`.
 
+#![allow(clippy::unwrap_used)] // Only functions marked as tests are exempt by themselves.
+
 mod dependencies;
 mod generated;
 mod native;
