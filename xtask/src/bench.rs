@@ -59,15 +59,20 @@ pub fn bench(quick: bool, profile_name: &str) -> Result<()> {
         .profile(profile_name)?
         .cargo_profile
         .clone();
+    // The development build is measured as it is, with what demo and tests have built.
+    let shipped = cargo_profile == "release";
+    let native = paths::target().join(if shipped { "bench-native" } else { "debug" });
     together(vec![
-        Job::new("build the native programs", native_programs),
+        Job::new("build the native programs", |output| match shipped {
+            true => native_programs(output),
+            false => build::command(output),
+        }),
         Job::new("build the page's wasm and the component", |output| {
             build::web_wasm(&setup, profile_name, output)?;
             build::component(&cargo_profile, output)
         }),
     ])?;
     build::npm_package()?;
-    let native = paths::target().join("bench-native");
     let program = |name: &str| native.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     let bench = Bench {
         quick,
