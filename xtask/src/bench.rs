@@ -17,8 +17,8 @@ use crate::setup::Setup;
 use crate::sizes;
 use crate::steps::{Job, Output, nothing_to_do, step, together};
 
-/// The native programs that are measured or serve: optimised, without the link-time
-/// optimisation that nobody ships there. Given on the command line, because it is for here only.
+/// The native meter: optimised, without the link-time optimisation that nobody ships there. Given
+/// on the command line, because it is for here only.
 const NATIVE_PROFILE: [&str; 8] = [
     "--profile",
     "bench-native",
@@ -63,9 +63,13 @@ pub fn bench(quick: bool, profile_name: &str) -> Result<()> {
     let shipped = cargo_profile == "release";
     let native = paths::target().join(if shipped { "bench-native" } else { "debug" });
     together(vec![
-        Job::new("build the native programs", |output| match shipped {
-            true => native_programs(output),
-            false => build::command(output),
+        Job::new("build the host and the native meter", |output| {
+            build::command(output)?;
+            if shipped {
+                native_meter(output)
+            } else {
+                Ok(())
+            }
         }),
         Job::new("build the page's wasm and the component", |output| {
             build::web_wasm(&setup, profile_name, output)?;
@@ -80,7 +84,9 @@ pub fn bench(quick: bool, profile_name: &str) -> Result<()> {
         registry: paths::target().join("bench/registry"),
         cases: paths::target().join("bench/cases.json"),
         component: paths::component(&cargo_profile),
-        server: program("twinfer"),
+        // The development build hosts as well: the component's own code is what takes the
+        // time, and cranelift compiles that the same in every build of the host.
+        server: paths::command(),
         meter: program("twinfer-bench"),
         conformance: program("twinfer-conformance"),
     };
@@ -96,17 +102,9 @@ pub fn bench(quick: bool, profile_name: &str) -> Result<()> {
     bench.report()
 }
 
-fn native_programs(output: &Output) -> Result<()> {
-    let crates = [
-        "build",
-        "-p",
-        "twinfer-cli",
-        "-p",
-        "twinfer-tests",
-        "--bins",
-    ];
+fn native_meter(output: &Output) -> Result<()> {
     Run::new("cargo")
-        .args(crates)
+        .args(["build", "-p", "twinfer-tests", "--bins"])
         .args(NATIVE_PROFILE)
         .to(output)
         .run()
