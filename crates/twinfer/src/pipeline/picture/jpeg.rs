@@ -1,14 +1,13 @@
 //! JPEG to pixels.
 
-use image::metadata::Orientation;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::decode::check_size;
-use super::memory::zeroed;
+use super::memory::{check_size, zeroed};
+use super::orientation::Orientation;
 use super::pixels::{PixelFormat, Pixels};
 use crate::{Limits, Result, bail, err};
 
@@ -30,8 +29,8 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Pixels> {
     headers.map_err(failed)?;
     let orientation = decoder
         .exif()
-        .and_then(|exif| Orientation::from_exif_chunk(exif))
-        .unwrap_or(Orientation::NoTransforms);
+        .map(|exif| Orientation::from_exif(exif))
+        .unwrap_or_default();
     let grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
     let (color, format) = if grey {
         (

@@ -1,6 +1,6 @@
 //! Large buffers, whose size follows from what the caller gave.
 
-use crate::{Result, err};
+use crate::{Limits, Result, bail, err};
 
 /// A zeroed buffer of the product of these sizes. Running out of memory is an error rather
 /// than the end of the process.
@@ -18,4 +18,23 @@ pub(crate) fn zeroed<T: Clone + Default>(sizes: &[usize], what: &str) -> Result<
     })?;
     buffer.resize(length, T::default());
     Ok(buffer)
+}
+
+/// Refuses a picture by its size, before anything of that size is allocated.
+pub(super) fn check_size(width: u32, height: u32, limits: &Limits) -> Result<()> {
+    if width == 0 || height == 0 {
+        bail!(
+            InvalidPicture,
+            "the picture has no pixels: {width} x {height}"
+        );
+    }
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > limits.max_pixels {
+        bail!(
+            PictureTooLarge,
+            "the picture has {pixels} pixels ({width} x {height}), this model takes at most {}: make it smaller first",
+            limits.max_pixels
+        );
+    }
+    Ok(())
 }

@@ -4,6 +4,7 @@ mod decode;
 mod geometry;
 mod jpeg;
 mod memory;
+mod orientation;
 mod pixels;
 mod png;
 mod resize;

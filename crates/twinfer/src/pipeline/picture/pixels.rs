@@ -3,8 +3,7 @@
 //! The pixels stay as the decoder wrote them. Turning, converting and resizing read from
 //! them, so that a large picture needs the memory of its pixels and of one row.
 
-use image::metadata::Orientation;
-
+use super::orientation::Orientation;
 use super::resize::Rows;
 use crate::Channels;
 use crate::pipeline::PictureSize;
@@ -14,7 +13,7 @@ use crate::pipeline::PictureSize;
 pub(crate) struct PixelFormat {
     /// Samples of a pixel: 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA.
     pub samples: usize,
-    /// Whether a sample is 16 bits wide, in the byte order of the machine, rather than 8.
+    /// Whether a sample is 16 bits wide, its high byte first, rather than 8.
     pub wide: bool,
 }
 
@@ -61,7 +60,7 @@ impl Pixels {
         let (w, h) = (self.width as usize, self.height as usize);
         let down = w as isize;
         match self.orientation {
-            NoTransforms => (y * w, 1),
+            Upright => (y * w, 1),
             FlipHorizontal => (y * w + w - 1, -1),
             Rotate180 => ((h - 1 - y) * w + w - 1, -1),
             FlipVertical => ((h - 1 - y) * w, 1),
@@ -78,7 +77,7 @@ impl Pixels {
         let at = index * self.format.bytes();
         let sample = |i: usize| {
             if wide {
-                let value = u16::from_ne_bytes([self.data[at + 2 * i], self.data[at + 2 * i + 1]]);
+                let value = u16::from_be_bytes([self.data[at + 2 * i], self.data[at + 2 * i + 1]]);
                 // 65535 is 255 * 257; at most 255, so that nothing is cut off.
                 ((u32::from(value) + 128) / 257) as u8
             } else {

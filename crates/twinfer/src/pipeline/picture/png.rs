@@ -1,11 +1,79 @@
-//! The frame of a PNG file: checked before the decoder sees it.
+//! PNG to pixels.
 
-use super::decode::check_size;
-use crate::{Limits, Result, bail};
+use std::io::Cursor;
 
-/// Refuses files on which the decoder would allocate too much or panic. Everything else about
-/// the format is left to the decoder.
-pub(super) fn check(bytes: &[u8], limits: &Limits) -> Result<(u32, u32)> {
+use png::{BitDepth, ColorType, Decoder, DecodingError, Transformations};
+
+use super::memory::{check_size, zeroed};
+use super::orientation::Orientation;
+use super::pixels::{PixelFormat, Pixels};
+use crate::{Limits, Result, bail, err};
+
+/// What the decoder may allocate beside the pixels: Exif data, a palette, its own tables. Far
+/// more than cameras write, and too little to hurt.
+const BESIDE_THE_PIXELS: u64 = 16 << 20;
+
+/// Decodes a PNG: every kind of pixel, the still picture of an animation.
+pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Pixels> {
+    let (width, height) = check(bytes, limits)?;
+    let widest_pixel = 8;
+    let most = (u64::from(width) * u64::from(height))
+        .saturating_mul(widest_pixel)
+        .saturating_add(BESIDE_THE_PIXELS);
+    let most = png::Limits {
+        bytes: usize::try_from(most).unwrap_or(usize::MAX),
+    };
+    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), most);
+    decoder.set_ignore_text_chunk(true);
+    decoder.set_ignore_iccp_chunk(true);
+    // Palettes to colours, 1, 2 and 4 bits to 8, a transparent colour to an alpha channel.
+    decoder.set_transformations(Transformations::EXPAND);
+    let mut reader = decoder.read_info().map_err(failed)?;
+    let (color, depth) = reader.output_color_type();
+    let format = PixelFormat {
+        samples: match color {
+            ColorType::Grayscale => 1,
+            ColorType::GrayscaleAlpha => 2,
+            ColorType::Rgb => 3,
+            ColorType::Rgba => 4,
+            // Expanded above.
+            ColorType::Indexed => bail!(InvalidPicture, "the PNG file has colours without names"),
+        },
+        wide: depth == BitDepth::Sixteen,
+    };
+    let exif = reader.info().exif_metadata.as_deref();
+    let orientation = exif.map(Orientation::from_exif).unwrap_or_default();
+    let mut data = zeroed(
+        &[width as usize, height as usize, format.bytes()],
+        "the pixels",
+    )?;
+    reader.next_frame(&mut data).map_err(failed)?;
+    Ok(Pixels {
+        width,
+        height,
+        format,
+        orientation,
+        data,
+    })
+}
+
+fn failed(error: DecodingError) -> crate::Error {
+    match error {
+        DecodingError::LimitsExceeded => err!(
+            PictureTooLarge,
+            "the PNG file needs more than {} MiB beside its pixels",
+            BESIDE_THE_PIXELS >> 20
+        ),
+        _ => err!(
+            InvalidPicture,
+            "the PNG file cannot be decoded, it may be damaged or cut off: {error}"
+        ),
+    }
+}
+
+/// Width and height. Refuses files on which the decoder would allocate too much or panic;
+/// everything else about the format is left to the decoder.
+fn check(bytes: &[u8], limits: &Limits) -> Result<(u32, u32)> {
     let number = |at: usize| {
         bytes
             .get(at..)?

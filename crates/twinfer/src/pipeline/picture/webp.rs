@@ -1,18 +1,57 @@
-//! The frame of a WebP file: checked before the decoder sees it.
-//!
-//! The decoder allocates what the sizes in the file say before it looks whether they agree with
-//! each other, or whether the file is that long.
+//! WebP to pixels.
 
-use super::decode::check_size;
+use std::io::Cursor;
+
+use image_webp::WebPDecoder;
+
+use super::memory::{check_size, zeroed};
+use super::orientation::Orientation;
+use super::pixels::{PixelFormat, Pixels};
 use crate::pipeline::PictureSize;
-use crate::{Limits, Result, bail};
+use crate::{Limits, Result, bail, err};
 
 /// A side at the most. The format has room for one more, at which the decoder wraps around.
 const MAX_SIDE: u32 = 16_383;
 
+/// Decodes a WebP: lossy or lossless, the first frame of an animation.
+pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Pixels> {
+    let file = checked(bytes, limits)?;
+    let failed = |error| {
+        err!(
+            InvalidPicture,
+            "the WebP file cannot be decoded, it may be damaged or cut off: {error}"
+        )
+    };
+    let mut decoder = WebPDecoder::new(Cursor::new(file)).map_err(failed)?;
+    let (width, height) = decoder.dimensions();
+    check_size(width, height, limits)?;
+    let format = if decoder.has_alpha() {
+        PixelFormat::RGBA
+    } else {
+        PixelFormat::RGB
+    };
+    let exif = decoder.exif_metadata().ok().flatten();
+    let orientation = exif
+        .map(|exif| Orientation::from_exif(&exif))
+        .unwrap_or_default();
+    let mut data = zeroed(
+        &[width as usize, height as usize, format.bytes()],
+        "the pixels",
+    )?;
+    decoder.read_image(&mut data).map_err(failed)?;
+    Ok(Pixels {
+        width,
+        height,
+        format,
+        orientation,
+        data,
+    })
+}
+
 /// The part of the bytes that is the file, with sizes that agree, within the limits, and with
-/// nothing cut off.
-pub(super) fn checked<'a>(bytes: &'a [u8], limits: &Limits) -> Result<&'a [u8]> {
+/// nothing cut off. The decoder allocates what the sizes in the file say before it looks whether
+/// they agree with each other, or whether the file is that long.
+fn checked<'a>(bytes: &'a [u8], limits: &Limits) -> Result<&'a [u8]> {
     let end = little_endian(bytes, 4, 4).and_then(|size| 8usize.checked_add(size as usize));
     let file = end.and_then(|end| bytes.get(..end));
     let Some(file @ [_, _, _, _, _, _, _, _, _, _, _, _, chunks @ ..]) = file else {

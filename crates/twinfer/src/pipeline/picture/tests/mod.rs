@@ -1,9 +1,9 @@
 mod refused;
 
-use image::metadata::Orientation;
 use serde_json::json;
 
 use super::decode::decode;
+use super::orientation::Orientation;
 use super::pixels::{PixelFormat, Pixels, Window};
 use super::resize::{Rows, copy, resize};
 use super::*;
@@ -82,7 +82,7 @@ fn resizing_agrees_with_opencv_and_pillow() {
         width: number(&reference["width"]) as u32,
         height: number(&reference["height"]) as u32,
         format: PixelFormat::RGB,
-        orientation: Orientation::NoTransforms,
+        orientation: Orientation::Upright,
         data: from_base64(&reference["rgb"]),
     };
     let source = window(&pixels, Channels::Rgb);
