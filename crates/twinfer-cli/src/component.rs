@@ -14,7 +14,7 @@ use twinfer::{DType, Error, ErrorCode, MapKeys, Maps, Result, Tensor, Tensors, V
 use twinfer_host::{Host, HostConfig, LogLevel};
 use twinfer_package::Reference;
 
-use crate::commands::host_error;
+use crate::host_error::host_error;
 
 /// File name of the component.
 const COMPONENT: &str = "twinfer_worker.wasm";

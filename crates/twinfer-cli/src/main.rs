@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod component;
+mod host_error;
 mod inputs;
 mod npy;
 mod output;

@@ -13,6 +13,7 @@ use twinfer_package::Store;
 use crate::catalog::Catalog;
 use crate::models::{Loaded, Models};
 use crate::route::{Route, Target};
+use crate::timing::Call;
 use crate::{infer, metadata, predict, reply};
 
 /// What a shell can choose.
@@ -171,50 +172,4 @@ impl Route {
             _ => "GET, HEAD",
         }
     }
-}
-
-/// The times of one call, where there is a clock.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Call {
-    clock: Option<fn() -> f64>,
-    started: f64,
-    loaded: f64,
-}
-
-impl Call {
-    fn new(clock: Option<fn() -> f64>) -> Self {
-        let started = clock.map_or(0.0, |now| now());
-        Self {
-            clock,
-            started,
-            loaded: started,
-        }
-    }
-
-    fn loaded(mut self) -> Self {
-        self.loaded = self.clock.map_or(0.0, |now| now());
-        self
-    }
-
-    /// Milliseconds for finding (and, the first time, loading) the model, and
-    /// since then.
-    pub(crate) fn timing(&self) -> Option<Timing> {
-        let now = self.clock?();
-        Some(Timing {
-            load_ms: rounded(self.loaded - self.started),
-            predict_ms: rounded(now - self.loaded),
-        })
-    }
-}
-
-/// Microseconds are the grain of the clocks that hosts give.
-fn rounded(milliseconds: f64) -> f64 {
-    (milliseconds * 1e3).round() / 1e3
-}
-
-/// Where the time of an answer went, in milliseconds.
-#[derive(Debug, Clone, Copy, serde::Serialize)]
-pub(crate) struct Timing {
-    pub(crate) load_ms: f64,
-    pub(crate) predict_ms: f64,
 }

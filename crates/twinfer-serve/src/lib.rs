@@ -44,6 +44,7 @@ mod predict;
 mod query;
 mod reply;
 mod route;
+mod timing;
 
 pub use app::{App, Options};
 pub use reply::{body_too_large, broken_body};

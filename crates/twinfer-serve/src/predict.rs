@@ -15,9 +15,9 @@ use twinfer::{
 };
 use twinfer_package::GoldenData;
 
-use crate::app::{Call, Timing};
 use crate::infer::{object, tensor_from_json};
 use crate::models::Loaded;
+use crate::timing::{Call, Timing};
 use crate::{query, reply};
 
 #[derive(Serialize)]

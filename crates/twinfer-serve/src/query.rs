@@ -1,26 +1,14 @@
 //! Percent-encoding and query strings.
 
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 use twinfer::{Parameters, Result, bail};
 
-/// The text of a percent-encoded one; `None` if it is malformed or not UTF-8.
+/// The text of a percent-encoded one; `None` if it is not UTF-8. As in the URL standard, a `%`
+/// without two digits is itself.
 pub(crate) fn percent_decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        if byte != b'%' {
-            bytes.push(byte);
-            rest = tail;
-            continue;
-        }
-        let (digits, tail) = tail.split_at_checked(2)?;
-        if !digits.iter().all(u8::is_ascii_hexdigit) {
-            return None;
-        }
-        bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
-        rest = tail;
-    }
-    String::from_utf8(bytes).ok()
+    let text = percent_decode_str(text).decode_utf8().ok()?;
+    Some(text.into_owned())
 }
 
 /// Parameters of a call from a query string: `a=b&c=d`, each once.
@@ -71,9 +59,6 @@ mod tests {
             parameters(Some("a=%ff")).unwrap_err().code(),
             ErrorCode::InvalidRequest
         );
-        assert_eq!(
-            parameters(Some("a=%+1")).unwrap_err().code(),
-            ErrorCode::InvalidRequest
-        );
+        assert_eq!(parameters(Some("a=%+1")).unwrap()["a"], "% 1");
     }
 }

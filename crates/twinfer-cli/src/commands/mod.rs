@@ -7,11 +7,11 @@ mod predict;
 mod run;
 mod verify;
 
-use twinfer::{Error, ErrorCode, Result};
-use twinfer_host::{HostError, HostErrorKind};
+use twinfer::Result;
 use twinfer_package::FolderStore;
 
 use crate::args::{Args, Command};
+use crate::host_error::host_error;
 use crate::output::Output;
 
 /// Does what the command line says.
@@ -29,15 +29,4 @@ pub fn run(args: Args, output: &Output) -> Result<()> {
         Command::Ls(args) => ls::run(&args, &store, output),
         Command::Serve(args) => crate::serve::run(args).map_err(host_error),
     }
-}
-
-/// An error of the host as ours.
-pub fn host_error(error: HostError) -> Error {
-    let code = match error.kind() {
-        HostErrorKind::Config => ErrorCode::InvalidParameter,
-        HostErrorKind::Component => ErrorCode::Storage,
-        HostErrorKind::Listen => ErrorCode::Network,
-        _ => ErrorCode::Internal,
-    };
-    Error::new(code, error.to_string())
 }

@@ -231,6 +231,29 @@ fn what_is_no_component_is_refused_at_start() {
     );
 }
 
+/// What keeps the real component portable: with such an import no test of it would start.
+#[test]
+fn a_component_that_imports_more_than_wasi_is_refused_by_name() {
+    let name = b"acme:things/thing";
+    // A type section with an empty instance type, and an import of that type.
+    let types = [7, 3, 1, 0x42, 0];
+    let mut imports = vec![10, name.len() as u8 + 5, 1, 0, name.len() as u8];
+    imports.extend(name);
+    imports.extend([5, 0]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.wasm");
+    std::fs::write(
+        &file,
+        [b"\0asm\x0d\0\x01\0".as_slice(), &types, &imports].concat(),
+    )
+    .unwrap();
+    let error = Host::start(HostConfig::new(&file, folder.path()))
+        .err()
+        .unwrap();
+    assert_eq!(error.kind(), HostErrorKind::Component);
+    assert!(error.to_string().contains("acme:things/thing"), "{error}");
+}
+
 #[test]
 fn a_taken_address_and_a_missing_registry_are_named() {
     let fixture = Fixture::new(|_| {});

@@ -11,8 +11,8 @@ use http::Response;
 use http::request::Parts;
 use twinfer::{Result, Value, bail};
 
-use crate::app::Call;
 use crate::models::Loaded;
+use crate::timing::Call;
 
 pub(crate) use data::tensor_from_json;
 pub(crate) use request::object;

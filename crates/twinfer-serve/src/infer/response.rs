@@ -8,8 +8,8 @@ use twinfer::{DType, Element, Model, Result, Tensor, Value, err, number_to_json,
 
 use super::binary::binary_from_tensor;
 use super::{HEADER_LENGTH, Wanted};
-use crate::app::Call;
 use crate::reply;
+use crate::timing::Call;
 
 #[derive(serde::Serialize)]
 struct Answer<'a> {

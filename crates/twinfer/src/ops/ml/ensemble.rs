@@ -3,6 +3,8 @@
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
+use super::{floats, rows_and_columns};
+
 /// Nodes of an ensemble are addressed with 32 bits, the top one of which marks a leaf.
 const LEAF: u32 = 1 << 31;
 
@@ -258,14 +260,27 @@ impl Ensemble {
         &self.weights
     }
 
-    /// How many columns the input must have at least.
-    pub(super) fn check_features(&self, columns: usize) -> TractResult<()> {
+    /// The scores, `[rows, targets]`: of each row of features, what `score_row` writes into its
+    /// zeros.
+    pub(super) fn score(
+        &self,
+        input: &Tensor,
+        mut score_row: impl FnMut(&[f32], &mut [f32]),
+    ) -> TractResult<Tensor> {
+        let (rows, columns) = rows_and_columns(input.shape())?;
         ensure!(
             columns >= self.features,
             "the trees use {} features, the input has {columns}",
             self.features
         );
-        Ok(())
+        let input = floats(input)?;
+        let input = input.try_as_plain_ram()?;
+        let mut scores = vec![0f32; rows * self.targets];
+        let features = input.as_slice::<f32>()?.chunks_exact(columns.max(1));
+        for (row, scores) in features.zip(scores.chunks_exact_mut(self.targets)) {
+            score_row(row, scores);
+        }
+        Tensor::from_shape(&[rows, self.targets], &scores)
     }
 
     /// The weights that a row of features reaches, tree by tree.

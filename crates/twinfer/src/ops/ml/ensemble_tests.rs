@@ -1,6 +1,7 @@
 //! Node tables that are wrong, and the walk through one that is right.
 
 use tract_onnx::pb::{AttributeProto, NodeProto, attribute_proto::AttributeType};
+use tract_onnx::tract_hir::internal::{Tensor, tensor2};
 
 use super::ensemble::{Ensemble, PostTransform};
 
@@ -80,7 +81,12 @@ fn rows_reach_the_leaf_that_the_conditions_say() {
         let reached: Vec<f32> = ensemble.reach(&row).flatten().map(|w| w.value).collect();
         assert_eq!(reached, [value], "{row:?}");
     }
-    assert!(ensemble.check_features(1).is_err(), "two features are used");
+    let scores = |columns: usize| {
+        let input = Tensor::zero::<f32>(&[2, columns]).unwrap();
+        ensemble.score(&input, |row, scores| scores[0] = row.len() as f32)
+    };
+    assert!(scores(1).is_err(), "two features are used");
+    assert_eq!(scores(3).unwrap(), tensor2(&[[3f32], [3.0]]));
 }
 
 #[test]

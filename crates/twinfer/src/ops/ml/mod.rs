@@ -40,6 +40,14 @@ fn rows_and_columns(shape: &[usize]) -> TractResult<(usize, usize)> {
     }
 }
 
+/// The number of rows of such a shape, known or not.
+fn row_dim(shape: &[TDim]) -> TDim {
+    match shape {
+        [rows, _] => rows.clone(),
+        _ => 1.to_dim(),
+    }
+}
+
 /// The elements as FP32, row-major.
 fn floats(tensor: &Tensor) -> TractResult<Cow<'_, Tensor>> {
     tensor.cast_to::<f32>()

@@ -6,7 +6,7 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
 use super::ensemble::{Ensemble, PostTransform, logistic};
-use super::{Parsed, floats, rows_and_columns};
+use super::{Parsed, row_dim};
 use crate::ops::kernel::{Kernel, KernelOp};
 
 #[derive(Debug)]
@@ -67,14 +67,14 @@ pub(super) fn parse(_context: &ParsingContext, node: &NodeProto) -> Parsed {
             bail!("TreeEnsembleClassifier needs one of classlabels_int64s and classlabels_strings")
         }
     };
-    let base: Vec<f32> = node.get_attr_opt_vec("base_values")?.unwrap_or_default();
-    let post = PostTransform::read(node)?;
-    let ensemble = Ensemble::read(node, "class", labels.len().max(2))?;
-    let binary = binary(&ensemble, labels.len());
     ensure!(
         labels.len() >= 2,
         "TreeEnsembleClassifier needs two classes or more"
     );
+    let base: Vec<f32> = node.get_attr_opt_vec("base_values")?.unwrap_or_default();
+    let post = PostTransform::read(node)?;
+    let ensemble = Ensemble::read(node, "class", labels.len())?;
+    let binary = binary(&ensemble);
     ensure!(
         base.is_empty() || base.len() == labels.len() || (base.len() == 1 && labels.len() == 2),
         "TreeEnsembleClassifier has {} base values for {} classes",
@@ -93,10 +93,10 @@ pub(super) fn parse(_context: &ParsingContext, node: &NodeProto) -> Parsed {
     ))
 }
 
-fn binary(ensemble: &Ensemble, classes: usize) -> Option<Binary> {
+fn binary(ensemble: &Ensemble) -> Option<Binary> {
     let weights = ensemble.weights();
     let first = weights.first()?.id;
-    if classes != 2 || weights.iter().any(|w| w.id != first) {
+    if ensemble.targets != 2 || weights.iter().any(|w| w.id != first) {
         return None;
     }
     let positive = weights.iter().all(|w| w.value >= 0.0);
@@ -184,11 +184,7 @@ impl Kernel for TreeClassifier {
         _dtype: DatumType,
         shape: &[TDim],
     ) -> TractResult<Vec<(DatumType, TVec<TDim>)>> {
-        let rows = if shape.len() == 2 {
-            shape[0].clone()
-        } else {
-            1.to_dim()
-        };
+        let rows = row_dim(shape);
         let label = match self.labels {
             Labels::Ints(_) => i64::datum_type(),
             Labels::Strings(_) => String::datum_type(),
@@ -200,23 +196,16 @@ impl Kernel for TreeClassifier {
     }
 
     fn eval(&self, input: &Tensor) -> TractResult<Vec<Tensor>> {
-        let (rows, columns) = rows_and_columns(input.shape())?;
-        self.ensemble.check_features(columns)?;
-        let input = floats(input)?;
-        let input = input.try_as_plain_ram()?;
-        let classes = self.labels.len();
-        let mut scores = vec![0f32; rows * classes];
-        let mut best = Vec::with_capacity(rows);
-        let features = input.as_slice::<f32>()?.chunks_exact(columns.max(1));
-        for (row, scores) in features.zip(scores.chunks_exact_mut(classes)) {
+        let mut best = vec![];
+        let scores = self.ensemble.score(input, |row, scores| {
             best.push(self.classify(row, scores));
-        }
+        })?;
         let labels = match &self.labels {
             Labels::Ints(labels) => tensor1(&best.iter().map(|&b| labels[b]).collect::<Vec<_>>()),
             Labels::Strings(labels) => {
                 tensor1(&best.iter().map(|&b| labels[b].clone()).collect::<Vec<_>>())
             }
         };
-        Ok(vec![labels, Tensor::from_shape(&[rows, classes], &scores)?])
+        Ok(vec![labels, scores])
     }
 }

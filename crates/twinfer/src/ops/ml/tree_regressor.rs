@@ -5,7 +5,7 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
 use super::ensemble::{Ensemble, PostTransform};
-use super::{Parsed, floats, rows_and_columns};
+use super::{Parsed, row_dim};
 use crate::ops::kernel::{Kernel, KernelOp};
 
 #[derive(Debug)]
@@ -114,28 +114,14 @@ impl Kernel for TreeRegressor {
         _dtype: DatumType,
         shape: &[TDim],
     ) -> TractResult<Vec<(DatumType, TVec<TDim>)>> {
-        let rows = if shape.len() == 2 {
-            shape[0].clone()
-        } else {
-            1.to_dim()
-        };
-        Ok(vec![(
-            f32::datum_type(),
-            tvec![rows, self.ensemble.targets.to_dim()],
-        )])
+        let scores = tvec![row_dim(shape), self.ensemble.targets.to_dim()];
+        Ok(vec![(f32::datum_type(), scores)])
     }
 
     fn eval(&self, input: &Tensor) -> TractResult<Vec<Tensor>> {
-        let (rows, columns) = rows_and_columns(input.shape())?;
-        self.ensemble.check_features(columns)?;
-        let input = floats(input)?;
-        let input = input.try_as_plain_ram()?;
-        let targets = self.ensemble.targets;
-        let mut scores = vec![0f32; rows * targets];
-        let features = input.as_slice::<f32>()?.chunks_exact(columns.max(1));
-        for (row, scores) in features.zip(scores.chunks_exact_mut(targets)) {
-            self.regress(row, scores);
-        }
-        Ok(vec![Tensor::from_shape(&[rows, targets], &scores)?])
+        let scores = self
+            .ensemble
+            .score(input, |row, scores| self.regress(row, scores))?;
+        Ok(vec![scores])
     }
 }
