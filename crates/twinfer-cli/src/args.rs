@@ -10,7 +10,8 @@ Exit codes:
   0  done
   1  an input, a model or a reference is wrong
   2  wrong usage of this command line
-  3  a package is not what it says: digest, size, missing layer, golden examples
+  3  a package is not what it says (digest, size, missing layer, golden examples), or the
+     trust policy refuses it
   4  a folder, the disk, the network or the server failed
   5  a defect in Twinfer itself
 

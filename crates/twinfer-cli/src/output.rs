@@ -53,8 +53,10 @@ impl Output {
 fn exit_code(code: ErrorCode) -> u8 {
     use ErrorCode::*;
     match code {
-        SelfTestFailed | DigestMismatch | SizeMismatch | MissingBlob => 3,
-        Storage | OutOfSpace | Network | Aborted | Closed | Timeout | Overloaded | OutOfMemory => 4,
+        SelfTestFailed | DigestMismatch | SizeMismatch | MissingBlob | UnsignedPackage
+        | InvalidSignature | UntrustedKey | RevokedPackage | VersionTooOld | UnsignedIndex
+        | IndexExpired | IndexReplayed => 3,
+        Storage | OutOfSpace | Network | Unauthorized | Aborted | Closed | Timeout | Overloaded | OutOfMemory => 4,
         Internal => 5,
         _ => 1,
     }

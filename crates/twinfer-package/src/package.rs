@@ -37,7 +37,7 @@ impl Package {
     /// `invalid_package` for malformed parts.
     pub fn open_parts(store: &dyn Store, reference: &Reference, parts: Parts) -> Result<Self> {
         let open = || {
-            let descriptor = resolve(&store.index()?, reference)?;
+            let descriptor = resolve(&store.index_of(reference)?, reference)?;
             let mut reader = PackageReader::new(descriptor)?.parts(parts);
             loop {
                 let needs = reader.needs();
@@ -182,8 +182,9 @@ impl Package {
     }
 
     /// The contents that were read, but for the manifest.
-    pub(crate) fn blobs(&self) -> impl Iterator<Item = &[u8]> {
-        self.blobs.values().map(Vec::as_slice)
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = (&Descriptor, &[u8])> {
+        let descriptors = std::iter::once(&self.manifest.config).chain(&self.manifest.layers);
+        descriptors.filter_map(|d| Some((d, self.blobs.get(&d.digest)?.as_slice())))
     }
 
     /// Loads the model.

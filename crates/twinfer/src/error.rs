@@ -125,6 +125,18 @@ error_codes! {
     InvalidPackage "invalid_package" 422 "A package that lacks a part, or whose parts contradict each other.";
     InvalidRecipe "invalid_recipe" 422 "A recipe that cannot be packed.";
     VersionExists "version_exists" 409 "A version that is already there with other content; versions are immutable.";
+    IncompatibleSignature "incompatible_signature" 409 "A version whose inputs or outputs break those who use the version before it.";
+    ConversionFailed "conversion_failed" 422 "A model of another format could not be converted to ONNX.";
+    InvalidPolicy "invalid_policy" 422 "A trust policy that is malformed.";
+    UnsignedPackage "unsigned_package" 403 "A package without a package signature, where the trust policy demands one.";
+    InvalidSignature "invalid_signature" 403 "A package signature that is malformed, does not verify, or is not over this package.";
+    UntrustedKey "untrusted_key" 403 "A package that is signed, but by no key that the trust policy accepts for its name.";
+    RevokedPackage "revoked_package" 403 "A package that the trust policy revokes.";
+    VersionTooOld "version_too_old" 403 "A version below the lowest that the trust policy accepts for this name.";
+    UnsignedIndex "unsigned_index" 403 "A model without a signed list of its tags, where the trust policy demands one.";
+    IndexExpired "index_expired" 403 "A signed list of tags that is too old: somebody may hold back newer ones.";
+    IndexReplayed "index_replayed" 403 "A signed list of tags that is older than one seen before.";
+    Unauthorized "unauthorized" 401 "The registry wants other credentials, or none of these may do this.";
     SelfTestFailed "self_test_failed" 422 "The golden examples of the package do not come out as they should.";
     Storage "storage" 500 "The registry or cache could not be read or written.";
     OutOfSpace "out_of_space" 507 "There is no room left to store this.";

@@ -329,7 +329,7 @@ fn too_little_time_is_an_error_with_a_name() {
 fn an_empty_registry_is_served() {
     let host = start(&[], |_| {});
     assert_eq!(host.get("/v2/models").json(), json!({"models": []}));
-    FolderStore::new(host.registry()).begin().unwrap();
+    FolderStore::new(host.registry()).begin("x").unwrap();
     pack_into(&host.registry(), "tests/models/types");
     assert_eq!(host.get("/v2/models/types/ready").status, 200);
 }

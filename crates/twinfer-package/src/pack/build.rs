@@ -105,8 +105,9 @@ impl Built {
     }
 
     /// Everything that is stored, the manifest last.
-    pub(super) fn blobs(&self) -> impl Iterator<Item = &[u8]> {
-        self.package.blobs().chain([self.manifest_json.as_slice()])
+    pub(super) fn blobs(&self) -> impl Iterator<Item = (&Descriptor, &[u8])> {
+        let manifest = (&self.descriptor, self.manifest_json.as_slice());
+        self.package.blobs().chain([manifest])
     }
 }
 

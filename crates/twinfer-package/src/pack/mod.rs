@@ -85,7 +85,7 @@ impl Built {
     /// `version_exists` when the version points to another package, unless `force`;
     /// `storage`, `out_of_space`.
     pub fn publish(&self, store: &dyn WritableStore, force: bool) -> Result<bool> {
-        let mut change = store.begin()?;
+        let mut change = store.begin(self.reference().name())?;
         let mut index = change.index()?;
         let wanted = self.digest().to_string();
         let before = index.digest_of(self.reference()).map(str::to_owned);
@@ -98,8 +98,8 @@ impl Built {
                 self.reference()
             );
         }
-        for blob in self.blobs() {
-            change.put_blob(blob)?;
+        for (descriptor, bytes) in self.blobs() {
+            change.put(descriptor, &mut &*bytes)?;
         }
         if before.as_deref() == Some(&wanted) {
             return Ok(true);

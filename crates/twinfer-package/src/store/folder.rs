@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use twinfer::{Error, ErrorCode, Result, bail, err};
 
-use super::{Store, Transaction, WritableStore};
+use super::{Store, Transaction, WritableStore, copy_verified};
 use crate::limits::MAX_INDEX_BYTES;
 use crate::{Descriptor, Digest, Index};
 
@@ -36,6 +36,15 @@ impl FolderStore {
     /// The folder.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    fn missing(&self, descriptor: &Descriptor) -> Error {
+        err!(
+            MissingBlob,
+            "{} is not in the registry {}",
+            descriptor.label(),
+            self.root.display()
+        )
     }
 
     fn blob_path(&self, digest: &Digest) -> PathBuf {
@@ -112,19 +121,21 @@ impl Store for FolderStore {
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
-        read_regular(&self.blob_path(&descriptor.digest), descriptor.size)?.ok_or_else(|| {
-            err!(
-                MissingBlob,
-                "{} is not in the registry {}",
-                descriptor.label(),
-                self.root.display()
-            )
-        })
+        read_regular(&self.blob_path(&descriptor.digest), descriptor.size)?
+            .ok_or_else(|| self.missing(descriptor))
+    }
+
+    fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {
+        let path = self.blob_path(&descriptor.digest);
+        let length = regular_length(&path)?.ok_or_else(|| self.missing(descriptor))?;
+        let limit = length.min(descriptor.size.saturating_add(1));
+        let file = File::open(&path).map_err(|e| storage("read", &path, &e))?;
+        Ok(Box::new(file.take(limit)))
     }
 }
 
 impl WritableStore for FolderStore {
-    fn begin(&self) -> Result<Box<dyn Transaction + '_>> {
+    fn begin(&self, _name: &str) -> Result<Box<dyn Transaction + '_>> {
         fs::create_dir_all(&self.root).map_err(|e| storage("make", &self.root, &e))?;
         let path = self.root.join(LOCK);
         let lock = File::options()
@@ -153,15 +164,23 @@ impl Transaction for Change<'_> {
         Index::from_json(&Store::index(self.store)?)
     }
 
-    fn put_blob(&mut self, bytes: &[u8]) -> Result<Digest> {
-        let digest = Digest::of(bytes);
-        let path = self.store.blob_path(&digest);
-        // A damaged blob is written again: packing heals.
-        let there = read_regular(&path, bytes.len() as u64)?;
-        if there.is_none_or(|there| there != bytes) {
-            write_atomic(&self.store.root.join(BLOBS), &digest.hex(), bytes)?;
+    fn has(&self, descriptor: &Descriptor) -> Result<bool> {
+        let length = regular_length(&self.store.blob_path(&descriptor.digest))?;
+        Ok(length == Some(descriptor.size))
+    }
+
+    fn put(&mut self, descriptor: &Descriptor, content: &mut dyn Read) -> Result<()> {
+        // What is there and whole is not written again; a damaged blob is.
+        if self.has(descriptor)? {
+            let mut there = self.store.open(descriptor)?;
+            if copy_verified(descriptor, &mut there, |_| Ok(())).is_ok() {
+                return Ok(());
+            }
         }
-        Ok(digest)
+        let folder = self.store.root.join(BLOBS);
+        let mut writing = Writing::begin(&folder, &descriptor.digest.hex())?;
+        copy_verified(descriptor, content, |part| writing.write(part))?;
+        writing.finish()
     }
 
     fn commit(self: Box<Self>, index: &Index) -> Result<()> {
@@ -172,10 +191,10 @@ impl Transaction for Change<'_> {
     }
 }
 
-/// Reads a file of at most `limit` bytes, or the first `limit + 1` of a longer one; `None`
-/// when there is none. Links are not followed, and pipes and devices not opened: a registry
-/// that was unpacked from somewhere must not make us read elsewhere, or for ever.
-fn read_regular(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+/// The length of a file; `None` when there is none. Links are not followed, and pipes and
+/// devices not opened: a registry that was unpacked from somewhere must not make us read
+/// elsewhere, or for ever.
+fn regular_length(path: &Path) -> Result<Option<u64>> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -190,7 +209,16 @@ fn read_regular(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
             path.display()
         );
     }
-    let expected = metadata.len().min(limit.saturating_add(1));
+    Ok(Some(metadata.len()))
+}
+
+/// Reads a regular file of at most `limit` bytes, or the first `limit + 1` of a longer one;
+/// `None` when there is none.
+fn read_regular(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    let Some(length) = regular_length(path)? else {
+        return Ok(None);
+    };
+    let expected = length.min(limit.saturating_add(1));
     let mut bytes = Vec::new();
     bytes
         .try_reserve_exact(usize::try_from(expected).unwrap_or(usize::MAX))
@@ -207,22 +235,56 @@ fn read_regular(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// Writes a file so that it is whole or not there, whatever happens.
-fn write_atomic(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
-    // The process id only helps people who look: the lock keeps all others out.
-    let partial = folder.join(format!("{PARTIAL}{}-{name}", std::process::id()));
-    let target = folder.join(name);
-    let written = File::create(&partial).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written
-        .and_then(|()| fs::rename(&partial, &target))
-        .map_err(|e| {
-            // Best effort; the next change removes it otherwise.
-            let _ = fs::remove_file(&partial);
-            storage("write", &target, &e)
+/// A file that becomes whole or is not there, whatever happens.
+struct Writing {
+    file: File,
+    partial: PathBuf,
+    target: PathBuf,
+    done: bool,
+}
+
+impl Writing {
+    fn begin(folder: &Path, name: &str) -> Result<Self> {
+        // The process id only helps people who look: the lock keeps all others out.
+        let partial = folder.join(format!("{PARTIAL}{}-{name}", std::process::id()));
+        let target = folder.join(name);
+        let file = File::create(&partial).map_err(|e| storage("write", &target, &e))?;
+        Ok(Self {
+            file,
+            partial,
+            target,
+            done: false,
         })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let written = self.file.write_all(bytes);
+        written.map_err(|e| storage("write", &self.target, &e))
+    }
+
+    fn finish(mut self) -> Result<()> {
+        let written = self.file.sync_all();
+        written
+            .and_then(|()| fs::rename(&self.partial, &self.target))
+            .map_err(|e| storage("write", &self.target, &e))?;
+        self.done = true;
+        Ok(())
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if !self.done {
+            // Best effort; the next change removes it otherwise.
+            let _ = fs::remove_file(&self.partial);
+        }
+    }
+}
+
+fn write_atomic(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let mut writing = Writing::begin(folder, name)?;
+    writing.write(bytes)?;
+    writing.finish()
 }
 
 /// Flushes the names in a folder to the disk, where the system has such a thing.

@@ -1,6 +1,7 @@
 //! A registry in memory, for tests and for packages that were fetched by other means.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use twinfer::{Result, err};
@@ -58,7 +59,7 @@ impl Store for MemoryStore {
 }
 
 impl WritableStore for MemoryStore {
-    fn begin(&self) -> Result<Box<dyn Transaction + '_>> {
+    fn begin(&self, _name: &str) -> Result<Box<dyn Transaction + '_>> {
         Ok(Box::new(Change {
             content: self.lock(),
         }))
@@ -74,10 +75,19 @@ impl Transaction for Change<'_> {
         Ok(self.content.index.clone())
     }
 
-    fn put_blob(&mut self, bytes: &[u8]) -> Result<Digest> {
-        let digest = Digest::of(bytes);
-        self.content.blobs.insert(digest, bytes.to_vec());
-        Ok(digest)
+    fn has(&self, descriptor: &Descriptor) -> Result<bool> {
+        let there = self.content.blobs.get(&descriptor.digest);
+        Ok(there.is_some_and(|blob| blob.len() as u64 == descriptor.size))
+    }
+
+    fn put(&mut self, descriptor: &Descriptor, content: &mut dyn Read) -> Result<()> {
+        let mut bytes = Vec::new();
+        super::copy_verified(descriptor, content, |part| {
+            bytes.extend_from_slice(part);
+            Ok(())
+        })?;
+        self.content.blobs.insert(descriptor.digest, bytes);
+        Ok(())
     }
 
     fn commit(mut self: Box<Self>, index: &Index) -> Result<()> {

@@ -3,15 +3,48 @@
 mod folder;
 mod memory;
 
+use std::io::{self, Cursor, Read};
 use std::sync::Arc;
 
-use twinfer::Result;
+use twinfer::{Error, Result, err};
 
 pub use folder::FolderStore;
 pub(crate) use folder::storage;
 pub use memory::MemoryStore;
 
-use crate::{Descriptor, Digest, Index};
+use crate::{Descriptor, Index, Reference, Verifier};
+
+/// Hands content on in pieces, and checks it against its descriptor.
+///
+/// # Errors
+/// `size_mismatch`, `digest_mismatch`; `storage` when reading fails with an error that is not
+/// one of ours inside; those of `each`.
+pub(crate) fn copy_verified(
+    descriptor: &Descriptor,
+    content: &mut dyn Read,
+    mut each: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut verifier = Verifier::new(descriptor);
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        let read = match content.read(&mut buffer) {
+            Ok(0) => return verifier.finish(),
+            Ok(read) => read,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(read_error(descriptor, e)),
+        };
+        verifier.update(&buffer[..read])?;
+        each(&buffer[..read])?;
+    }
+}
+
+/// What a store's own stream failed with keeps its code through `std::io::Error`.
+fn read_error(descriptor: &Descriptor, error: io::Error) -> Error {
+    match error.downcast::<Error>() {
+        Ok(ours) => ours,
+        Err(error) => err!(Storage, "cannot read {}: {error}", descriptor.label()),
+    }
+}
 
 /// A registry that can be read. What it gives is not trusted: readers verify it.
 pub trait Store: Send + Sync {
@@ -21,37 +54,65 @@ pub trait Store: Send + Sync {
     /// `storage` when it cannot be read.
     fn index(&self) -> Result<Vec<u8>>;
 
+    /// As much of the index as has to do with this reference: what it points to, and what is
+    /// attached to that. A folder gives the whole; a registry that cannot tell everything it
+    /// has asks for this name only.
+    ///
+    /// # Errors
+    /// As [`Store::index`]. A model or version that is not there is not an error here: the
+    /// index then lacks it.
+    fn index_of(&self, reference: &Reference) -> Result<Vec<u8>> {
+        let _ = reference;
+        self.index()
+    }
+
     /// The content of a descriptor, as it is: not verified. A store never gives more than
     /// one byte over the size in the descriptor, so that a wrong one cannot fill memory.
     ///
     /// # Errors
     /// `missing_blob` when it is not there, `storage` when it cannot be read.
     fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>>;
+
+    /// The same as a stream, for what is copied rather than used.
+    ///
+    /// # Errors
+    /// As [`Store::blob`]; later ones come from reading.
+    fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {
+        Ok(Box::new(Cursor::new(self.blob(descriptor)?)))
+    }
 }
 
 /// A registry that can be written.
 pub trait WritableStore: Store {
-    /// Begins a change. There is one at a time for a registry, over all processes.
+    /// Begins a change of the packages of this name. In a folder there is one at a time, over
+    /// all processes.
     ///
     /// # Errors
-    /// `storage` when the registry cannot be made or locked.
-    fn begin(&self) -> Result<Box<dyn Transaction + '_>>;
+    /// `storage` when the registry cannot be made or locked; `network`, `unauthorized`.
+    fn begin(&self, name: &str) -> Result<Box<dyn Transaction + '_>>;
 }
 
 /// A change of a registry: blobs first, and then, at once, the index. A change that is
 /// dropped or killed leaves the registry as it was, but for blobs that nothing refers to.
 pub trait Transaction {
-    /// The index as it is now.
+    /// The index as it is now, or the part of it with the name that is changed.
     ///
     /// # Errors
-    /// `storage`, or that the index is malformed.
+    /// `storage`, `network`, or that the index is malformed.
     fn index(&self) -> Result<Index>;
 
-    /// Stores a blob, unless it is there already and whole.
+    /// Whether this content is there, by its size: it need not be sent.
     ///
     /// # Errors
-    /// `out_of_space`, `storage`.
-    fn put_blob(&mut self, bytes: &[u8]) -> Result<Digest>;
+    /// `storage`, `network`.
+    fn has(&self, descriptor: &Descriptor) -> Result<bool>;
+
+    /// Stores the content of a descriptor, in whatever pieces it comes, and checks it on the
+    /// way: content that is not what the descriptor says is never there afterwards.
+    ///
+    /// # Errors
+    /// `size_mismatch`, `digest_mismatch`; `out_of_space`, `storage`, `network`.
+    fn put(&mut self, descriptor: &Descriptor, content: &mut dyn Read) -> Result<()>;
 
     /// Makes this the index: the last step.
     ///
@@ -65,7 +126,15 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).index()
     }
 
+    fn index_of(&self, reference: &Reference) -> Result<Vec<u8>> {
+        (**self).index_of(reference)
+    }
+
     fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
         (**self).blob(descriptor)
+    }
+
+    fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {
+        (**self).open(descriptor)
     }
 }

@@ -220,9 +220,10 @@ pub fn with_manifest(manifest: &[u8], blobs: &[Vec<u8>]) -> MemoryStore {
         "mediaType": media::MANIFEST, "digest": Digest::of(manifest).to_string(), "size": manifest.len(),
         "annotations": {"org.opencontainers.image.ref.name": "risk:1.0.0"},
     }]});
-    let mut change = store.begin().unwrap();
+    let mut change = store.begin("risk").unwrap();
     for blob in blobs.iter().map(Vec::as_slice).chain([manifest]) {
-        change.put_blob(blob).unwrap();
+        let descriptor = Descriptor::new("application/octet-stream", blob);
+        change.put(&descriptor, &mut &*blob).unwrap();
     }
     change
         .commit(&Index::from_json(index.to_string().as_bytes()).unwrap())

@@ -3,7 +3,7 @@
 use std::fs;
 
 use twinfer::ErrorCode::*;
-use twinfer_package::{FolderStore, Index, Package, Reference, Store, WritableStore};
+use twinfer_package::{Descriptor, FolderStore, Index, Package, Reference, Store, WritableStore};
 
 use crate::fixture::{Recipe, layer, reference};
 
@@ -183,9 +183,10 @@ fn a_change_that_is_dropped_leaves_the_index() {
     let store = FolderStore::new(folder.path());
     Recipe::new().pack(&store).unwrap();
     let before = store.index().unwrap();
-    let mut change = store.begin().unwrap();
-    change.put_blob(b"orphan").unwrap();
+    let mut change = store.begin("m").unwrap();
+    let orphan = Descriptor::new("text/plain", b"orphan");
+    change.put(&orphan, &mut b"orphan".as_slice()).unwrap();
     drop(change);
     assert_eq!(store.index().unwrap(), before);
-    store.begin().unwrap();
+    store.begin("m").unwrap();
 }

@@ -1,11 +1,12 @@
 //! Packing: what comes out, reproducibly, and what is never left half done.
 
+use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value as Json, json};
 use twinfer::{ErrorCode, bail};
 use twinfer_package::{
-    Descriptor, Digest, FolderStore, Index, MemoryStore, PackOptions, Package, Reference, Store,
+    Descriptor, FolderStore, Index, MemoryStore, PackOptions, Package, Reference, Store,
     Transaction, WritableStore, pack, resolve,
 };
 
@@ -259,9 +260,9 @@ impl Store for Full {
 }
 
 impl WritableStore for Full {
-    fn begin(&self) -> twinfer::Result<Box<dyn Transaction + '_>> {
+    fn begin(&self, name: &str) -> twinfer::Result<Box<dyn Transaction + '_>> {
         Ok(Box::new(FullChange {
-            inner: self.inner.begin()?,
+            inner: self.inner.begin(name)?,
             writes_left: &self.writes_left,
         }))
     }
@@ -282,9 +283,12 @@ impl Transaction for FullChange<'_> {
     fn index(&self) -> twinfer::Result<Index> {
         self.inner.index()
     }
-    fn put_blob(&mut self, bytes: &[u8]) -> twinfer::Result<Digest> {
+    fn has(&self, descriptor: &Descriptor) -> twinfer::Result<bool> {
+        self.inner.has(descriptor)
+    }
+    fn put(&mut self, descriptor: &Descriptor, content: &mut dyn Read) -> twinfer::Result<()> {
         self.write()?;
-        self.inner.put_blob(bytes)
+        self.inner.put(descriptor, content)
     }
     fn commit(self: Box<Self>, index: &Index) -> twinfer::Result<()> {
         self.write()?;

@@ -115,7 +115,7 @@ impl Fixture {
         let mut json: Value = serde_json::from_slice(&self.store.index().unwrap()).unwrap();
         edit(&mut json);
         let index = Index::from_json(json.to_string().as_bytes()).unwrap();
-        self.store.begin().unwrap().commit(&index).unwrap();
+        self.store.begin("x").unwrap().commit(&index).unwrap();
     }
 
     pub fn send(&self, request: http::Request<Bytes>) -> Answer {
