@@ -117,7 +117,7 @@ def main(names: list[str]) -> int:
     if unknown := set(names) - {folder.name for folder in folders}:
         print(f"no such model: {', '.join(sorted(unknown))}")
         return 1
-    failed = 0
+    passed = failed = 0
     for folder in folders:
         if names and folder.name not in names:
             continue
@@ -126,10 +126,12 @@ def main(names: list[str]) -> int:
         recipe = tomllib.loads((folder / "twinfer.toml").read_text(encoding="utf-8"))
         problems = check_recipe(folder, recipe, module) + check_golden(folder, module)
         failed += bool(problems)
+        passed += not problems
         verdict = f"{len(problems)} differences" if problems else "as its script makes it"
         print(f"{folder.name}: {verdict} ({time.monotonic() - start:.1f} s)")
         for problem in problems[:20]:
             print(f"  {problem}")
+    print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 
 

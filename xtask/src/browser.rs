@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use crate::debian;
 use crate::failure::{Failure, Result};
-use crate::run::{Run, find_program};
-use crate::steps::Job;
+use crate::run::find_program;
 
 /// Names under which they are installed.
 const NAMES: [&str; 8] = [
@@ -44,52 +44,25 @@ pub fn find() -> Result<Option<PathBuf>> {
         .or_else(|| PLACES.iter().map(PathBuf::from).find(|path| path.is_file())))
 }
 
-/// The installation of Debian's `chromium` when there is no browser, as a job to run beside
-/// others.
+/// The Debian package to install when there is no browser.
 ///
 /// # Errors
 /// When there is none and installing one needs somebody's consent: what to do.
-pub fn job() -> Result<Option<Job<'static>>> {
+pub fn needed() -> Result<Option<&'static str>> {
     if find()?.is_some() {
         return Ok(None);
     }
-    if !root_on_debian() {
+    if !debian::may_install() {
         return Err(Failure::new(format!(
             "no browser of the Chromium family was found, and the page's tests need one. Install Chromium or Chrome \
              (Debian, Ubuntu: `sudo apt-get install chromium`; Fedora: `sudo dnf install chromium`; macOS: `brew install --cask chromium`), \
              or set {VARIABLE} to the path of one"
         )));
     }
-    Ok(Some(Job::new("apt-get install chromium", |output| {
-        let apt = |arguments: &[&str]| {
-            Run::new("apt-get")
-                .args(arguments)
-                .env("DEBIAN_FRONTEND", "noninteractive")
-                .to(output)
-                .run()
-        };
-        apt(&["-q", "update"])?;
-        apt(&["-q", "install", "-y", "--no-install-recommends", "chromium"])
-    })))
+    Ok(Some("chromium"))
 }
 
 /// The browser that must be there by now.
 pub fn required() -> Result<PathBuf> {
     find()?.ok_or_else(|| Failure::new("chromium was installed, but is not on the PATH"))
-}
-
-fn root_on_debian() -> bool {
-    let root = Run::new("id")
-        .args(["-u"])
-        .read()
-        .is_ok_and(|id| id.trim() == "0");
-    let debian = std::fs::read_to_string("/etc/os-release")
-        .unwrap_or_default()
-        .lines()
-        .filter_map(|line| line.split_once('='))
-        .any(|(key, value)| {
-            (key == "ID" || key == "ID_LIKE")
-                && value.trim_matches('"').split(' ').any(|id| id == "debian")
-        });
-    root && debian && find_program(&["apt-get"]).is_some()
 }

@@ -12,6 +12,7 @@ mod check;
 #[allow(dead_code)] // The suites use more of it.
 mod compare;
 mod counts;
+mod debian;
 mod demo;
 mod failure;
 mod golden;
@@ -22,6 +23,7 @@ mod lint;
 mod npm;
 mod paths;
 mod profiles;
+mod python;
 mod run;
 mod serve;
 mod setup;
@@ -44,7 +46,8 @@ usage: cargo xtask COMMAND [OPTIONS]
                --once            end after the table; exit code 1 when anything differs
                --listen ADDRESS  where to serve (default 127.0.0.1:8080)
   test       setup, build, and every test there is; the last line is `N passed, N failed`
-               --only SUITE      one suite only: fmt, xtask, rust, npm, conformance (may be repeated)
+               --only SUITE      one suite only: fmt, xtask, rust, npm, conformance,
+                                 python (may be repeated)
   lint       clippy for the native crates and for both wasm targets; cargo-deny when it is there
   generate   write the files that are made from the code (docs/errors.md and alike)
   sizes      raw, gzip and brotli bytes of each artifact

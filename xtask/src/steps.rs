@@ -50,6 +50,11 @@ impl<'a> Job<'a> {
             work: Box::new(work),
         }
     }
+
+    /// Does it, as a part of another one.
+    pub fn run(self, output: &Output) -> Result<()> {
+        (self.work)(output)
+    }
 }
 
 /// How often a step that runs beside others shows that it is alive.

@@ -6,16 +6,18 @@ use std::time::Instant;
 use crate::browser;
 use crate::build::{self, native_selection};
 use crate::counts::{Counts, Runner, read};
+use crate::debian;
 use crate::demo::{pack_models, run_cases};
 use crate::failure::{Context, Failure, Result};
 use crate::paths;
+use crate::python;
 use crate::run::Run;
 use crate::serve::{Server, Serving, free_address};
 use crate::setup::Setup;
-use crate::steps::{Job, Output, step, together, took};
+use crate::steps::{Job, Output, nothing_to_do, step, together, took};
 
 /// The suites, in the order in which they run: what fails soonest comes first.
-const SUITES: [&str; 5] = ["fmt", "xtask", "rust", "npm", "conformance"];
+const SUITES: [&str; 6] = ["fmt", "xtask", "rust", "npm", "conformance", "python"];
 
 /// Runs the suites of these names, or all.
 pub fn test(only: &[String]) -> Result<()> {
@@ -37,7 +39,7 @@ pub fn test(only: &[String]) -> Result<()> {
             }
         }));
     }
-    let rest: Vec<&str> = ["rust", "npm", "conformance"]
+    let rest: Vec<&str> = ["rust", "npm", "conformance", "python"]
         .into_iter()
         .filter(|name| wanted(name))
         .collect();
@@ -45,6 +47,7 @@ pub fn test(only: &[String]) -> Result<()> {
         match prepare() {
             Ok(browser) => results.extend(
                 rest.into_iter()
+                    .filter(|name| *name != "python" || python::program().is_some())
                     .map(|name| suite(name, |_| run(name, &browser))),
             ),
             // What cannot be built cannot be tested: that is a failure among the others, so that
@@ -59,6 +62,7 @@ fn run(name: &str, browser: &Path) -> Result<Counts> {
     match name {
         "rust" => rust(browser),
         "npm" => typescript(browser),
+        "python" => references(),
         _ => conformance(browser),
     }
 }
@@ -84,7 +88,7 @@ fn finish(results: &[(&str, Counts)], start: Instant) -> Result<()> {
 fn prepare() -> Result<PathBuf> {
     let setup = Setup::begin()?;
     let mut jobs = setup.jobs();
-    jobs.extend(browser::job()?);
+    jobs.extend(tools_of_others()?);
     jobs.push(Job::new("build the command and the Rust tests", |output| {
         build::command(output)?;
         Run::new("cargo")
@@ -104,6 +108,55 @@ fn prepare() -> Result<PathBuf> {
     together(jobs)?;
     build::npm_package()?;
     browser::required()
+}
+
+/// Installing what the tests compare with. What cannot be installed is named, and the tests that
+/// need it say that they were skipped; a browser is not one of these.
+fn tools_of_others() -> Result<Vec<Job<'static>>> {
+    let mut packages: Vec<&'static str> = browser::needed()?.into_iter().collect();
+    let missing = debian::missing(&debian::REGISTRY_TOOLS);
+    let python = python::setup();
+    if debian::may_install() {
+        packages.extend(missing.iter().map(|program| program.package));
+        if matches!(python, python::Setup::NeedsVenv(_)) {
+            packages.push("python3-venv");
+        }
+    } else {
+        for program in missing {
+            skipped(program.name, "install it, and it will be tested with");
+        }
+    }
+    let mut jobs: Vec<Job<'static>> = debian::install(packages).into_iter().collect();
+    match python {
+        python::Setup::Done => nothing_to_do("Python packages of tests/python"),
+        python::Setup::With(python) => jobs.push(python::job(python)),
+        python::Setup::NeedsVenv(python) if debian::may_install() => {
+            // In this order, one after the other.
+            let apt = jobs.pop();
+            jobs.push(Job::new("apt-get install and pip install", move |output| {
+                apt.map_or(Ok(()), |job| job.run(output))?;
+                python::job(python).run(output)
+            }));
+        }
+        python::Setup::NeedsVenv(_) => skipped("Python", "install its module venv"),
+        python::Setup::Nothing => skipped("Python", "install Python 3.11"),
+    }
+    Ok(jobs)
+}
+
+fn skipped(what: &str, remedy: &str) {
+    println!("==> SKIPPED: tests with {what}, which is not here; {remedy}");
+}
+
+/// The sample models against the libraries that made them.
+fn references() -> Result<Counts> {
+    let Some(python) = python::program() else {
+        return Err(Failure::new(
+            "there is no Python 3.11 to compare the sample models with",
+        ));
+    };
+    let run = Run::new(python).args([paths::root().join("models/check.py")]);
+    watched(run, Runner::Plain)
 }
 
 /// Runs one suite. One that could not run, or ran nothing, counts as one failure.
@@ -167,12 +220,19 @@ fn commands_own() -> Result<Counts> {
 }
 
 fn rust(browser: &Path) -> Result<Counts> {
-    let run = Run::new("cargo")
+    let mut run = Run::new("cargo")
         .args(["test", "--no-fail-fast"])
         .args(native_selection())
         .env("TWINFER_COMPONENT", paths::component("wasm-dev"))
         .env("TWINFER_TEST_GUEST", build::misbehaving_guest_path())
         .env(browser::VARIABLE, browser);
+    if let Some(python) = python::program() {
+        run = run.env(python::VARIABLE, python);
+        if debian::missing(&debian::REGISTRY_TOOLS).is_empty() {
+            // Nothing is missing: a test that is skipped now is a failure.
+            run = run.env("TWINFER_TEST_ALL", "1");
+        }
+    }
     watched(run, Runner::Cargo)
 }
 

@@ -48,6 +48,9 @@ pub enum Command {
     Run(RunArgs),
     Verify(VerifyArgs),
     Ls(LsArgs),
+    Tag(crate::commands::tag::TagArgs),
+    Rm(crate::commands::rm::RmArgs),
+    Gc(crate::commands::gc::GcArgs),
     Serve(crate::serve::ServeArgs),
 }
 

@@ -7,6 +7,7 @@ mod index;
 mod json;
 /// How much is read of a package, and why not more.
 pub mod limits;
+mod maintain;
 /// Media types and file names of packages.
 pub mod media;
 mod modelpack;
@@ -23,10 +24,14 @@ pub use golden::{
     GoldenTensor, SelfTestReport, Tolerance, compare_outputs, compare_tensors,
 };
 pub use index::{Index, Tagged, resolve};
+pub use maintain::{Moved, Removed, move_alias, remove};
 pub use modelpack::{Capabilities, Modality, ModelDescriptor, ModelFs, ModelPackConfig, Technical};
 pub use oci::{Descriptor, FILEPATH, Manifest, REF_NAME, Role, TITLE, check_file_name, role};
 pub use pack::{Built, PackOptions, Packed, RECIPE_NAME, pack};
 pub use package::Package;
 pub use reader::{PackageReader, Parts};
-pub use reference::{MAX_NAME, MAX_TAG, Reference, check_name, check_tag, tag_version};
-pub use store::{FolderStore, MemoryStore, Store, Transaction, WritableStore};
+pub use reference::{
+    MAX_NAME, MAX_TAG, REFERRERS_PREFIX, Reference, SIGNED_TAGS, check_name, check_tag,
+    is_reserved, tag_version,
+};
+pub use store::{Collected, FolderStore, MemoryStore, Store, Transaction, WritableStore};

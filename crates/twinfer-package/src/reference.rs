@@ -156,6 +156,21 @@ pub fn check_tag(tag: &str) -> Result<()> {
     Ok(())
 }
 
+/// What the tags of lists of referrers begin with (OCI distribution specification, "Referrers Tag
+/// Schema"): `sha256-` and the digits of the digest that they refer to.
+pub const REFERRERS_PREFIX: &str = "sha256-";
+
+/// The tag of the signed list of a name's tags.
+pub const SIGNED_TAGS: &str = "twinfer-tags";
+
+/// Whether a tag holds what is attached to packages, rather than a package.
+pub fn is_reserved(tag: &str) -> bool {
+    let of_digest = tag.strip_prefix(REFERRERS_PREFIX).is_some_and(|hex| {
+        hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    });
+    of_digest || tag == SIGNED_TAGS
+}
+
 /// The tag as a version, if it is one. Such tags never change what they point to.
 pub fn tag_version(tag: &str) -> Option<semver::Version> {
     semver::Version::parse(tag).ok()

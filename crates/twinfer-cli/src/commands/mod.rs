@@ -1,10 +1,13 @@
 //! The commands, a file each.
 
+pub mod gc;
 mod inspect;
 mod ls;
 mod pack;
 mod predict;
+pub mod rm;
 mod run;
+pub mod tag;
 mod verify;
 
 use twinfer::Result;
@@ -27,6 +30,9 @@ pub fn run(args: Args, output: &Output) -> Result<()> {
         Command::Run(args) => run::run(&args, &store, output),
         Command::Verify(args) => verify::run(&args, &store, output),
         Command::Ls(args) => ls::run(&args, &store, output),
+        Command::Tag(args) => tag::run(&args, &store, output),
+        Command::Rm(args) => rm::run(&args, &store, output),
+        Command::Gc(args) => gc::run(&args, &store, output),
         Command::Serve(args) => crate::serve::run(args).map_err(host_error),
     }
 }

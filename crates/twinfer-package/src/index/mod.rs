@@ -1,5 +1,9 @@
 //! The index of a registry: which reference points to which manifest.
 
+mod change;
+
+pub(crate) use change::check_free;
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
@@ -12,7 +16,7 @@ use crate::digest::shorten;
 use crate::json::from_json;
 use crate::limits::{MAX_INDEX_BYTES, MAX_MANIFEST_BYTES};
 use crate::oci::REF_NAME;
-use crate::reference::tag_version;
+use crate::reference::{is_reserved, tag_version};
 use crate::{Descriptor, Digest, Reference, media};
 
 /// `index.json` of an OCI image layout.
@@ -49,7 +53,8 @@ impl Entry {
     /// `(name, tag)`, where the entry has one of ours.
     fn tag(&self) -> Option<(&str, &str)> {
         let (name, tag) = self.annotations.get(REF_NAME)?.split_once(':')?;
-        Reference::new(name, tag).is_ok().then_some((name, tag))
+        let package = Reference::new(name, tag).is_ok() && !is_reserved(tag);
+        package.then_some((name, tag))
     }
 
     fn may_be_model(&self) -> bool {
@@ -267,48 +272,6 @@ impl Index {
         self.manifests
             .iter()
             .any(|e| e.tag().is_some_and(|(n, _)| n == name))
-    }
-
-    /// What a tag points to at present, as text; `None` when it is free.
-    pub(crate) fn digest_of(&self, reference: &Reference) -> Option<&str> {
-        let full = Some(format!("{}:{}", reference.name(), reference.tag()?));
-        self.manifests
-            .iter()
-            .find(|e| e.annotations.get(REF_NAME) == full.as_ref())
-            .map(|e| e.digest.as_str())
-    }
-
-    /// Lets a tag point to this manifest. What it pointed to before stays reachable by its
-    /// digest.
-    pub(crate) fn point(&mut self, reference: &Reference, manifest: &Descriptor) {
-        let full = format!(
-            "{}:{}",
-            reference.name(),
-            reference.tag().unwrap_or_default()
-        );
-        let digest = manifest.digest.to_string();
-        for entry in &mut self.manifests {
-            if entry.annotations.get(REF_NAME) == Some(&full) {
-                entry.annotations.remove(REF_NAME);
-            }
-        }
-        // The untagged entry of this digest, if there is one, would now say nothing more.
-        self.manifests
-            .retain(|e| e.digest != digest || e.annotations.contains_key(REF_NAME));
-        self.manifests.push(Entry {
-            media_type: manifest.media_type.clone(),
-            digest,
-            size: manifest.size,
-            artifact_type: manifest.artifact_type.clone(),
-            annotations: [(REF_NAME.to_owned(), full)].into(),
-            extra: Map::new(),
-        });
-        // By name: the same packages give the same index, whatever the order of packing.
-        self.manifests.sort_by(|a, b| {
-            a.annotations
-                .get(REF_NAME)
-                .cmp(&b.annotations.get(REF_NAME))
-        });
     }
 }
 

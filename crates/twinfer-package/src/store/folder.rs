@@ -38,6 +38,10 @@ impl FolderStore {
         &self.root
     }
 
+    pub(super) fn blob_folder(&self) -> PathBuf {
+        self.root.join(BLOBS)
+    }
+
     fn missing(&self, descriptor: &Descriptor) -> Error {
         err!(
             MissingBlob,

@@ -1,6 +1,7 @@
 //! Where packages live: the seam that folders, browsers, registries and caches implement.
 
 mod folder;
+mod gc;
 mod memory;
 
 use std::io::{self, Cursor, Read};
@@ -10,6 +11,7 @@ use twinfer::{Error, Result, err};
 
 pub use folder::FolderStore;
 pub(crate) use folder::storage;
+pub use gc::Collected;
 pub use memory::MemoryStore;
 
 use crate::{Descriptor, Index, Reference, Verifier};
