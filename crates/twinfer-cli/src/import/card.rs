@@ -24,7 +24,6 @@ pub fn of(import: &Import, model: &MlModel, made: &Made, title: &str) -> Result<
     let rows = [
         ("registered model", name),
         ("registered version", version),
-        ("asked for as", registered.map(|r| r.uri.clone())),
         ("run", model.run_id.clone()),
         ("model uuid", model.model_uuid.clone()),
         ("model id", model.model_id.clone()),

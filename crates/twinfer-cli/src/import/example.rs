@@ -30,8 +30,7 @@ pub fn read(folder: &ModelFolder, model: &MlModel) -> Result<Option<Example>> {
     let Some(info) = &model.saved_input_example_info else {
         return Ok(None);
     };
-    // The first says its form itself; but it may have NaN in it, which is no JSON. The second
-    // has null there.
+    // The first says its form itself.
     let mut problem = None;
     for name in [&info.serving_input_path, &info.artifact_path]
         .into_iter()
@@ -40,10 +39,8 @@ pub fn read(folder: &ModelFolder, model: &MlModel) -> Result<Option<Example>> {
         let Some(bytes) = folder.read(name, MAX_EXAMPLE_BYTES)? else {
             continue;
         };
-        match serde_json::from_slice(&bytes)
-            .map_err(|e| e.to_string())
-            .and_then(parse)
-        {
+        let json = serde_json::from_slice(&without_nan(&bytes)).map_err(|e| e.to_string());
+        match json.and_then(parse) {
             Ok(example) => return Ok(Some(example)),
             Err(e) => problem = problem.or(Some(format!("{name}: {e}"))),
         }
@@ -55,6 +52,27 @@ pub fn read(folder: &ModelFolder, model: &MlModel) -> Result<Option<Example>> {
             "the input example cannot be read: {problem}; --no-example leaves it out"
         ),
     }
+}
+
+/// Python writes `NaN` for a missing value, which is no JSON: `null` instead, outside of texts.
+fn without_nan(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len() + 16);
+    let (mut in_text, mut escaped) = (false, false);
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        if !in_text && bytes[at..].starts_with(b"NaN") {
+            out.extend_from_slice(b"null");
+            at += 3;
+            continue;
+        }
+        if byte == b'"' && !escaped {
+            in_text = !in_text;
+        }
+        escaped = in_text && byte == b'\\' && !escaped;
+        out.push(byte);
+        at += 1;
+    }
+    out
 }
 
 fn parse(json: Json) -> Result<Example, String> {
@@ -262,6 +280,12 @@ mod tests {
             assert!(matches!(parse(form).unwrap(), Example::Arrays(a) if a["x"] == json!([1])));
         }
         assert!(parse(json!({"columns": ["a"], "data": [[1, 2]]})).is_err());
+    }
+
+    #[test]
+    fn nan_becomes_null_but_not_in_texts() {
+        let text = br#"{"NaN\"NaN": [NaN, "NaN"]}"#;
+        assert_eq!(without_nan(text), br#"{"NaN\"NaN": [null, "NaN"]}"#);
     }
 
     #[test]

@@ -160,8 +160,10 @@ def convert_sklearn(request):
     onnx_model.opset_import.extend(sets)
     cases = expected(model, onnx_model, table(model, columns, rows), len(rows)) if rows else []
     Path(request["output"]).write_bytes(onnx_model.SerializeToString(deterministic=True))
+    # Of a pipeline its first step decides.
+    first = model.steps[0][1] if hasattr(model, "steps") else model
     return {"reference": versions("scikit-learn", "skl2onnx", "onnx", "numpy"), "cases": cases,
-            "allow_nan": bool(get_tags(model).input_tags.allow_nan)}
+            "allow_nan": bool(get_tags(first).input_tags.allow_nan)}
 
 
 if __name__ == "__main__":

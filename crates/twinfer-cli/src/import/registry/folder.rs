@@ -12,7 +12,7 @@ use crate::import::files::{MAX_TEXT_BYTES, read_limited};
 use crate::import::{mlmodel, yaml};
 
 /// Finds a model in the folder.
-pub fn get(root: &Path, asked: &str, uri: &Uri) -> Result<Found> {
+pub fn get(root: &Path, uri: &Uri) -> Result<Found> {
     let root = root
         .canonicalize()
         .ok()
@@ -28,7 +28,7 @@ pub fn get(root: &Path, asked: &str, uri: &Uri) -> Result<Found> {
                     root.display()
                 )
             })?;
-            return found(folder, id, None, asked, None);
+            return Ok(found(folder, id, None, None));
         }
     };
     let model = root.join("models").join(name);
@@ -45,25 +45,18 @@ pub fn get(root: &Path, asked: &str, uri: &Uri) -> Result<Found> {
     let folder =
         location(&root, &meta).map_err(|e| e.context(format!("{name} version {number}")))?;
     let description = meta["description"].as_str().map(ToOwned::to_owned);
-    found(folder, name, Some(number), asked, description)
+    Ok(found(folder, name, Some(number), description))
 }
 
-fn found(
-    folder: PathBuf,
-    name: &str,
-    version: Option<u64>,
-    asked: &str,
-    description: Option<String>,
-) -> Result<Found> {
-    Ok(Found {
+fn found(folder: PathBuf, name: &str, version: Option<u64>, description: Option<String>) -> Found {
+    Found {
         folder,
         registered: Registered {
             name: name.into(),
             version,
-            uri: asked.into(),
             description,
         },
-    })
+    }
 }
 
 fn number_of(model: &Path, name: &str, which: &Which) -> Result<u64> {

@@ -23,8 +23,6 @@ pub struct Registered {
     pub name: String,
     /// `None` for a logged model that was never registered.
     pub version: Option<u64>,
-    /// As it was asked for.
-    pub uri: String,
     pub description: Option<String>,
 }
 
@@ -130,7 +128,7 @@ pub fn get(text: &str, args: &ImportArgs, target: &Path) -> Result<Found> {
         ),
         None => PathBuf::from(place),
     };
-    folder::get(&folder, text, &uri)
+    folder::get(&folder, &uri)
 }
 
 /// The path of a `file:` URI without its scheme.

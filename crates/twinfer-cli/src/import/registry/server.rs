@@ -59,7 +59,6 @@ pub fn get(
         registered: Registered {
             name,
             version,
-            uri: asked.into(),
             description: description.map(ToOwned::to_owned),
         },
     })
