@@ -54,7 +54,7 @@ pub enum Command {
     Serve(crate::serve::ServeArgs),
 }
 
-/// Make a package of a recipe and put it into the registry
+/// Make a package of a recipe or an MLflow model and put it into the registry
 ///
 /// Loads the model, writes its signature into the package, and runs the golden examples: a
 /// package that fails its own examples is refused. The same files always give the same digest.
@@ -63,9 +63,12 @@ pub enum Command {
 Examples:
   twinfer pack models/face-detector
   twinfer pack models/face-detector --registry /srv/models
-  twinfer pack models/face-detector --no-self-test --json")]
+  twinfer pack models/face-detector --no-self-test --json
+  twinfer pack mlruns/1/models/m-0123/artifacts --name risk --convert
+  twinfer pack models:/Risk@champion --tracking-uri https://mlflow.example.org")]
 pub struct PackArgs {
-    /// The folder of the recipe (with twinfer.toml)
+    /// The folder of the recipe (with twinfer.toml) or of an MLflow model (with MLmodel), or
+    /// models:/NAME, models:/NAME/VERSION, models:/NAME@ALIAS of an MLflow registry
     #[arg(value_name = "RECIPE")]
     pub recipe: PathBuf,
 
@@ -77,6 +80,9 @@ pub struct PackArgs {
     /// Do not run the golden examples
     #[arg(long)]
     pub no_self_test: bool,
+
+    #[command(flatten)]
+    pub import: crate::import::ImportArgs,
 }
 
 /// Show what a package has in it

@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod component;
 mod host_error;
+mod import;
 mod inputs;
 mod npy;
 mod output;

@@ -12,7 +12,11 @@ pub fn run(args: &PackArgs, store: &FolderStore, output: &Output) -> Result<()> 
         force: args.force,
         self_test: !args.no_self_test,
     };
-    let packed = pack(&args.recipe, store, options)?;
+    let imported = crate::import::prepare(&args.recipe, &args.import)?;
+    let recipe = imported
+        .as_ref()
+        .map_or(args.recipe.as_path(), |i| i.recipe());
+    let packed = pack(recipe, store, options)?;
     let value = json!({
         "name": packed.reference.name(),
         "version": packed.reference.tag(),

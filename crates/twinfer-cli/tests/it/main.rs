@@ -6,6 +6,7 @@
 
 mod crash;
 mod maintain;
+mod mlflow;
 mod packages;
 mod predict;
 mod run;
