@@ -7,7 +7,9 @@ mod host_error;
 mod inputs;
 mod npy;
 mod output;
+mod registry;
 mod serve;
+mod transfer;
 
 use std::process::ExitCode;
 

@@ -17,6 +17,11 @@ impl Output {
         Self { json }
     }
 
+    /// Whether results are for programs.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Prints a result: this value as JSON, or this text.
     ///
     /// # Errors
@@ -56,7 +61,8 @@ fn exit_code(code: ErrorCode) -> u8 {
         SelfTestFailed | DigestMismatch | SizeMismatch | MissingBlob | UnsignedPackage
         | InvalidSignature | UntrustedKey | RevokedPackage | VersionTooOld | UnsignedIndex
         | IndexExpired | IndexReplayed => 3,
-        Storage | OutOfSpace | Network | Unauthorized | Aborted | Closed | Timeout | Overloaded | OutOfMemory => 4,
+        Storage | OutOfSpace | Network | Unauthorized | Aborted | Closed | Timeout | Overloaded
+        | OutOfMemory => 4,
         Internal => 5,
         _ => 1,
     }

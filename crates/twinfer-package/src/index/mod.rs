@@ -270,7 +270,7 @@ impl Index {
     }
 
     /// What a tag points to at present, as text; `None` when it is free.
-    pub(crate) fn digest_of(&self, reference: &Reference) -> Option<&str> {
+    pub fn digest_of(&self, reference: &Reference) -> Option<&str> {
         let full = Some(format!("{}:{}", reference.name(), reference.tag()?));
         self.manifests
             .iter()
@@ -280,7 +280,7 @@ impl Index {
 
     /// Lets a tag point to this manifest. What it pointed to before stays reachable by its
     /// digest.
-    pub(crate) fn point(&mut self, reference: &Reference, manifest: &Descriptor) {
+    pub fn point(&mut self, reference: &Reference, manifest: &Descriptor) {
         let full = format!(
             "{}:{}",
             reference.name(),
