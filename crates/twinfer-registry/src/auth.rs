@@ -4,6 +4,7 @@
 //! Nothing is looked up or sent before the registry asked for it with status 401.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use base64::Engine;
@@ -236,6 +237,8 @@ fn from_docker(host: &str) -> Credentials {
             "Docker's configuration has an identity token for {host}, which is not supported: log in with a user name and an access token"
         )),
         Err(Failure::NoCredentialConfigured | Failure::ConfigNotFound) => Credentials::None,
+        // Also when there is no such file.
+        Err(Failure::ConfigReadError) if !config_exists() => Credentials::None,
         // What helpers say when they have nothing for a registry.
         Err(Failure::HelperFailure { stdout, stderr, .. })
             if format!("{stdout}{stderr}").contains("not found") =>
@@ -247,6 +250,13 @@ fn from_docker(host: &str) -> Credentials {
             shorten(&error.to_string())
         )),
     }
+}
+
+fn config_exists() -> bool {
+    let folder = std::env::var_os("DOCKER_CONFIG")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".docker")));
+    folder.is_some_and(|folder| folder.join("config.json").exists())
 }
 
 fn basic(user: &str, password: &str) -> String {

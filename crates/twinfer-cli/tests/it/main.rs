@@ -7,6 +7,7 @@
 mod crash;
 mod packages;
 mod predict;
+mod registries;
 mod run;
 mod support;
 mod usage;
