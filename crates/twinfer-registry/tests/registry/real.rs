@@ -247,3 +247,56 @@ fn many_tags_are_listed() {
     let index = Index::from_json(&open(&location).index().unwrap()).unwrap();
     assert_eq!(index.tags().len(), 121);
 }
+
+#[test]
+fn tls_with_an_authority_of_ones_own() {
+    use twinfer_registry::{Location, NetOptions};
+    let test = "tls_with_an_authority_of_ones_own";
+    if !have(test, "docker-registry") || !have(test, "openssl") {
+        return;
+    }
+    let place = Place::new();
+    place.write("names", "subjectAltName=IP:127.0.0.1,DNS:localhost\n");
+    let openssl = |arguments: &str| {
+        let arguments = arguments.split_whitespace();
+        let folder = place.path("");
+        run(Command::new("openssl").args(arguments).current_dir(folder))
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+    openssl(&format!(
+        "req -x509 {key} -keyout ca.key -out ca.pem -days 2 -subj /CN=tests"
+    ));
+    openssl(&format!(
+        "req {key} -keyout leaf.key -out leaf.csr -subj /CN=localhost"
+    ));
+    openssl(
+        "x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out leaf.pem",
+    );
+    let tls = format!(
+        "  tls:\n    certificate: {}\n    key: {}\n",
+        place.path("leaf.pem").display(),
+        place.path("leaf.key").display()
+    );
+    let server = docker_registry(&place, &tls);
+    let source = place.pack("1.0.0", 100_000);
+    let location: Location = format!("oci://127.0.0.1:{}/models", server.port)
+        .parse()
+        .unwrap();
+    let trusting = |file: &str| NetOptions {
+        ca_file: Some(place.path(file)),
+        ..crate::support::hasty()
+    };
+    let dest = location.open_writable(&trusting("ca.pem")).unwrap();
+    copy_one(&source, &*dest, "small").unwrap();
+    let read = location.open(&trusting("ca.pem")).unwrap();
+    Package::open(&*read, &reference("small")).unwrap();
+    // Another authority; and no TLS at all.
+    openssl(&format!(
+        "req -x509 {key} -keyout other.key -out other.pem -days 2 -subj /CN=other"
+    ));
+    for options in [trusting("other.pem"), crate::support::hasty()] {
+        let store = location.open(&options).unwrap();
+        let error = Package::open(&*store, &reference("small:1.0.0")).unwrap_err();
+        assert_eq!(error.code(), twinfer::ErrorCode::Network, "{error}");
+    }
+}
