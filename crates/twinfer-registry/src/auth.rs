@@ -31,11 +31,10 @@ pub(crate) struct Scope {
 
 /// The credentials of one registry.
 pub(crate) struct Auth {
-    client: Client,
     /// `scheme://host:port/`
     base: Url,
     host: String,
-    plain_http: bool,
+    options: NetOptions,
     credentials: OnceLock<Credentials>,
     headers: Mutex<HashMap<Scope, HeaderValue>>,
 }
@@ -49,32 +48,34 @@ enum Credentials {
 }
 
 impl Auth {
-    pub fn new(base: &Url, host: &str, options: &NetOptions) -> Result<Self> {
-        let pem = options.ca_pem()?.into_iter().map(|data| Certificate {
+    pub fn new(base: &Url, host: &str, options: &NetOptions) -> Self {
+        Self {
+            base: base.clone(),
+            host: host.into(),
+            options: options.clone(),
+            credentials: OnceLock::new(),
+            headers: Mutex::default(),
+        }
+    }
+
+    /// What fetches tokens; made for the few times that it is needed.
+    fn client(&self) -> Result<Client> {
+        let pem = self.options.ca_pem()?.into_iter().map(|data| Certificate {
             encoding: CertificateEncoding::Pem,
             data,
         });
         let config = ClientConfig {
-            protocol: match base.scheme() {
+            protocol: match self.base.scheme() {
                 "http" => ClientProtocol::Http,
                 _ => ClientProtocol::Https,
             },
             extra_root_certificates: pem.collect(),
-            read_timeout: Some(options.read_timeout),
-            connect_timeout: Some(options.connect_timeout),
+            read_timeout: Some(self.options.read_timeout),
+            connect_timeout: Some(self.options.connect_timeout),
             user_agent: USER_AGENT,
             ..ClientConfig::default()
         };
-        let client = Client::try_from(config)
-            .map_err(|e| err!(Network, "no HTTPS client: {}", causes(&e)))?;
-        Ok(Self {
-            client,
-            base: base.clone(),
-            host: host.into(),
-            plain_http: options.plain_http,
-            credentials: OnceLock::new(),
-            headers: Mutex::default(),
-        })
+        Client::try_from(config).map_err(|e| err!(Network, "no HTTPS client: {}", causes(&e)))
     }
 
     /// Whether credentials may be sent to this address: to the registry itself, and not in
@@ -156,7 +157,7 @@ impl Auth {
         })?;
         let allowed = match url.scheme() {
             "https" => true,
-            "http" => self.plain_http || (is_loopback(&url) && is_loopback(&self.base)),
+            "http" => self.options.plain_http || (is_loopback(&url) && is_loopback(&self.base)),
             _ => false,
         };
         if !allowed {
@@ -184,7 +185,7 @@ impl Auth {
             true => RegistryOperation::Push,
             false => RegistryOperation::Pull,
         };
-        let token = self.client.auth(&image, &auth, operation).await;
+        let token = self.client()?.auth(&image, &auth, operation).await;
         match token {
             Ok(Some(token)) => Ok(format!("Bearer {token}")),
             Ok(None) => bail!(

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, ClientBuilder, Method, Response, StatusCode, Url};
+use reqwest::{Certificate, Client, Method, Response, StatusCode, Url};
 use tokio::runtime::{Builder, Runtime};
 use twinfer::{Error, Result, bail, err};
 
@@ -152,24 +152,26 @@ impl Net {
             .build()
             .map_err(|e| err!(Internal, "no runtime for the network: {e}"))?;
         let plain_http = options.plain_http;
-        let redirects = Policy::custom(move |attempt| {
-            let secure_before = attempt.previous().iter().any(|url| url.scheme() == "https");
-            if attempt.previous().len() > MAX_REDIRECTS {
-                attempt.error(format!("more than {MAX_REDIRECTS} redirects"))
-            } else if !plain_http
-                && attempt.url().scheme() != "https"
-                && (secure_before || !is_loopback(attempt.url()))
-            {
-                let to = attempt.url().clone();
-                attempt.error(format!("a redirect to {to}, which has no TLS"))
-            } else {
-                attempt.follow()
-            }
-        });
+        let redirects = || {
+            Policy::custom(move |attempt| {
+                let secure_before = attempt.previous().iter().any(|url| url.scheme() == "https");
+                if attempt.previous().len() > MAX_REDIRECTS {
+                    attempt.error(format!("more than {MAX_REDIRECTS} redirects"))
+                } else if !plain_http
+                    && attempt.url().scheme() != "https"
+                    && (secure_before || !is_loopback(attempt.url()))
+                {
+                    let to = attempt.url().clone();
+                    attempt.error(format!("a redirect to {to}, which has no TLS"))
+                } else {
+                    attempt.follow()
+                }
+            })
+        };
         Ok(Arc::new(Self {
             runtime,
             reading: client(options, redirects)?,
-            writing: client(options, Policy::none())?,
+            writing: client(options, Policy::none)?,
             options: options.clone(),
         }))
     }
@@ -298,28 +300,31 @@ impl Net {
     }
 }
 
-fn client(options: &NetOptions, redirects: Policy) -> Result<Client> {
-    let builder = || -> Result<ClientBuilder> {
-        let mut builder = Client::builder()
+fn client(options: &NetOptions, redirects: impl Fn() -> Policy) -> Result<Client> {
+    let certificates = match options.ca_pem()? {
+        Some(pem) => Certificate::from_pem_bundle(&pem)
+            .map_err(|e| err!(InvalidParameter, "the CA file: {}", causes(&e)))?,
+        None => Vec::new(),
+    };
+    if options.ca_file.is_some() && certificates.is_empty() {
+        bail!(
+            InvalidParameter,
+            "the CA file has no certificate in it: it must be PEM"
+        );
+    }
+    let builder = || {
+        Client::builder()
             .user_agent(USER_AGENT)
             .connect_timeout(options.connect_timeout)
-            .read_timeout(options.read_timeout);
-        if let Some(pem) = options.ca_pem()? {
-            let certificates = Certificate::from_pem_bundle(&pem)
-                .map_err(|e| err!(InvalidParameter, "the CA file: {}", causes(&e)))?;
-            if certificates.is_empty() {
-                bail!(
-                    InvalidParameter,
-                    "the CA file has no certificate in it: it must be PEM"
-                );
-            }
-            builder = builder.tls_certs_merge(certificates);
-        }
-        Ok(builder)
+            .read_timeout(options.read_timeout)
+            .redirect(redirects())
     };
-    builder()?
-        .redirect(redirects)
+    builder()
+        .tls_certs_merge(certificates.clone())
         .build()
+        // A system without any authorities, such as a small container: what needs no TLS, or
+        // has a CA file, works there too.
+        .or_else(|_| builder().tls_certs_only(certificates).build())
         .map_err(|e| err!(Network, "no HTTPS client: {}", causes(&e)))
 }
 

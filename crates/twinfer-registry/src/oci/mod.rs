@@ -81,7 +81,7 @@ impl OciStore {
         Ok(Self {
             inner: Arc::new(Inner {
                 net: Net::new(options)?,
-                auth: Arc::new(Auth::new(&base, host, options)?),
+                auth: Arc::new(Auth::new(&base, host, options)),
                 base,
                 host: host.into(),
                 prefix: prefix.into(),
