@@ -103,7 +103,8 @@ def round_of(size: int, twinfer: Path, place: Path) -> dict:
     """Seconds and memory of each step, once."""
     recipe, local, second = place / "recipe", place / "registry", place / "second"
     recipe.mkdir(parents=True)
-    model(recipe / "model.onnx", size)
+    # In a process of its own: the memory of a child is counted from that of its parent on.
+    subprocess.run([sys.executable, __file__, "--make-model", recipe / "model.onnx", str(size)], check=True)
     (recipe / "twinfer.toml").write_text(
         f'[package]\nname = "{NAME}"\nversion = "1.0.0"\ncreated = "2026-11-25T00:00:00Z"\n[model]\nfile = "model.onnx"\n'
     )
@@ -127,6 +128,8 @@ def round_of(size: int, twinfer: Path, place: Path) -> dict:
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["--make-model"]:
+        return model(Path(sys.argv[2]), int(sys.argv[3]))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="1,100,1000", help="MB, with commas between")
     parser.add_argument("--rounds", type=int, default=3)
