@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
 
 use reqwest::Url;
 use twinfer::{Error, Result, bail, err};
@@ -76,14 +75,6 @@ impl Location {
                 "{url} is a static host, which can only be read: write into a folder with `twinfer mirror` and upload that, or name a registry as oci://host/prefix"
             ),
         })
-    }
-
-    /// The same as [`Location::open`], shared.
-    ///
-    /// # Errors
-    /// As [`Location::open`].
-    pub fn open_shared(&self, options: &NetOptions) -> Result<Arc<dyn Store>> {
-        Ok(self.open(options)?.into())
     }
 }
 

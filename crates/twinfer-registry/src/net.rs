@@ -24,6 +24,10 @@ const MAX_REDIRECTS: usize = 5;
 /// The longest that a server's `Retry-After` is obeyed.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
+/// How many times the longest silence a small answer may take in all, and a request whose
+/// content has to be sent first: a chunk of 8 MiB takes minutes on a slow line.
+const PATIENCE: u32 = 5;
+
 /// How registries on the network are reached.
 #[derive(Debug, Clone)]
 pub struct NetOptions {
@@ -171,7 +175,13 @@ impl Net {
         Ok(Arc::new(Self {
             runtime,
             reading: client(options, redirects)?,
-            writing: client(options, Policy::none)?,
+            writing: client(
+                &NetOptions {
+                    read_timeout: options.read_timeout * PATIENCE,
+                    ..options.clone()
+                },
+                Policy::none,
+            )?,
             options: options.clone(),
         }))
     }
@@ -279,7 +289,14 @@ impl Net {
             loop {
                 let response = self.send(call, access).await?;
                 let (status, headers) = (response.status(), response.headers().clone());
-                match body(response, limit).await {
+                let longest = self.options.read_timeout * PATIENCE;
+                // A byte now and then must not hold us for ever.
+                let body = tokio::time::timeout(longest, body(response, limit)).await;
+                let body = match body {
+                    Ok(body) => body.map_err(|e| causes(&e)),
+                    Err(_) => Err(format!("the answer took longer than {longest:?}")),
+                };
+                match body {
                     Ok(body) => {
                         return Ok(Answer {
                             status,
@@ -287,10 +304,10 @@ impl Net {
                             body,
                         });
                     }
-                    Err(error) => {
+                    Err(reason) => {
                         failures += 1;
                         if failures >= self.options.attempts || !call.retry {
-                            return Err(failed(call, &causes(&error), failures));
+                            return Err(failed(call, &reason, failures));
                         }
                         self.pause(failures, None).await;
                     }

@@ -453,3 +453,33 @@ fn plain_http_stays_on_this_machine() {
     };
     location.open(&allowed).unwrap();
 }
+
+#[test]
+fn an_answer_that_drips_is_given_up() {
+    use std::io::{Read, Write};
+    use std::time::{Duration, Instant};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n");
+                while stream.write_all(b" ").is_ok() {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            });
+        }
+    });
+    let options = twinfer_registry::NetOptions {
+        read_timeout: Duration::from_millis(200),
+        attempts: 2,
+        ..crate::support::hasty()
+    };
+    let location: twinfer_registry::Location = format!("http://127.0.0.1:{port}/").parse().unwrap();
+    let begin = Instant::now();
+    let error = location.open(&options).unwrap().index().unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Network);
+    assert!(error.to_string().contains("took longer"), "{error}");
+    assert!(begin.elapsed() < Duration::from_secs(20));
+}
