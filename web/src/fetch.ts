@@ -15,6 +15,7 @@ export interface Wanted {
   /** Called with the bytes so far. */
   onBytes?: ((loaded: number) => void) | undefined;
   cache?: RequestCache;
+  headers?: Record<string, string>;
 }
 
 /**
@@ -27,6 +28,7 @@ export async function read(wanted: Wanted): Promise<Uint8Array<ArrayBuffer>> {
   const response = await request(wanted.url, wanted.what, wanted.missing, {
     signal: wanted.signal ?? null,
     ...(wanted.cache && { cache: wanted.cache }),
+    ...(wanted.headers && { headers: wanted.headers }),
   });
   try {
     return await readBody(response, wanted);

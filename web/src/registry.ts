@@ -2,11 +2,12 @@ import { fromCache } from "./cache.js";
 import { TwinferError, aborted, throwIfAborted } from "./errors.js";
 import { read } from "./fetch.js";
 import type { Need } from "./glue.js";
+import { ACCEPT, contentUrl, index, repository } from "./oci.js";
 import { baseUrl } from "./platform.js";
 
-/** A package in a registry: an OCI image layout on any web host, or in a folder (Node). */
+/** A package in a registry: an OCI image layout on any web host, or in a folder (Node); or an OCI registry. */
 export interface Source {
-  /** The folder with `index.json` and `blobs/`; ends with a slash. */
+  /** The folder with `index.json` and `blobs/`, or `oci://host/prefix`; ends with a slash. */
   registry: URL;
   /** `name`, `name:tag` or `name@sha256:…`. */
   reference: string;
@@ -40,6 +41,7 @@ export function pinnedDigest(reference: string): string | undefined {
 }
 
 export function readIndex(source: Source, signal: AbortSignal | undefined): Promise<Uint8Array<ArrayBuffer>> {
+  if (isOci(source)) return index(repository(source.registry, source.reference), signal);
   const url = new URL("index.json", source.registry);
   // Tags move: what the browser has is only used after asking.
   return read({ url, what: "the index of the registry", limit: MAX_INDEX_BYTES, missing: "not_found", signal, cache: "no-cache" });
@@ -100,13 +102,19 @@ export function forgetDownload(source: Source, need: Need): void {
   downloads.delete(blobUrl(source, need).href);
 }
 
-function blobUrl({ registry }: Source, { digest }: Need): URL {
+function isOci({ registry }: Source): boolean {
+  return registry.protocol === "oci:";
+}
+
+function blobUrl(source: Source, { digest, size }: Need): URL {
+  const { registry, reference } = source;
+  if (isOci(source)) return contentUrl(repository(registry, reference), digest, size === null);
   return new URL(`blobs/${digest.replace(":", "/")}`, registry);
 }
 
 async function download(source: Source, need: Need, { useCache, signal, onBytes }: GetOptions): Promise<Uint8Array<ArrayBuffer>> {
   const url = blobUrl(source, need);
-  const current = downloads.get(url.href) ?? begin(url, need, useCache);
+  const current = downloads.get(url.href) ?? begin(url, need, useCache, isOci(source));
   const listener = (loaded: number): void => onBytes?.(loaded, false);
   let leave = (): void => {};
   const left = new Promise<never>((_, reject) => {
@@ -130,7 +138,7 @@ async function download(source: Source, need: Need, { useCache, signal, onBytes 
   }
 }
 
-function begin(url: URL, need: Need, useCache: boolean): Download {
+function begin(url: URL, need: Need, useCache: boolean, oci: boolean): Download {
   const cancel = new AbortController();
   const listeners = new Set<(loaded: number) => void>();
   const manifest = need.size === null;
@@ -143,6 +151,7 @@ function begin(url: URL, need: Need, useCache: boolean): Download {
     onBytes: (loaded) => listeners.forEach((listener) => listener(loaded)),
     // Kept under its digest by us; a second copy in the browser's own cache has no use.
     cache: useCache && "caches" in globalThis ? "no-store" : "default",
+    ...(oci && { headers: ACCEPT }),
   });
   const made: Download = { bytes, listeners, waiting: 0, cancel };
   downloads.set(url.href, made);

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use twinfer_package::Reference;
+use twinfer_registry::Location;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -22,15 +24,20 @@ Errors go to standard error as `error[code]: message`; docs/errors.md lists the 
 #[derive(Debug, Parser)]
 #[command(name = "twinfer", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub struct Args {
-    /// The registry folder (an OCI image layout)
+    /// The registry: a folder (an OCI image layout), https://host/path for a static host of
+    /// such a folder, or oci://host/prefix for an OCI registry
     #[arg(
         long,
         global = true,
-        value_name = "DIR",
+        value_name = "LOCATION",
         env = "TWINFER_REGISTRY",
-        default_value = "registry"
+        default_value = "registry",
+        value_parser = location()
     )]
-    pub registry: PathBuf,
+    pub registry: Location,
+
+    #[command(flatten)]
+    pub network: NetworkArgs,
 
     /// Print JSON, for programs
     #[arg(long, global = true)]
@@ -38,6 +45,19 @@ pub struct Args {
 
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// How registries on the network are reached.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Network")]
+pub struct NetworkArgs {
+    /// Reach registries of other machines without TLS
+    #[arg(long, global = true)]
+    pub plain_http: bool,
+
+    /// Certificates (PEM) of authorities to trust besides those of the system
+    #[arg(long, global = true, value_name = "FILE", env = "TWINFER_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -51,6 +71,10 @@ pub enum Command {
     Tag(crate::commands::tag::TagArgs),
     Rm(crate::commands::rm::RmArgs),
     Gc(crate::commands::gc::GcArgs),
+    Push(crate::commands::push::PushArgs),
+    Pull(crate::commands::pull::PullArgs),
+    Copy(crate::commands::copy::CopyArgs),
+    Mirror(crate::commands::mirror::MirrorArgs),
     Serve(crate::serve::ServeArgs),
 }
 
@@ -193,6 +217,11 @@ Examples:
 pub struct LsArgs {
     /// Only the versions of this model
     pub name: Option<String>,
+}
+
+/// Where a registry is.
+pub fn location() -> impl TypedValueParser<Value = Location> {
+    OsStringValueParser::new().try_map(|text| Location::parse(&text))
 }
 
 /// `NAME=VALUE`

@@ -8,7 +8,9 @@ mod import;
 mod inputs;
 mod npy;
 mod output;
+mod registry;
 mod serve;
+mod transfer;
 
 use std::process::ExitCode;
 

@@ -17,6 +17,11 @@ impl Output {
         Self { json }
     }
 
+    /// Whether results are for programs.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Prints a result: this value as JSON, or this text.
     ///
     /// # Errors

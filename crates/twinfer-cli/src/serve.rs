@@ -1,11 +1,13 @@
 //! `twinfer serve`: the component on the wasmtime host.
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum};
 use twinfer_host::{Host, HostConfig, HostError, LogLevel};
+use twinfer_registry::Location;
 
 /// Where `cargo xtask build` puts the component, seen from the project's folder.
 const BUILT_COMPONENT: &str = "target/wasm32-wasip2/wasm-dev/twinfer_worker.wasm";
@@ -37,9 +39,10 @@ pub struct ServeArgs {
         long,
         value_name = "DIR",
         env = "TWINFER_REGISTRY",
-        default_value = "registry"
+        default_value = "registry",
+        value_parser = folder()
     )]
-    registry: PathBuf,
+    registry: Location,
 
     /// The component
     #[arg(long, value_name = "FILE", env = "TWINFER_COMPONENT", default_value = BUILT_COMPONENT)]
@@ -142,7 +145,10 @@ fn config(args: ServeArgs) -> HostConfig {
         },
         log_level: args.log_level.into(),
         handle_signals: true,
-        ..HostConfig::new(args.component, args.registry)
+        ..HostConfig::new(
+            args.component,
+            args.registry.folder().unwrap_or(Path::new("")),
+        )
     };
     let limits = &mut config.limits;
     if let Some(instances) = args.instances {
@@ -169,6 +175,14 @@ pub fn user_cache() -> Option<PathBuf> {
         variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")))?
     };
     Some(folder.join("twinfer/compiled"))
+}
+
+/// The type is that of the `--registry` of all commands; only folders are served.
+fn folder() -> impl TypedValueParser<Value = Location> {
+    crate::args::location().try_map(|location| match location.folder() {
+        Some(_) => Ok(location),
+        None => Err("only a folder can be served: get the models with `twinfer pull`"),
+    })
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

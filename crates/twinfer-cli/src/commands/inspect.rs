@@ -2,12 +2,12 @@
 
 use serde_json::json;
 use twinfer::{Dim, InputStep, Result, ValueKind};
-use twinfer_package::{FolderStore, Package};
+use twinfer_package::{Package, Store};
 
 use crate::args::InspectArgs;
 use crate::output::{Output, bytes, table};
 
-pub fn run(args: &InspectArgs, store: &FolderStore, output: &Output) -> Result<()> {
+pub fn run(args: &InspectArgs, store: &dyn Store, output: &Output) -> Result<()> {
     let package = Package::open(store, &args.reference)?;
     let config = package.config();
     let value = json!({

@@ -2,21 +2,21 @@
 
 use serde_json::{Value as Json, json};
 use twinfer::{Result, bail};
-use twinfer_package::{FolderStore, Index, Store, Tagged};
+use twinfer_package::Tagged;
 
 use crate::args::LsArgs;
 use crate::output::{Output, table};
+use crate::registry::Registry;
 
-pub fn run(args: &LsArgs, store: &FolderStore, output: &Output) -> Result<()> {
-    let index = Index::from_json(&store.index()?)?;
+pub fn run(args: &LsArgs, registry: &Registry, output: &Output) -> Result<()> {
+    let index = registry.index(args.name.as_deref())?;
     let mut tags = index.tags();
     if let Some(name) = &args.name {
         tags.retain(|tag| tag.name == *name);
         if tags.is_empty() {
             bail!(
                 UnknownModel,
-                "there is no model `{name}` in the registry {}",
-                store.root().display()
+                "there is no model `{name}` in the registry {registry}"
             );
         }
     }

@@ -1,38 +1,46 @@
 //! The commands, a file each.
 
+pub mod copy;
 pub mod gc;
 mod inspect;
 mod ls;
+pub mod mirror;
 mod pack;
 mod predict;
+pub mod pull;
+pub mod push;
 pub mod rm;
 mod run;
 pub mod tag;
 mod verify;
 
 use twinfer::Result;
-use twinfer_package::FolderStore;
 
 use crate::args::{Args, Command};
 use crate::host_error::host_error;
 use crate::output::Output;
+use crate::registry::Registry;
 
 /// Does what the command line says.
 ///
 /// # Errors
 /// Those of the command.
 pub fn run(args: Args, output: &Output) -> Result<()> {
-    let store = FolderStore::new(args.registry);
+    let registry = Registry::new(args.registry, &args.network);
     match args.command {
-        Command::Pack(args) => pack::run(&args, &store, output),
-        Command::Inspect(args) => inspect::run(&args, &store, output),
-        Command::Predict(args) => predict::run(&args, &store, output),
-        Command::Run(args) => run::run(&args, &store, output),
-        Command::Verify(args) => verify::run(&args, &store, output),
-        Command::Ls(args) => ls::run(&args, &store, output),
-        Command::Tag(args) => tag::run(&args, &store, output),
-        Command::Rm(args) => rm::run(&args, &store, output),
-        Command::Gc(args) => gc::run(&args, &store, output),
+        Command::Pack(args) => pack::run(&args, &registry.folder()?, output),
+        Command::Inspect(args) => inspect::run(&args, registry.store()?, output),
+        Command::Predict(args) => predict::run(&args, registry.store()?, output),
+        Command::Run(args) => run::run(&args, &registry, output),
+        Command::Verify(args) => verify::run(&args, &registry, output),
+        Command::Ls(args) => ls::run(&args, &registry, output),
+        Command::Push(args) => push::run(&args, &registry, output),
+        Command::Pull(args) => pull::run(&args, &registry, output),
+        Command::Copy(args) => copy::run(&args, &registry, output),
+        Command::Mirror(args) => mirror::run(&args, &registry, output),
+        Command::Tag(args) => tag::run(&args, &registry.folder()?, output),
+        Command::Rm(args) => rm::run(&args, &registry.folder()?, output),
+        Command::Gc(args) => gc::run(&args, &registry.folder()?, output),
         Command::Serve(args) => crate::serve::run(args).map_err(host_error),
     }
 }

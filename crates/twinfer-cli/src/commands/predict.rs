@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 use twinfer::{Parameters, Result};
-use twinfer_package::{FolderStore, Package, Parts};
+use twinfer_package::{Package, Parts, Store};
 
 use crate::args::PredictArgs;
 use crate::inputs;
 use crate::output::Output;
 
-pub fn run(args: &PredictArgs, store: &FolderStore, output: &Output) -> Result<()> {
+pub fn run(args: &PredictArgs, store: &dyn Store, output: &Output) -> Result<()> {
     let start = Instant::now();
     let package = Package::open_parts(store, &args.reference, Parts::Model)?;
     let model = package.load()?;

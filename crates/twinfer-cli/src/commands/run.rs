@@ -5,20 +5,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use tempfile::TempDir;
 use twinfer::{MapKeys, Maps, Result, Session, Tensor, Value, bail, err};
 use twinfer_package::{Built, FolderStore, Package, Parts, Reference};
+use twinfer_registry::CopyOptions;
 
 use crate::args::{RunArgs, Target};
 use crate::component;
 use crate::inputs;
 use crate::npy;
 use crate::output::Output;
+use crate::registry::Registry;
 
-pub fn run(args: &RunArgs, store: &FolderStore, output: &Output) -> Result<()> {
+pub fn run(args: &RunArgs, registry: &Registry, output: &Output) -> Result<()> {
     let model = ModelSource::of(&args.model)?;
     let values = match args.target {
-        Target::Native => natively(&model, args, store)?,
-        Target::Component => in_component(&model, args, store)?,
+        Target::Native => natively(&model, args, registry)?,
+        Target::Component => in_component(&model, args, registry)?,
     };
     let files = files(&values)?;
     fs::create_dir_all(&args.output_dir)
@@ -81,15 +84,15 @@ fn read_model(path: &Path) -> Result<Vec<u8>> {
 fn natively(
     model: &ModelSource,
     args: &RunArgs,
-    store: &FolderStore,
+    registry: &Registry,
 ) -> Result<Vec<(String, Value)>> {
     let session = match model {
         ModelSource::File(path) => {
             Session::load(&read_model(path)?).map_err(|e| e.context(path.display()))?
         }
-        ModelSource::Package(reference) => {
-            Session::load(Package::open_parts(store, reference, Parts::Model)?.model_bytes())?
-        }
+        ModelSource::Package(reference) => Session::load(
+            Package::open_parts(registry.store()?, reference, Parts::Model)?.model_bytes(),
+        )?,
     };
     session.run(inputs::tensors(session.signature(), &args.input)?)
 }
@@ -97,12 +100,13 @@ fn natively(
 fn in_component(
     model: &ModelSource,
     args: &RunArgs,
-    store: &FolderStore,
+    registry: &Registry,
 ) -> Result<Vec<(String, Value)>> {
     let component = component::find(args.component.component.as_deref())?;
     match model {
         ModelSource::Package(reference) => {
-            let package = Package::open_parts(store, reference, Parts::Model)?;
+            let (_kept, store) = on_disk(registry, reference)?;
+            let package = Package::open_parts(&store, reference, Parts::Model)?;
             let Some(signature) = &package.config().signature else {
                 bail!(
                     InvalidPackage,
@@ -125,6 +129,26 @@ fn in_component(
             component::infer(&component, registry.root(), built.reference(), inputs)
         }
     }
+}
+
+/// The registry as a folder, which the component's host needs: as it is, or a copy of the
+/// package in a temporary one.
+fn on_disk(registry: &Registry, reference: &Reference) -> Result<(Option<TempDir>, FolderStore)> {
+    if let Ok(folder) = registry.folder() {
+        return Ok((None, folder));
+    }
+    let kept =
+        tempfile::tempdir().map_err(|e| err!(Storage, "cannot make a temporary folder: {e}"))?;
+    let folder = FolderStore::new(kept.path().join("registry"));
+    let references = std::slice::from_ref(reference);
+    twinfer_registry::copy(
+        registry.store()?,
+        &folder,
+        references,
+        &CopyOptions::default(),
+        &mut |_| (),
+    )?;
+    Ok((Some(kept), folder))
 }
 
 /// The files to write, by name.

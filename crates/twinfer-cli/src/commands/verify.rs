@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 use twinfer::{Error, Result, bail};
-use twinfer_package::{FolderStore, Index, Package, Reference, SelfTestReport, Store};
+use twinfer_package::{Package, Reference, SelfTestReport, Store};
 
 use crate::args::VerifyArgs;
 use crate::output::Output;
+use crate::registry::Registry;
 
 #[derive(Serialize)]
 struct Checked {
@@ -22,10 +23,10 @@ struct Failure {
     message: String,
 }
 
-pub fn run(args: &VerifyArgs, store: &FolderStore, output: &Output) -> Result<()> {
+pub fn run(args: &VerifyArgs, registry: &Registry, output: &Output) -> Result<()> {
     let references = match args.references.is_empty() {
         false => args.references.clone(),
-        true => all(store)?,
+        true => all(registry)?,
     };
     let mut first = None;
     let mut checked = Vec::new();
@@ -37,7 +38,12 @@ pub fn run(args: &VerifyArgs, store: &FolderStore, output: &Output) -> Result<()
             self_test: None,
             error: None,
         };
-        if let Err(error) = check(reference, store, !args.no_self_test, &mut result) {
+        if let Err(error) = check(
+            reference,
+            registry.store()?,
+            !args.no_self_test,
+            &mut result,
+        ) {
             result.ok = false;
             result.error = Some(Failure {
                 code: error.code().as_str(),
@@ -67,14 +73,10 @@ pub fn run(args: &VerifyArgs, store: &FolderStore, output: &Output) -> Result<()
     }
 }
 
-fn all(store: &FolderStore) -> Result<Vec<Reference>> {
-    let tags = Index::from_json(&store.index()?)?.tags();
+fn all(registry: &Registry) -> Result<Vec<Reference>> {
+    let tags = registry.index(None)?.tags();
     if tags.is_empty() {
-        bail!(
-            UnknownModel,
-            "the registry {} has no packages",
-            store.root().display()
-        );
+        bail!(UnknownModel, "the registry {registry} has no packages");
     }
     tags.iter()
         .map(|tag| Reference::new(&tag.name, &tag.tag))
@@ -83,7 +85,7 @@ fn all(store: &FolderStore) -> Result<Vec<Reference>> {
 
 fn check(
     reference: &Reference,
-    store: &FolderStore,
+    store: &dyn Store,
     self_test: bool,
     result: &mut Checked,
 ) -> Result<()> {

@@ -9,6 +9,7 @@ mod maintain;
 mod mlflow;
 mod packages;
 mod predict;
+mod registries;
 mod run;
 mod support;
 mod usage;

@@ -4,7 +4,9 @@ use serde_json::Value as Json;
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 7] = ["pack", "inspect", "predict", "run", "verify", "ls", "serve"];
+const COMMANDS: [&str; 11] = [
+    "pack", "inspect", "predict", "run", "verify", "ls", "push", "pull", "copy", "mirror", "serve",
+];
 
 #[test]
 fn help_says_what_there_is_with_examples() {
@@ -37,6 +39,12 @@ fn wrong_usage_ends_with_2() {
         &["predict", "m", "--input", "x"],
         &["predict", "m", "--input", "=x"],
         &["run", "m.onnx"],
+        &["push", "m"],
+        &["push", "m", "ftp://example.org"],
+        &["copy", "m"],
+        &["mirror"],
+        &["ls", "--registry", "oci://"],
+        &["serve", "--registry", "oci://127.0.0.1:5000/models"],
         &["run", "m.onnx", "--output-dir", "o", "--target", "moon"],
         &["ls", "--registry"],
         &["inspect", "Not A Name"],

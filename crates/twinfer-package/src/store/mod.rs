@@ -82,6 +82,12 @@ pub trait Store: Send + Sync {
     fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {
         Ok(Box::new(Cursor::new(self.blob(descriptor)?)))
     }
+
+    /// Where this content lives, for [`Transaction::mount`]; `None` where that means nothing.
+    fn origin(&self, descriptor: &Descriptor) -> Option<String> {
+        let _ = descriptor;
+        None
+    }
 }
 
 /// A registry that can be written.
@@ -116,6 +122,16 @@ pub trait Transaction {
     /// `size_mismatch`, `digest_mismatch`; `out_of_space`, `storage`, `network`.
     fn put(&mut self, descriptor: &Descriptor, content: &mut dyn Read) -> Result<()>;
 
+    /// Takes content over from where a [`Store::origin`] says it is, without sending it; false
+    /// where that cannot be done, and it must be put.
+    ///
+    /// # Errors
+    /// `network`, `unauthorized`.
+    fn mount(&mut self, descriptor: &Descriptor, origin: &str) -> Result<bool> {
+        let _ = (descriptor, origin);
+        Ok(false)
+    }
+
     /// Makes this the index: the last step.
     ///
     /// # Errors
@@ -138,5 +154,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {
         (**self).open(descriptor)
+    }
+
+    fn origin(&self, descriptor: &Descriptor) -> Option<String> {
+        (**self).origin(descriptor)
     }
 }

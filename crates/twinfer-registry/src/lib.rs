@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
+
+mod auth;
+mod copy;
+mod download;
+mod entries;
+mod error;
+mod location;
+mod mirror;
+mod net;
+mod oci;
+mod static_host;
+mod walk;
+
+pub use copy::{Copied, CopyOptions, Progress, Stage, copy};
+pub use location::Location;
+pub use mirror::{MirrorOptions, Mirrored, mirror};
+pub use net::NetOptions;
+pub use oci::OciStore;
+pub use static_host::HttpStore;
