@@ -38,7 +38,7 @@ pub fn run(args: Args, output: &Output) -> Result<()> {
         Command::Pull(args) => pull::run(&args, &registry, output),
         Command::Copy(args) => copy::run(&args, &registry, output),
         Command::Mirror(args) => mirror::run(&args, &registry, output),
-        Command::Tag(args) => tag::run(&args, &registry.folder()?, output),
+        Command::Tag(args) => tag::run(&args, &*registry.writable()?, output),
         Command::Rm(args) => rm::run(&args, &registry.folder()?, output),
         Command::Gc(args) => gc::run(&args, &registry.folder()?, output),
         Command::Serve(args) => crate::serve::run(args).map_err(host_error),
