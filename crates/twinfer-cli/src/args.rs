@@ -42,38 +42,15 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    Pack(PackArgs),
+    Pack(crate::commands::PackArgs),
     Inspect(InspectArgs),
     Predict(PredictArgs),
     Run(RunArgs),
     Verify(VerifyArgs),
     Ls(LsArgs),
+    Unpack(crate::commands::UnpackArgs),
+    Diff(crate::commands::DiffArgs),
     Serve(crate::serve::ServeArgs),
-}
-
-/// Make a package of a recipe and put it into the registry
-///
-/// Loads the model, writes its signature into the package, and runs the golden examples: a
-/// package that fails its own examples is refused. The same files always give the same digest.
-#[derive(Debug, ClapArgs)]
-#[command(after_help = "\
-Examples:
-  twinfer pack models/face-detector
-  twinfer pack models/face-detector --registry /srv/models
-  twinfer pack models/face-detector --no-self-test --json")]
-pub struct PackArgs {
-    /// The folder of the recipe (with twinfer.toml)
-    #[arg(value_name = "RECIPE")]
-    pub recipe: PathBuf,
-
-    /// Exchange a version that is there with other content. Versions are immutable for
-    /// everybody else: only for what was not published yet
-    #[arg(long)]
-    pub force: bool,
-
-    /// Do not run the golden examples
-    #[arg(long)]
-    pub no_self_test: bool,
 }
 
 /// Show what a package has in it

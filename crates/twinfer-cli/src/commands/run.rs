@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use twinfer::{MapKeys, Maps, Result, Session, Tensor, Value, bail, err};
-use twinfer_package::{Built, FolderStore, Package, Parts, Reference};
+use twinfer_package::{Built, FolderStore, ModelFolder, Package, Parts, Reference};
 
 use crate::args::{RunArgs, Target};
 use crate::component;
@@ -84,11 +84,10 @@ fn natively(
     store: &FolderStore,
 ) -> Result<Vec<(String, Value)>> {
     let session = match model {
-        ModelSource::File(path) => {
-            Session::load(&read_model(path)?).map_err(|e| e.context(path.display()))?
-        }
+        ModelSource::File(path) => Session::load_with(&read_model(path)?, &ModelFolder::of(path))
+            .map_err(|e| e.context(path.display()))?,
         ModelSource::Package(reference) => {
-            Session::load(Package::open_parts(store, reference, Parts::Model)?.model_bytes())?
+            Package::open_parts(store, reference, Parts::Model)?.session()?
         }
     };
     session.run(inputs::tensors(session.signature(), &args.input)?)
@@ -115,9 +114,12 @@ fn in_component(
             component::infer(&component, store.root(), &pinned, inputs)
         }
         ModelSource::File(path) => {
-            let built = Built::from_model("model", "0.0.0", read_model(path)?)
-                .map_err(|e| e.context(path.display()))?;
-            let inputs = inputs::tensors(built.model().signature(), &args.input)?;
+            let built =
+                Built::from_file(path, "model", "0.0.0").map_err(|e| e.context(path.display()))?;
+            let Some(signature) = &built.package().config().signature else {
+                bail!(Internal, "a packed model has no signature");
+            };
+            let inputs = inputs::tensors(signature, &args.input)?;
             let folder = tempfile::tempdir()
                 .map_err(|e| err!(Storage, "cannot make a temporary folder: {e}"))?;
             let registry = FolderStore::new(folder.path().join("registry"));
