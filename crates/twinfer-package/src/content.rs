@@ -63,7 +63,18 @@ impl Content {
         }
     }
 
-    /// A part of it; cut off at its end. Parts of `Joined` are not needed and give nothing.
+    /// The same bytes in one place, so that parts of them can be named.
+    ///
+    /// # Errors
+    /// Those of [`Content::to_vec`].
+    pub(crate) fn in_one_place(&self) -> Result<Self> {
+        match self {
+            Self::Joined(_) => Ok(self.to_vec()?.into()),
+            one => Ok(one.clone()),
+        }
+    }
+
+    /// A part of it; cut off at its end. Only of what is in one place: `Joined` has no parts.
     pub(crate) fn slice(&self, from: u64, to: u64) -> Self {
         let to = to.min(self.length());
         let from = from.min(to);

@@ -4,7 +4,9 @@ use serde_json::Value as Json;
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 7] = ["pack", "inspect", "predict", "run", "verify", "ls", "serve"];
+const COMMANDS: [&str; 9] = [
+    "pack", "inspect", "predict", "run", "verify", "ls", "serve", "unpack", "diff",
+];
 
 #[test]
 fn help_says_what_there_is_with_examples() {
@@ -43,6 +45,8 @@ fn wrong_usage_ends_with_2() {
         &["inspect", "m@sha256:00"],
         &["inspect", "m:1/2"],
         &["verify", "../m"],
+        &["unpack", "m"],
+        &["diff", "m"],
     ] {
         let said = place.twinfer(arguments);
         assert_eq!(said.code, Some(2), "{arguments:?}: {}", said.err);

@@ -17,6 +17,7 @@ use crate::limits::MAX_MODEL_BYTES;
 /// `invalid_model` for what is no model file, or claims beyond the end of a shard;
 /// `model_too_large` for one that no protobuf message can hold; those of `beside`.
 pub(crate) fn join(model: &Content, beside: &dyn Fn(&str) -> Result<Content>) -> Result<Content> {
+    let model = &model.in_one_place()?;
     let scan = scan(model)?;
     let mut edits = BTreeMap::new();
     for (index, tensor) in scan.tensors.iter().enumerate() {

@@ -5,6 +5,8 @@ mod join;
 mod rewrite;
 mod scan;
 mod split;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub(crate) use join::join;
