@@ -1,5 +1,6 @@
 // Times in a page of headless Chromium, Twinfer beside onnxruntime-web.
 // node page.mjs --cases cases.json --registry DIR --out page.json [--quick]
+import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -103,14 +104,23 @@ async function measure(context, query) {
   }
 }
 
-/** The configuration and the model file of a package in an OCI image layout. */
+/**
+ * The configuration of a package in an OCI image layout, and the model file that it was packed
+ * from: onnxruntime-web gets it in one piece, without the package's shards.
+ */
 function open(reference) {
   const blob = (digest) => readFileSync(join(options.registry, "blobs/sha256", digest.replace("sha256:", "")));
   const index = JSON.parse(readFileSync(join(options.registry, "index.json"), "utf8"));
   const entry = index.manifests.find((m) => m.annotations?.["org.opencontainers.image.ref.name"] === reference);
   const { layers } = JSON.parse(blob(entry.digest));
   const layer = (title) => blob(layers.find((l) => l.annotations["org.opencontainers.image.title"] === title).digest);
-  return { config: JSON.parse(layer("twinfer.json")), model: new Uint8Array(layer("model.onnx")) };
+  const { inputs } = JSON.parse(layer("provenance.json"));
+  const { name, digest } = inputs.find((input) => input.name.endsWith(".onnx"));
+  const model = readFileSync(here(`../models/${reference.split(":")[0]}/${name}`));
+  if (`sha256:${createHash("sha256").update(model).digest("hex")}` !== digest) {
+    throw new Error(`models/ has another ${name} than ${reference} was packed from: pack it again`);
+  }
+  return { config: JSON.parse(layer("twinfer.json")), model: new Uint8Array(model) };
 }
 
 function line({ reference, first, median }) {

@@ -69,6 +69,8 @@ def check_trained(folder: Path, recipe: dict, model: bytes, module: ModuleType) 
     found = []
     if [column["name"] for column in recipe["pipeline"]["input"]["columns"]] != data.columns:
         found.append("the columns are not those of the data")
+    if recipe["training"]["data"][0]["digest"] != f"sha256:{tumour.DATA_SHA256}":
+        found.append("training.data is not the data of tumour.py")
     stored = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     fresh = tumour.metrics(pipeline, made, data)
     card = (folder / "README.md").read_text(encoding="utf-8")

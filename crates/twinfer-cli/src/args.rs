@@ -62,7 +62,7 @@ pub struct NetworkArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    Pack(PackArgs),
+    Pack(crate::commands::PackArgs),
     Inspect(InspectArgs),
     Predict(PredictArgs),
     Run(RunArgs),
@@ -75,38 +75,9 @@ pub enum Command {
     Pull(crate::commands::pull::PullArgs),
     Copy(crate::commands::copy::CopyArgs),
     Mirror(crate::commands::mirror::MirrorArgs),
+    Unpack(crate::commands::UnpackArgs),
+    Diff(crate::commands::DiffArgs),
     Serve(crate::serve::ServeArgs),
-}
-
-/// Make a package of a recipe or an MLflow model and put it into the registry
-///
-/// Loads the model, writes its signature into the package, and runs the golden examples: a
-/// package that fails its own examples is refused. The same files always give the same digest.
-#[derive(Debug, ClapArgs)]
-#[command(after_help = "\
-Examples:
-  twinfer pack models/face-detector
-  twinfer pack models/face-detector --registry /srv/models
-  twinfer pack models/face-detector --no-self-test --json
-  twinfer pack mlruns/1/models/m-0123/artifacts --name risk --convert
-  twinfer pack models:/Risk@champion --tracking-uri https://mlflow.example.org")]
-pub struct PackArgs {
-    /// The folder of the recipe (with twinfer.toml) or of an MLflow model (with MLmodel), or
-    /// models:/NAME, models:/NAME/VERSION, models:/NAME@ALIAS of an MLflow registry
-    #[arg(value_name = "RECIPE")]
-    pub recipe: PathBuf,
-
-    /// Exchange a version that is there with other content. Versions are immutable for
-    /// everybody else: only for what was not published yet
-    #[arg(long)]
-    pub force: bool,
-
-    /// Do not run the golden examples
-    #[arg(long)]
-    pub no_self_test: bool,
-
-    #[command(flatten)]
-    pub import: crate::import::ImportArgs,
 }
 
 /// Show what a package has in it

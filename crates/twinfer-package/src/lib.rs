@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+mod content;
+mod diff;
 mod digest;
 mod golden;
 mod index;
@@ -8,16 +10,22 @@ mod json;
 /// How much is read of a package, and why not more.
 pub mod limits;
 mod maintain;
+mod making;
 /// Media types and file names of packages.
 pub mod media;
 mod modelpack;
 mod oci;
+mod onnx;
 mod pack;
 mod package;
+mod provenance;
 mod reader;
 mod reference;
 mod store;
+mod unpack;
+mod weights;
 
+pub use diff::{Amount, LayerChange, MetricChange, PackageDiff, PackageName};
 pub use digest::{Digest, Verifier};
 pub use golden::{
     Blob, CaseReport, Difference, Expectation, Golden, GoldenCase, GoldenData, GoldenInput,
@@ -27,11 +35,18 @@ pub use index::{Index, Tagged, resolve};
 pub use maintain::{Moved, Removed, move_alias, remove};
 pub use modelpack::{Capabilities, Modality, ModelDescriptor, ModelFs, ModelPackConfig, Technical};
 pub use oci::{Descriptor, FILEPATH, Manifest, REF_NAME, Role, TITLE, check_file_name, role};
-pub use pack::{Built, PackOptions, Packed, RECIPE_NAME, pack};
+pub use pack::{
+    Built, PackOptions, Packed, RECIPE_NAME, STARTER_VERSION, name_of, pack, write_recipe,
+};
 pub use package::Package;
+pub use provenance::{
+    Baseline, DvcLock, GitState, InputFile, ModelSource, Provenance, Training, TrainingData,
+};
 pub use reader::{PackageReader, Parts};
 pub use reference::{
     MAX_NAME, MAX_TAG, REFERRERS_PREFIX, Reference, SIGNED_TAGS, check_name, check_tag,
     is_reserved, tag_version,
 };
 pub use store::{Collected, FolderStore, MemoryStore, Store, Transaction, WritableStore};
+pub use unpack::unpack;
+pub use weights::ModelFolder;

@@ -7,10 +7,27 @@ pub const MAX_INDEX_BYTES: u64 = 16 << 20;
 /// Bytes of a manifest: the limit that registries keep (OCI distribution specification).
 pub const MAX_MANIFEST_BYTES: u64 = 4 << 20;
 
-/// Layers of a package. Ours have five; weights in shards by tensor may have a few hundred.
+/// Layers of a package: at most [`MAX_SHARDS`] of weights, and about ten others.
 pub const MAX_LAYERS: usize = 1_000;
 
-/// Bytes of a model layer: a protobuf message, and with it an ONNX file, ends at 2 GiB.
+/// Tensors that get a layer of their own, at most: the largest ones. Each layer is a request
+/// and 350 bytes of manifest; networks with more large tensors repeat them in blocks, of which
+/// the largest hold nearly all bytes.
+pub const MAX_SHARDS: usize = 512;
+
+/// Bytes from which on a tensor gets a layer of its own. The time for a request is that for
+/// about as many bytes (5 ms at 100 Mbit/s), and biases and norms, which are smaller, change
+/// with every training anyway.
+pub const MIN_SHARD_BYTES: u64 = 64 << 10;
+
+/// Bytes of a model file below which it stays whole: one request brings it in a moment.
+pub const MIN_SHARDED_BYTES: u64 = 1 << 20;
+
+/// Bytes of all weights of a package together.
+pub const MAX_WEIGHTS_BYTES: u64 = twinfer::MAX_WEIGHTS_BYTES;
+
+/// Bytes of `model.onnx`, and of a shard: a protobuf message, and with it an ONNX file, ends
+/// at 2 GiB.
 pub const MAX_MODEL_BYTES: u64 = 2 << 30;
 
 /// Bytes of the golden examples: pictures in base64 are the largest of them.

@@ -1,6 +1,6 @@
 //! Moving and removing the tags of a registry.
 
-use twinfer::{Result, bail, err};
+use twinfer::{Result, bail, compatibility, err};
 
 use crate::index::check_free;
 use crate::{Descriptor, Digest, Index, Package, Parts, Reference, WritableStore, tag_version};
@@ -53,7 +53,7 @@ pub fn move_alias(
         return Ok(moved);
     }
     if from.is_some() {
-        let old = Package::open_parts(store, &wanted, Parts::Model);
+        let old = Package::open_parts(store, &wanted, Parts::Description);
         match old {
             Ok(old) => moved.breaking = breaks(&old, &package),
             Err(error) if !breaking => {
@@ -100,8 +100,11 @@ fn pinned(target: &Reference, digest: Digest) -> Result<Reference> {
 
 /// What of a package breaks the callers of an older one.
 fn breaks(old: &Package, new: &Package) -> Vec<String> {
-    let _ = (old, new);
-    Vec::new()
+    compatibility(old.config(), new.config())
+        .iter()
+        .filter(|change| change.breaking)
+        .map(|change| format!("{} {}", change.what, change.text))
+        .collect()
 }
 
 /// What was removed.

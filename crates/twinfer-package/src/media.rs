@@ -10,13 +10,13 @@ pub const ARTIFACT: &str = "application/vnd.cncf.model.manifest.v1+json";
 pub const MODEL_CONFIG: &str = "application/vnd.cncf.model.config.v1+json";
 /// What every layer type of ModelPack begins with.
 pub const LAYER_PREFIX: &str = "application/vnd.cncf.model.";
-/// Weights, as they are: `model.onnx`.
+/// Weights, as they are: `model.onnx` and its shards.
 pub const WEIGHT: &str = "application/vnd.cncf.model.weight.v1.raw";
 /// What belongs to the weights: `twinfer.json`.
 pub const WEIGHT_CONFIG: &str = "application/vnd.cncf.model.weight.config.v1.raw";
-/// Data: `golden.json`.
+/// Data: `golden.json`, `baseline.json`.
 pub const DATASET: &str = "application/vnd.cncf.model.dataset.v1.raw";
-/// Documents: the model card and the licence.
+/// Documents: metrics, provenance, the model card, the licence.
 pub const DOC: &str = "application/vnd.cncf.model.doc.v1.raw";
 
 /// File name of the model.
@@ -25,6 +25,14 @@ pub const MODEL_NAME: &str = "model.onnx";
 pub const CONFIG_NAME: &str = "twinfer.json";
 /// File name of the golden examples.
 pub const GOLDEN_NAME: &str = "golden.json";
+/// File names of the shards of weights begin so.
+pub const SHARDS: &str = "weights/";
+/// File name of the baseline profile.
+pub const BASELINE_NAME: &str = "baseline.json";
+/// File name of the metrics.
+pub const METRICS_NAME: &str = "metrics.json";
+/// File name of the provenance.
+pub const PROVENANCE_NAME: &str = "provenance.json";
 /// File name of the model card.
 pub const CARD_NAME: &str = "README.md";
 /// File name of the licence.

@@ -9,7 +9,7 @@ use crate::digest::shorten;
 use crate::json::from_json;
 use crate::limits::{
     MAX_CONFIG_BYTES, MAX_FILE_BYTES, MAX_GOLDEN_BYTES, MAX_LAYERS, MAX_MANIFEST_BYTES,
-    MAX_MODEL_BYTES,
+    MAX_MODEL_BYTES, MAX_WEIGHTS_BYTES,
 };
 use crate::{Digest, media};
 
@@ -53,8 +53,14 @@ impl Descriptor {
     }
 
     /// The descriptor of a file in a package.
-    pub(crate) fn of_file(media_type: &str, name: &str, bytes: &[u8]) -> Self {
-        let mut descriptor = Self::new(media_type, bytes);
+    pub(crate) fn of_file(media_type: &str, name: &str, digest: Digest, size: u64) -> Self {
+        let mut descriptor = Self {
+            media_type: media_type.into(),
+            digest,
+            size,
+            artifact_type: None,
+            annotations: BTreeMap::new(),
+        };
         for key in [TITLE, FILEPATH] {
             descriptor.annotations.insert(key.into(), name.into());
         }
@@ -133,26 +139,62 @@ pub struct Manifest {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// What a layer is for.
+/// What a layer is for. Its file name decides, and its media type must be the one that
+/// belongs to it: a package signature covers names and digests, not media types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// The model file, `model.onnx`.
     Model,
+    /// Weights that the model file has outside of itself, `weights/…`.
+    Shard,
     /// `twinfer.json`.
     Config,
     /// `golden.json`.
     Golden,
+    /// `baseline.json`.
+    Baseline,
+    /// `metrics.json`.
+    Metrics,
+    /// `provenance.json`.
+    Provenance,
     /// A document or another file that is not needed to predict.
     File,
 }
 
-/// The role of a layer, by its media type and name.
+/// The role of a layer.
 pub fn role(layer: &Descriptor) -> Role {
-    match (layer.media_type.as_str(), layer.file_name()) {
-        (media::WEIGHT, _) => Role::Model,
-        (media::WEIGHT_CONFIG, Some(media::CONFIG_NAME)) => Role::Config,
-        (media::DATASET, Some(media::GOLDEN_NAME)) => Role::Golden,
+    match layer.file_name() {
+        Some(media::MODEL_NAME) => Role::Model,
+        Some(name) if name.starts_with(media::SHARDS) => Role::Shard,
+        Some(media::CONFIG_NAME) => Role::Config,
+        Some(media::GOLDEN_NAME) => Role::Golden,
+        Some(media::BASELINE_NAME) => Role::Baseline,
+        Some(media::METRICS_NAME) => Role::Metrics,
+        Some(media::PROVENANCE_NAME) => Role::Provenance,
         _ => Role::File,
+    }
+}
+
+impl Role {
+    /// The media type of its layers; `None` where there are several.
+    pub fn media_type(self) -> Option<&'static str> {
+        match self {
+            Self::Model | Self::Shard => Some(media::WEIGHT),
+            Self::Config => Some(media::WEIGHT_CONFIG),
+            Self::Golden | Self::Baseline => Some(media::DATASET),
+            Self::Metrics | Self::Provenance => Some(media::DOC),
+            Self::File => None,
+        }
+    }
+
+    /// How many bytes are read of it.
+    fn limit(self) -> u64 {
+        match self {
+            Self::Model | Self::Shard => MAX_MODEL_BYTES,
+            Self::Config | Self::Metrics | Self::Provenance => MAX_CONFIG_BYTES,
+            Self::Golden | Self::Baseline => MAX_GOLDEN_BYTES,
+            Self::File => MAX_FILE_BYTES,
+        }
     }
 }
 
@@ -240,6 +282,14 @@ impl Manifest {
                 );
             }
         }
+        let weights = |layer: &&Descriptor| matches!(role(layer), Role::Model | Role::Shard);
+        let weights: u64 = self.layers.iter().filter(weights).map(|l| l.size).sum();
+        if weights > MAX_WEIGHTS_BYTES {
+            bail!(
+                InvalidManifest,
+                "the weights have {weights} bytes together; at most {MAX_WEIGHTS_BYTES} are read"
+            );
+        }
         Ok(())
     }
 
@@ -302,12 +352,20 @@ fn check_layer(layer: &Descriptor) -> Result<&str> {
         );
     }
     check_file_name(name)?;
-    layer.check_size(match role(layer) {
-        Role::Model => MAX_MODEL_BYTES,
-        Role::Config => MAX_CONFIG_BYTES,
-        Role::Golden => MAX_GOLDEN_BYTES,
-        Role::File => MAX_FILE_BYTES,
-    })?;
+    let documents = [media::CARD_NAME, media::LICENSE_NAME];
+    let wanted = match role(layer).media_type() {
+        None if documents.contains(&name.as_str()) => Some(media::DOC),
+        wanted => wanted,
+    };
+    if let Some(wanted) = wanted.filter(|wanted| *wanted != layer.media_type) {
+        bail!(
+            InvalidManifest,
+            "{} has the media type {}, a file of this name has {wanted}",
+            layer.label(),
+            layer.media_type
+        );
+    }
+    layer.check_size(role(layer).limit())?;
     Ok(name)
 }
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use twinfer::{Model, ModelConfig, Result, bail, err};
+use serde_json::{Map, Value as Json};
+use twinfer::{Model, ModelConfig, Result, Session, bail, err};
 
 use crate::{
-    Descriptor, Digest, Golden, Manifest, ModelPackConfig, PackageReader, Parts, Reference, Role,
-    SelfTestReport, Store, resolve,
+    Descriptor, Digest, Golden, Manifest, ModelPackConfig, PackageReader, Parts, Provenance,
+    Reference, Role, SelfTestReport, Store, media, resolve,
 };
 
 /// A package whose digests are verified and whose configuration is read.
@@ -15,9 +16,17 @@ pub struct Package {
     digest: Digest,
     manifest: Manifest,
     model_pack: ModelPackConfig,
-    config: ModelConfig,
-    golden: Option<Golden>,
+    documents: Documents,
     blobs: BTreeMap<Digest, Vec<u8>>,
+}
+
+/// The layers that are read as what they are.
+#[derive(Debug, Clone)]
+pub(crate) struct Documents {
+    pub config: ModelConfig,
+    pub golden: Option<Golden>,
+    pub metrics: Option<Map<String, Json>>,
+    pub provenance: Option<Provenance>,
 }
 
 impl Package {
@@ -89,16 +98,14 @@ impl Package {
         digest: Digest,
         manifest: Manifest,
         model_pack: ModelPackConfig,
-        config: ModelConfig,
-        golden: Option<Golden>,
+        documents: Documents,
         blobs: BTreeMap<Digest, Vec<u8>>,
     ) -> Self {
         Self {
             digest,
             manifest,
             model_pack,
-            config,
-            golden,
+            documents,
             blobs,
         }
     }
@@ -110,17 +117,17 @@ impl Package {
 
     /// The name of the model.
     pub fn name(&self) -> &str {
-        &self.config.name
+        &self.documents.config.name
     }
 
     /// The version of the model.
     pub fn version(&self) -> &str {
-        &self.config.version
+        &self.documents.config.version
     }
 
     /// `twinfer.json`.
     pub fn config(&self) -> &ModelConfig {
-        &self.config
+        &self.documents.config
     }
 
     /// The manifest.
@@ -148,18 +155,31 @@ impl Package {
         self.blobs.get(&layer.digest).map(Vec::as_slice)
     }
 
-    /// The bytes of the model file.
+    /// The bytes of a layer, where it was read.
+    pub(crate) fn content_of(&self, layer: &Descriptor) -> Option<&[u8]> {
+        self.blobs.get(&layer.digest).map(Vec::as_slice)
+    }
+
+    /// The bytes of `model.onnx`; its large weights may be in other layers, which
+    /// [`Package::load`] and [`Package::session`] put together. Empty where the package was
+    /// opened without them.
     pub fn model_bytes(&self) -> &[u8] {
-        let layer = self.manifest.layers_of(Role::Model).next();
-        // The reader does not finish without it.
-        layer
-            .and_then(|l| self.blobs.get(&l.digest))
-            .map_or(&[], Vec::as_slice)
+        self.file(media::MODEL_NAME).unwrap_or_default()
+    }
+
+    /// The evaluation metrics; `None` when there are none or they were not read.
+    pub fn metrics(&self) -> Option<&Map<String, Json>> {
+        self.documents.metrics.as_ref()
+    }
+
+    /// Where the package comes from; `None` when it does not say or that was not read.
+    pub fn provenance(&self) -> Option<&Provenance> {
+        self.documents.provenance.as_ref()
     }
 
     /// The golden examples; `None` when there are none or they were not read.
     pub fn golden(&self) -> Option<&Golden> {
-        self.golden.as_ref()
+        self.documents.golden.as_ref()
     }
 
     /// The layer with the golden examples, for a later [`Package::supply_golden`].
@@ -177,22 +197,25 @@ impl Package {
             .golden_descriptor()
             .ok_or_else(|| err!(InvalidPackage, "the package has no golden examples"))?;
         layer.verify(json)?;
-        self.golden = Some(Golden::from_json(json)?);
+        self.documents.golden = Some(Golden::from_json(json)?);
         Ok(())
-    }
-
-    /// The contents that were read, but for the manifest.
-    pub(crate) fn blobs(&self) -> impl Iterator<Item = (&Descriptor, &[u8])> {
-        let descriptors = std::iter::once(&self.manifest.config).chain(&self.manifest.layers);
-        descriptors.filter_map(|d| Some((d, self.blobs.get(&d.digest)?.as_slice())))
     }
 
     /// Loads the model.
     ///
     /// # Errors
-    /// Those of [`Model::load`].
+    /// Those of [`Model::load`]; `invalid_package` where weights are in no layer.
     pub fn load(&self) -> Result<Model> {
-        Model::load(&self.config, self.model_bytes(), &self.digest.to_string())
+        let digest = self.digest.to_string();
+        Model::load_with(self.config(), self.model_bytes(), self, &digest)
+    }
+
+    /// Loads the model file alone: tensors in, tensors out.
+    ///
+    /// # Errors
+    /// Those of [`Package::load`].
+    pub fn session(&self) -> Result<Session> {
+        Session::load_with(self.model_bytes(), self)
     }
 
     /// Runs the golden examples on the loaded model. A package without any passes; the
@@ -201,7 +224,7 @@ impl Package {
     /// # Errors
     /// `invalid_package` when the package has golden examples that were not read.
     pub fn self_test(&self, model: &Model) -> Result<SelfTestReport> {
-        match (&self.golden, self.golden_descriptor()) {
+        match (&self.documents.golden, self.golden_descriptor()) {
             (Some(golden), _) => Ok(golden.run(model)),
             (None, None) => Ok(Golden {
                 cases: Vec::new(),

@@ -1,15 +1,22 @@
 //! Reading a package, wherever its bytes come from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use twinfer::{ModelConfig, Result, bail, err};
 
 use crate::limits::MAX_MANIFEST_BYTES;
-use crate::{Descriptor, Digest, Golden, Manifest, ModelPackConfig, Package, Role, media, role};
+use crate::package::Documents;
+use crate::provenance::{Baseline, metrics};
+use crate::{
+    Descriptor, Digest, Golden, Manifest, ModelPackConfig, Package, Provenance, Role, media, role,
+};
 
 /// Which layers are read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Parts {
+    /// What there is to say about the model, without its weights and examples: the
+    /// configuration and the documents. Such a package does not load.
+    Description,
     /// What a prediction needs: the configuration and the model.
     #[default]
     Model,
@@ -88,22 +95,22 @@ impl PackageReader {
         let Some(manifest) = &self.manifest else {
             return vec![self.descriptor.clone()];
         };
-        let mut needs: Vec<Descriptor> = Vec::new();
-        for wanted in self.wanted(manifest) {
-            if !self.blobs.contains_key(&wanted.digest)
-                && needs.iter().all(|n| n.digest != wanted.digest)
-            {
-                needs.push(wanted.clone());
-            }
-        }
-        needs
+        let mut seen = BTreeSet::new();
+        let missing = |wanted: &&Descriptor| {
+            !self.blobs.contains_key(&wanted.digest) && seen.insert(wanted.digest)
+        };
+        self.wanted(manifest).filter(missing).cloned().collect()
     }
 
     fn wanted<'a>(&'a self, manifest: &'a Manifest) -> impl Iterator<Item = &'a Descriptor> {
         let wanted = |layer: &&Descriptor| match role(layer) {
-            Role::Model | Role::Config => true,
-            Role::Golden => self.parts != Parts::Model,
-            Role::File => self.parts == Parts::All,
+            Role::Config => true,
+            Role::Model | Role::Shard => self.parts != Parts::Description,
+            Role::Golden => matches!(self.parts, Parts::Tested | Parts::All),
+            Role::Metrics | Role::Provenance | Role::File => {
+                matches!(self.parts, Parts::Description | Parts::All)
+            }
+            Role::Baseline => self.parts == Parts::All,
         };
         std::iter::once(&manifest.config).chain(manifest.layers.iter().filter(wanted))
     }
@@ -120,7 +127,12 @@ impl PackageReader {
     /// `size_mismatch`, `digest_mismatch`: it is not what was asked for, and can be supplied
     /// again; `invalid_manifest` and its like for a malformed manifest.
     pub fn supply(&mut self, digest: &Digest, bytes: Vec<u8>) -> Result<()> {
-        let Some(wanted) = self.needs().into_iter().find(|d| d.digest == *digest) else {
+        let wanted = match &self.manifest {
+            None => Some(&self.descriptor),
+            Some(manifest) => self.wanted(manifest).find(|d| d.digest == *digest),
+        };
+        let wanted = wanted.filter(|d| d.digest == *digest && !self.blobs.contains_key(digest));
+        let Some(wanted) = wanted else {
             bail!(
                 InvalidRequest,
                 "{digest} is not needed, or was supplied before"
@@ -169,6 +181,17 @@ impl PackageReader {
             .ok_or_else(|| err!(MissingBlob, "{} was not supplied", media::CONFIG_NAME))?;
         let config = ModelConfig::from_json(config_json)?;
         crate::check_name(&config.name).map_err(|e| e.context(media::CONFIG_NAME))?;
+        if let Some(json) = of_role(Role::Baseline) {
+            Baseline::from_json(json)?;
+        }
+        let provenance = match of_role(Role::Provenance) {
+            Some(json) => Some(Provenance::from_json(json)?),
+            None => None,
+        };
+        let metrics = match of_role(Role::Metrics) {
+            Some(json) => Some(metrics(json)?),
+            None => None,
+        };
         let golden = match of_role(Role::Golden) {
             Some(json) => Some(Golden::from_json(json)?),
             None => None,
@@ -188,8 +211,12 @@ impl PackageReader {
             self.descriptor.digest,
             manifest,
             model_pack,
-            config,
-            golden,
+            Documents {
+                config,
+                golden,
+                metrics,
+                provenance,
+            },
             self.blobs,
         ))
     }

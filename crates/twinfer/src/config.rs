@@ -126,6 +126,19 @@ impl ModelConfig {
             None => Ok(()),
         }
     }
+
+    /// Checks that the pipeline fits the inputs and outputs of a model file.
+    ///
+    /// # Errors
+    /// `invalid_package`.
+    pub fn check_signature(&self, signature: &Signature) -> Result<()> {
+        match &self.pipeline {
+            Some(pipeline) => pipeline
+                .check_signature(signature, self)
+                .map_err(|e| e.context("pipeline")),
+            None => Ok(()),
+        }
+    }
 }
 
 /// An error of serde as ours: unknown fields have a code of their own.

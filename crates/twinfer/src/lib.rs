@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+mod compatibility;
 mod config;
 mod error;
 mod json;
@@ -13,6 +14,7 @@ mod session;
 mod signature;
 mod tensor;
 
+pub use compatibility::{Change, compatibility};
 pub use config::{EngineRequirement, FORMAT_VERSION, Label, Limits, ModelConfig, serde_error};
 pub use error::{Error, ErrorCode, Result};
 pub use json::{number_to_json, value_to_json};
@@ -23,6 +25,6 @@ pub use pipeline::{
     OutputStep, ParameterSpec, Parameters, Picture, PictureInput, PictureStep, Pipeline,
     PlainOutput, RecordInput, Resize, ShortBytes, Size,
 };
-pub use session::{MAX_MODEL_BYTES, Session};
+pub use session::{Description, MAX_MODEL_BYTES, MAX_WEIGHTS_BYTES, NoWeights, Session, Weights};
 pub use signature::{Dim, OutputSpec, Signature, TensorSpec, ValueKind};
 pub use tensor::{DType, Element, MapKeys, Maps, Tensor, Tensors, Value, element_count};

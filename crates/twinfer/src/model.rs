@@ -4,7 +4,10 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use crate::pipeline::{Before, Input, Parameters};
-use crate::{ModelConfig, Result, Session, Signature, Tensors, Value, bail, value_to_json};
+use crate::{
+    ModelConfig, NoWeights, Result, Session, Signature, Tensors, Value, Weights, bail,
+    value_to_json,
+};
 
 /// How the numbers were computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -42,8 +45,21 @@ impl Model {
     /// output that the model does not have, or the signature in the configuration is not the
     /// one of the model.
     pub fn load(config: &ModelConfig, onnx: &[u8], digest: &str) -> Result<Self> {
+        Self::load_with(config, onnx, &NoWeights, digest)
+    }
+
+    /// The same for a model file whose weights may be outside of it.
+    ///
+    /// # Errors
+    /// Those of [`Model::load`] and of `weights`.
+    pub fn load_with(
+        config: &ModelConfig,
+        onnx: &[u8],
+        weights: &dyn Weights,
+        digest: &str,
+    ) -> Result<Self> {
         config.check()?;
-        let session = Session::load(onnx)?;
+        let session = Session::load_with(onnx, weights)?;
         let model = Self {
             config: config.clone(),
             session,
@@ -57,11 +73,7 @@ impl Model {
                 "the signature in twinfer.json is not the one of the model file; pack the model again"
             );
         }
-        if let Some(pipeline) = &config.pipeline {
-            pipeline
-                .check_signature(model.signature(), config)
-                .map_err(|e| e.context("pipeline"))?;
-        }
+        config.check_signature(model.signature())?;
         Ok(model)
     }
 

@@ -235,6 +235,29 @@ fn the_signature_has_only_what_a_caller_gives() {
 }
 
 #[test]
+fn a_description_says_what_loading_says() {
+    let mut described = 0;
+    for entry in
+        std::fs::read_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data")).unwrap()
+    {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e != "onnx") {
+            continue;
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        let description = Session::describe(&bytes).unwrap();
+        let loaded = Session::load(&bytes).unwrap();
+        assert_eq!(description.opsets, loaded.opsets(), "{}", path.display());
+        if let Some(signature) = description.signature {
+            assert_eq!(signature, *loaded.signature(), "{}", path.display());
+            described += 1;
+        }
+    }
+    // The others end in a ZipMap, whose type only the engine knows.
+    assert_eq!(described, 4);
+}
+
+#[test]
 fn wrong_inputs_are_refused_before_the_engine_sees_them() {
     let session = session("untidy");
     let x = |shape: &[usize]| Tensor::from_vec(shape, vec![0f32; shape.iter().product()]).unwrap();

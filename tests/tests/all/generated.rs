@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ts_rs::{Config, TS, TypeVisitor};
 use twinfer::{ErrorCode, Mode, ModelConfig, Signature};
-use twinfer_package::{Descriptor, Golden, SelfTestReport};
+use twinfer_package::{Baseline, Descriptor, Golden, Provenance, SelfTestReport};
 
 /// Set by `cargo xtask generate`: write the file instead.
 const BLESS: &str = "TWINFER_BLESS";
@@ -57,6 +57,8 @@ fn generated_json_schemas_are_up_to_date() {
     let schemas = [
         ("twinfer.json", schemars::schema_for!(ModelConfig)),
         ("golden.json", schemars::schema_for!(Golden)),
+        ("baseline.json", schemars::schema_for!(Baseline)),
+        ("provenance.json", schemars::schema_for!(Provenance)),
     ];
     for (name, schema) in schemas {
         let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";

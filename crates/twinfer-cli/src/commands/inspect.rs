@@ -17,6 +17,8 @@ pub fn run(args: &InspectArgs, store: &dyn Store, output: &Output) -> Result<()>
         "config": config,
         "model_pack": package.model_pack(),
         "manifest": package.manifest(),
+        "provenance": package.provenance(),
+        "metrics": package.metrics(),
         "golden_cases": package.golden().map(|golden| golden.cases.len()),
     });
     output.print(&value, || text(&package))
@@ -45,6 +47,16 @@ fn text(package: &Package) -> String {
         ("created", about.created_at.clone()),
         ("source", about.source_url.clone()),
         ("revision", about.revision.clone()),
+        (
+            "recipe",
+            package
+                .provenance()
+                .and_then(|provenance| provenance.git.as_ref())
+                .map(|git| match git.dirty {
+                    true => format!("commit {}, with changes that are in none", git.commit),
+                    false => format!("commit {}", git.commit),
+                }),
+        ),
         (
             "operators",
             package

@@ -1,6 +1,7 @@
 //! The commands, a file each.
 
 pub mod copy;
+mod diff;
 pub mod gc;
 mod inspect;
 mod ls;
@@ -12,9 +13,13 @@ pub mod push;
 pub mod rm;
 mod run;
 pub mod tag;
+mod unpack;
 mod verify;
 
+pub use diff::DiffArgs;
+pub use pack::PackArgs;
 use twinfer::Result;
+pub use unpack::UnpackArgs;
 
 use crate::args::{Args, Command};
 use crate::host_error::host_error;
@@ -27,8 +32,12 @@ use crate::registry::Registry;
 /// Those of the command.
 pub fn run(args: Args, output: &Output) -> Result<()> {
     let registry = Registry::new(args.registry, &args.network);
+    let plain_http = args.network.plain_http;
     match args.command {
-        Command::Pack(args) => pack::run(&args, &registry.folder()?, output),
+        Command::Pack(mut args) => {
+            args.import.plain_http = plain_http;
+            pack::run(&args, &registry.folder()?, output)
+        }
         Command::Inspect(args) => inspect::run(&args, registry.store()?, output),
         Command::Predict(args) => predict::run(&args, registry.store()?, output),
         Command::Run(args) => run::run(&args, &registry, output),
@@ -41,6 +50,8 @@ pub fn run(args: Args, output: &Output) -> Result<()> {
         Command::Tag(args) => tag::run(&args, &*registry.writable()?, output),
         Command::Rm(args) => rm::run(&args, &registry.folder()?, output),
         Command::Gc(args) => gc::run(&args, &registry.folder()?, output),
+        Command::Unpack(args) => unpack::run(&args, registry.store()?, output),
+        Command::Diff(args) => diff::run(&args, registry.store()?, output),
         Command::Serve(args) => crate::serve::run(args).map_err(host_error),
     }
 }

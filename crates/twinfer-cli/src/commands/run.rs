@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use tempfile::TempDir;
 use twinfer::{MapKeys, Maps, Result, Session, Tensor, Value, bail, err};
-use twinfer_package::{Built, FolderStore, Package, Parts, Reference};
+use twinfer_package::{Built, FolderStore, ModelFolder, Package, Parts, Reference};
 use twinfer_registry::CopyOptions;
 
 use crate::args::{RunArgs, Target};
@@ -87,12 +87,11 @@ fn natively(
     registry: &Registry,
 ) -> Result<Vec<(String, Value)>> {
     let session = match model {
-        ModelSource::File(path) => {
-            Session::load(&read_model(path)?).map_err(|e| e.context(path.display()))?
+        ModelSource::File(path) => Session::load_with(&read_model(path)?, &ModelFolder::of(path))
+            .map_err(|e| e.context(path.display()))?,
+        ModelSource::Package(reference) => {
+            Package::open_parts(registry.store()?, reference, Parts::Model)?.session()?
         }
-        ModelSource::Package(reference) => Session::load(
-            Package::open_parts(registry.store()?, reference, Parts::Model)?.model_bytes(),
-        )?,
     };
     session.run(inputs::tensors(session.signature(), &args.input)?)
 }
@@ -119,9 +118,12 @@ fn in_component(
             component::infer(&component, store.root(), &pinned, inputs)
         }
         ModelSource::File(path) => {
-            let built = Built::from_model("model", "0.0.0", read_model(path)?)
-                .map_err(|e| e.context(path.display()))?;
-            let inputs = inputs::tensors(built.model().signature(), &args.input)?;
+            let built =
+                Built::from_file(path, "model", "0.0.0").map_err(|e| e.context(path.display()))?;
+            let Some(signature) = &built.package().config().signature else {
+                bail!(Internal, "a packed model has no signature");
+            };
+            let inputs = inputs::tensors(signature, &args.input)?;
             let folder = tempfile::tempdir()
                 .map_err(|e| err!(Storage, "cannot make a temporary folder: {e}"))?;
             let registry = FolderStore::new(folder.path().join("registry"));

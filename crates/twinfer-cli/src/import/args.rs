@@ -1,11 +1,11 @@
-//! The options of `twinfer pack` that concern MLflow models.
+//! The options of `twinfer pack` for what is not a recipe.
 
 use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
 #[derive(Debug, Default, ClapArgs)]
-#[command(next_help_heading = "MLflow models")]
+#[command(next_help_heading = "Model files and MLflow models")]
 pub struct ImportArgs {
     /// Where models:/… are: an MLflow server (https://…) or a tracking folder
     #[arg(
@@ -30,19 +30,20 @@ pub struct ImportArgs {
     #[arg(long)]
     pub no_example: bool,
 
-    /// Talk to an MLflow server that is not on this machine without TLS
-    #[arg(long)]
+    /// Whether servers of other machines may be reached without TLS: the option of all commands.
+    #[arg(skip)]
     pub plain_http: bool,
 
-    /// The name of the package; else that in the registry, or of the folder
+    /// The name of the package; else that in the MLflow registry, or of the file or folder
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
 
-    /// The version of the package; else N.0.0 for version N of a registry, or 0.1.0
+    /// The version of the package; else N.0.0 for version N of an MLflow registry, or 0.1.0
     #[arg(long, value_name = "VERSION")]
     pub model_version: Option<String>,
 
-    /// Keep the recipe that is made, in this new folder
+    /// Do not pack an .onnx file or MLflow model, but write a recipe to begin with into this
+    /// new folder
     #[arg(long, value_name = "DIR")]
     pub write_recipe: Option<PathBuf>,
 }

@@ -12,4 +12,5 @@ mod predict;
 mod registries;
 mod run;
 mod support;
+mod unpack;
 mod usage;

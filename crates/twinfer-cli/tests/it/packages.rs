@@ -53,8 +53,8 @@ fn inspect_shows_signature_layers_sizes_digests_and_licence() {
         "MIT",
         "input  FP32 [1, 3, 240, 320]",
         "model.onnx",
-        "1.3 MB",
-        "34cd7e60aeff",
+        "505.0 kB",
+        "weights/6abb0b5580e74bcc.bin",
         "picture",
         "boxes",
         "golden examples",
@@ -253,7 +253,14 @@ fn model_files_that_are_none() {
 #[test]
 fn a_package_that_fails_its_examples_is_refused_or_found_out() {
     let place = Place::new();
-    for file in ["twinfer.toml", "model.onnx", "README.md", "LICENSE"] {
+    for file in [
+        "twinfer.toml",
+        "model.onnx",
+        "metrics.json",
+        "train.py",
+        "README.md",
+        "LICENSE",
+    ] {
         place.write(
             &format!("recipe/{file}"),
             fs::read(format!("{}/{file}", sample("tumour-risk-mlp"))).unwrap(),

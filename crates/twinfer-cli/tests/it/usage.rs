@@ -4,8 +4,9 @@ use serde_json::Value as Json;
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 11] = [
-    "pack", "inspect", "predict", "run", "verify", "ls", "push", "pull", "copy", "mirror", "serve",
+const COMMANDS: [&str; 16] = [
+    "pack", "inspect", "predict", "run", "verify", "ls", "unpack", "diff", "tag", "rm", "gc",
+    "push", "pull", "copy", "mirror", "serve",
 ];
 
 #[test]
@@ -51,6 +52,8 @@ fn wrong_usage_ends_with_2() {
         &["inspect", "m@sha256:00"],
         &["inspect", "m:1/2"],
         &["verify", "../m"],
+        &["unpack", "m"],
+        &["diff", "m"],
     ] {
         let said = place.twinfer(arguments);
         assert_eq!(said.code, Some(2), "{arguments:?}: {}", said.err);

@@ -1,7 +1,10 @@
 //! Making packages: recipe in, package out.
 
 mod build;
+mod folder;
+mod git;
 mod recipe;
+mod starter;
 
 use std::fmt;
 use std::path::Path;
@@ -10,6 +13,7 @@ use twinfer::{Result, bail};
 
 pub use build::Built;
 pub use recipe::RECIPE_NAME;
+pub use starter::{STARTER_VERSION, name_of, write_recipe};
 
 use crate::{Digest, Reference, SelfTestReport, WritableStore};
 
@@ -19,7 +23,8 @@ pub struct PackOptions {
     /// Move the version tag when it points to another package. Versions are immutable for
     /// everybody else: this is for work that was not published yet.
     pub force: bool,
-    /// Run the golden examples, and refuse a package that fails them.
+    /// Load the model and run the golden examples, and refuse a package that fails them.
+    /// Without, memory does not grow with the weights.
     pub self_test: bool,
 }
 
@@ -58,26 +63,32 @@ impl fmt::Display for Packed {
 /// is not the one that the recipe names; those of [`twinfer::Model::load`];
 /// `self_test_failed`; `version_exists`; `storage`, `out_of_space`.
 pub fn pack(recipe: &Path, store: &dyn WritableStore, options: PackOptions) -> Result<Packed> {
-    let built = Built::from_recipe(recipe)?;
-    // All that can fail for reasons of the recipe comes before the registry is touched.
-    let self_test = if options.self_test {
-        Some(built.self_test()?)
-    } else {
-        None
-    };
-    if let Some(report) = &self_test {
-        report.check()?;
-    }
-    let unchanged = built.publish(store, options.force)?;
-    Ok(Packed {
-        reference: built.reference().clone(),
-        digest: *built.digest(),
-        unchanged,
-        self_test,
-    })
+    Built::from_recipe(recipe)?.pack(store, options)
 }
 
 impl Built {
+    /// Tests the package, as the options say, and writes it into a registry.
+    ///
+    /// # Errors
+    /// Those of [`Built::self_test`] and [`Built::publish`]; `self_test_failed`.
+    pub fn pack(&self, store: &dyn WritableStore, options: PackOptions) -> Result<Packed> {
+        // All that can fail for reasons of the recipe comes before the registry is touched.
+        let self_test = match options.self_test {
+            true => Some(self.self_test()?),
+            false => None,
+        };
+        if let Some(report) = &self_test {
+            report.check()?;
+        }
+        let unchanged = self.publish(store, options.force)?;
+        Ok(Packed {
+            reference: self.reference().clone(),
+            digest: *self.digest(),
+            unchanged,
+            self_test,
+        })
+    }
+
     /// Writes the package into a registry: blobs first, the index last. True when it was
     /// there before.
     ///
@@ -98,8 +109,8 @@ impl Built {
                 self.reference()
             );
         }
-        for (descriptor, bytes) in self.blobs() {
-            change.put(descriptor, &mut &*bytes)?;
+        for (descriptor, content) in self.blobs() {
+            change.put(descriptor, &mut content.reader()?)?;
         }
         if before.as_deref() == Some(&wanted) {
             return Ok(true);

@@ -1,17 +1,17 @@
 //! Recipes: how a package is made of files, in `twinfer.toml`.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use twinfer::{Error, ErrorCode, Label, Limits, Pipeline, Result, bail, err};
+use twinfer::{Error, ErrorCode, Label, Limits, Pipeline, Result, bail};
 
+use super::folder::RecipeFolder;
+use crate::content::Content;
 use crate::digest::shorten;
-use crate::limits::{MAX_CONFIG_BYTES, MAX_FILE_BYTES, MAX_GOLDEN_BYTES, MAX_MODEL_BYTES};
-use crate::store::storage;
-use crate::{Digest, Golden, GoldenInput, check_name, check_tag};
+use crate::limits::{MAX_CONFIG_BYTES, MAX_FILE_BYTES, MAX_GOLDEN_BYTES};
+use crate::provenance::metrics;
+use crate::{Baseline, Digest, DvcLock, Golden, ModelSource, Training, check_name, check_tag};
 
 /// File name of a recipe.
 pub const RECIPE_NAME: &str = "twinfer.toml";
@@ -21,7 +21,8 @@ pub const RECIPE_NAME: &str = "twinfer.toml";
 struct RecipeFile {
     package: PackageSection,
     #[serde(default)]
-    source: Source,
+    source: ModelSource,
+    training: Option<Training>,
     model: ModelSection,
     #[serde(default)]
     files: FilesSection,
@@ -45,15 +46,6 @@ pub(super) struct PackageSection {
     pub created: String,
 }
 
-/// `[source]`: where a model comes from that was not trained by the recipe itself.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Source {
-    pub url: Option<String>,
-    pub commit: Option<String>,
-    pub sha256: Option<String>,
-}
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ModelSection {
@@ -64,6 +56,8 @@ struct ModelSection {
 #[serde(deny_unknown_fields)]
 struct FilesSection {
     golden: Option<String>,
+    baseline: Option<String>,
+    metrics: Option<String>,
     card: Option<String>,
     license: Option<String>,
     labels: Option<String>,
@@ -77,90 +71,126 @@ enum LabelEntry {
     Full(Label),
 }
 
-/// A recipe with all its files read.
+/// A recipe with its files: the small ones read, the model where it is.
 #[derive(Debug)]
 pub(super) struct Recipe {
     pub package: PackageSection,
-    pub source: Source,
-    pub model: Vec<u8>,
+    pub source: ModelSource,
+    pub model: Content,
+    /// What the model keeps in files beside it; `None` for one in memory.
+    pub folder: Option<RecipeFolder>,
     pub golden: Option<Golden>,
+    pub baseline: Option<Vec<u8>>,
+    pub metrics: Option<Vec<u8>>,
     pub card: Option<Vec<u8>>,
     pub license: Option<Vec<u8>>,
     pub labels: BTreeMap<String, Vec<Label>>,
     pub pipeline: Option<Pipeline>,
     pub limits: Limits,
+    pub training: Option<Training>,
+    pub dvc_lock: Option<DvcLock>,
 }
 
 impl Recipe {
     /// Reads the recipe of a folder.
     pub fn read(folder: &Path) -> Result<Self> {
-        let files = RecipeFolder(folder);
+        let mut files = RecipeFolder::new(folder, true);
         let text = files.text(RECIPE_NAME)?;
         let recipe: RecipeFile =
             toml::from_str(&text).map_err(|e| toml_error(RECIPE_NAME, &text, &e))?;
         recipe.package.check().map_err(|e| e.context(RECIPE_NAME))?;
-        let model = files.bytes(&recipe.model.file, MAX_MODEL_BYTES)?;
-        recipe.source.check(&recipe.model.file, &model)?;
-        let file = |name: &Option<String>| {
-            name.as_deref()
-                .map(|n| files.bytes(n, MAX_FILE_BYTES))
-                .transpose()
-        };
-        let golden = match &recipe.files.golden {
-            Some(name) => Some(files.golden(name)?),
-            None => None,
-        };
-        let labels = match &recipe.files.labels {
-            Some(name) => files
-                .json::<BTreeMap<String, Vec<LabelEntry>>>(name)?
-                .into_iter()
-                .map(label_list)
-                .collect(),
-            None => BTreeMap::new(),
-        };
-        Ok(Self {
-            golden,
-            labels,
-            model,
-            card: file(&recipe.files.card)?,
-            license: file(&recipe.files.license)?,
-            pipeline: recipe
-                .pipeline
-                .map(|value| files.pipeline(value))
-                .transpose()?,
-            package: recipe.package,
-            source: recipe.source,
-            limits: recipe.limits,
-        })
+        let mut read = Self::of_content(recipe.package, files.model(&recipe.model.file)?);
+        check_source(&recipe.source, &recipe.model.file, &files)?;
+        read.source = recipe.source;
+        read.limits = recipe.limits;
+        let names = recipe.files;
+        if let Some(name) = &names.golden {
+            read.golden = Some(files.golden(name)?);
+        }
+        if let Some(name) = &names.labels {
+            let labels = files.json::<BTreeMap<String, Vec<LabelEntry>>>(name)?;
+            read.labels = labels.into_iter().map(label_list).collect();
+        }
+        for (name, file, limit) in [
+            (&names.baseline, &mut read.baseline, MAX_GOLDEN_BYTES),
+            (&names.metrics, &mut read.metrics, MAX_CONFIG_BYTES),
+            (&names.card, &mut read.card, MAX_FILE_BYTES),
+            (&names.license, &mut read.license, MAX_FILE_BYTES),
+        ] {
+            if let Some(name) = name {
+                *file = Some(files.bytes(name, limit)?);
+            }
+        }
+        if let Some(json) = &read.baseline {
+            Baseline::from_json(json)?;
+        }
+        if let Some(json) = &read.metrics {
+            metrics(json)?;
+        }
+        if let Some(value) = recipe.pipeline {
+            read.pipeline = Some(files.pipeline(value)?);
+        }
+        if let Some(script) = recipe.training.as_ref().and_then(|t| t.script.as_ref()) {
+            files.bytes(script, MAX_FILE_BYTES)?;
+        }
+        read.training = recipe.training;
+        read.dvc_lock = files.dvc_lock()?;
+        read.folder = Some(files);
+        Ok(read)
     }
-}
 
-impl Recipe {
-    /// A recipe of nothing but a model file.
+    /// A recipe of nothing but a model file in memory.
     pub fn of_model(name: &str, version: &str, model: Vec<u8>) -> Result<Self> {
-        let package = PackageSection {
-            name: name.into(),
-            version: version.into(),
-            title: None,
-            description: String::new(),
-            license: None,
-            authors: Vec::new(),
-            // The same file gives the same digest: the clock has no say.
-            created: "1970-01-01T00:00:00Z".into(),
+        Ok(Self::of_content(starter(name, version)?, model.into()))
+    }
+
+    /// A recipe of nothing but a model file, and what it keeps in files beside it.
+    pub fn of_file(path: &Path, name: &str, version: &str) -> Result<Self> {
+        let file = path.file_name().and_then(|name| name.to_str());
+        let Some(file) = file else {
+            bail!(InvalidRecipe, "{} has no file name", path.display());
         };
-        package.check()?;
-        Ok(Self {
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+        let mut files = RecipeFolder::new(parent.unwrap_or(Path::new(".")), false);
+        let mut recipe = Self::of_content(starter(name, version)?, files.model(file)?);
+        recipe.folder = Some(files);
+        Ok(recipe)
+    }
+
+    fn of_content(package: PackageSection, model: Content) -> Self {
+        Self {
             package,
-            source: Source::default(),
+            source: ModelSource::default(),
             model,
+            folder: None,
             golden: None,
+            baseline: None,
+            metrics: None,
             card: None,
             license: None,
             labels: BTreeMap::new(),
             pipeline: None,
             limits: Limits::default(),
-        })
+            training: None,
+            dvc_lock: None,
+        }
     }
+}
+
+/// What a package is called that nobody wrote a recipe for.
+fn starter(name: &str, version: &str) -> Result<PackageSection> {
+    let package = PackageSection {
+        name: name.into(),
+        version: version.into(),
+        title: None,
+        description: String::new(),
+        license: None,
+        authors: Vec::new(),
+        // The same file gives the same digest: the clock has no say.
+        created: "1970-01-01T00:00:00Z".into(),
+    };
+    package.check()?;
+    Ok(package)
 }
 
 fn label_list((key, labels): (String, Vec<LabelEntry>)) -> (String, Vec<Label>) {
@@ -218,108 +248,24 @@ fn is_timestamp(text: &str) -> bool {
         && number(17, 19) <= 60
 }
 
-impl Source {
-    fn check(&self, name: &str, model: &[u8]) -> Result<()> {
-        let Some(wanted) = &self.sha256 else {
-            return Ok(());
-        };
-        let wanted = wanted.strip_prefix("sha256:").unwrap_or(wanted);
-        let wanted: Digest = format!("sha256:{wanted}")
-            .parse()
-            .map_err(|e: Error| e.context("twinfer.toml: source.sha256"))?;
-        let got = Digest::of(model);
-        if got != wanted {
-            bail!(
-                DigestMismatch,
-                "`{name}` has the digest {got}, but source.sha256 in twinfer.toml says {wanted}: get the file again, or correct the recipe"
-            );
-        }
-        Ok(())
+fn check_source(source: &ModelSource, name: &str, files: &RecipeFolder) -> Result<()> {
+    let Some(wanted) = &source.sha256 else {
+        return Ok(());
+    };
+    let wanted = wanted.strip_prefix("sha256:").unwrap_or(wanted);
+    let wanted: Digest = format!("sha256:{wanted}")
+        .parse()
+        .map_err(|e: Error| e.context("twinfer.toml: source.sha256"))?;
+    match files.digest_of(name) {
+        Some(got) if got != wanted => bail!(
+            DigestMismatch,
+            "`{name}` has the digest {got}, but source.sha256 in twinfer.toml says {wanted}: get the file again, or correct the recipe"
+        ),
+        _ => Ok(()),
     }
 }
 
-/// The folder of a recipe.
-struct RecipeFolder<'a>(&'a Path);
-
-impl RecipeFolder<'_> {
-    fn path(&self, name: &str) -> Result<PathBuf> {
-        let inside = Path::new(name)
-            .components()
-            .all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
-        if !inside || name.is_empty() {
-            bail!(
-                InvalidRecipe,
-                "`{}` is outside the folder of the recipe: copy the file into it, so that the recipe is complete",
-                shorten(name)
-            );
-        }
-        Ok(self.0.join(name))
-    }
-
-    fn bytes(&self, name: &str, limit: u64) -> Result<Vec<u8>> {
-        let path = self.path(name)?;
-        let metadata = fs::metadata(&path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => {
-                err!(InvalidRecipe, "there is no file {}", path.display())
-            }
-            _ => storage("read", &path, &e),
-        })?;
-        if !metadata.is_file() {
-            bail!(InvalidRecipe, "{} is not a file", path.display());
-        }
-        if metadata.len() > limit {
-            bail!(
-                ModelTooLarge,
-                "{} has {} bytes; at most {limit} can be packed",
-                path.display(),
-                metadata.len()
-            );
-        }
-        fs::read(&path).map_err(|e| storage("read", &path, &e))
-    }
-
-    fn text(&self, name: &str) -> Result<String> {
-        String::from_utf8(self.bytes(name, MAX_CONFIG_BYTES)?)
-            .map_err(|_| err!(InvalidRecipe, "{name} is not UTF-8 text"))
-    }
-
-    fn json<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
-        serde_json::from_slice(&self.bytes(name, MAX_CONFIG_BYTES)?)
-            .map_err(|e| recipe_error(name, &e.to_string()))
-    }
-
-    /// The declared steps: in the recipe itself, or in a JSON file beside it.
-    fn pipeline(&self, value: toml::Value) -> Result<Pipeline> {
-        if let Some(table) = value.as_table()
-            && table.len() == 1
-            && let Some(file) = table.get("file").and_then(toml::Value::as_str)
-        {
-            return self.json(file);
-        }
-        value
-            .try_into()
-            .map_err(|e: toml::de::Error| recipe_error("twinfer.toml: pipeline", e.message()))
-    }
-
-    /// The golden examples, with the files that they name put in.
-    fn golden(&self, name: &str) -> Result<Golden> {
-        let mut golden = Golden::from_json(&self.bytes(name, MAX_GOLDEN_BYTES)?)?;
-        for case in &mut golden.cases {
-            let (GoldenInput::Picture(blob) | GoldenInput::Bytes(blob)) = &mut case.input else {
-                continue;
-            };
-            if let Some(file) = blob.file.take() {
-                let bytes = self
-                    .bytes(&file, MAX_GOLDEN_BYTES)
-                    .map_err(|e| e.context(format!("{name}: case `{}`", case.name)))?;
-                blob.base64 = Some(crate::golden::encode_base64(&bytes));
-            }
-        }
-        Ok(golden)
-    }
-}
-
-fn recipe_error(place: &str, message: &str) -> Error {
+pub(super) fn recipe_error(place: &str, message: &str) -> Error {
     let code = if message.starts_with("unknown field") {
         ErrorCode::UnknownField
     } else {

@@ -102,6 +102,58 @@ fn layers() {
 }
 
 #[test]
+fn a_name_and_another_media_type() {
+    let names = [
+        "model.onnx",
+        "weights/x.bin",
+        "twinfer.json",
+        "golden.json",
+        "baseline.json",
+        "metrics.json",
+        "provenance.json",
+        "README.md",
+        "LICENSE",
+    ];
+    let kinds = ["weight", "weight.config", "dataset", "doc", "code"];
+    let mut accepted = 0;
+    for name in names {
+        for kind in kinds {
+            let store = Forge::new().store(|m| {
+                // A layer of its own, so that none is there twice.
+                let layers = m["layers"].as_array_mut().unwrap();
+                layers.retain(|l| l["annotations"]["org.cncf.model.filepath"] != name);
+                let mut layer = layers[0].clone();
+                layer["mediaType"] = json!(format!("application/vnd.cncf.model.{kind}.v1.raw"));
+                layer["annotations"] = json!({"org.cncf.model.filepath": name});
+                layers.push(layer);
+            });
+            let error = Package::open(&store, &reference()).unwrap_err();
+            if error.message().contains("has the media type") {
+                assert_eq!(error.code(), InvalidManifest, "{name} {kind}");
+            } else {
+                // Refused for what was done to its layers, but not for the media type.
+                accepted += 1;
+            }
+        }
+    }
+    assert_eq!(accepted, names.len());
+}
+
+#[test]
+fn weights_that_are_too_many_together() {
+    bad_manifest(InvalidManifest, "the weights have", |m| {
+        let layers = m["layers"].as_array_mut().unwrap();
+        for index in 0..9 {
+            let mut layer = layers[1].clone();
+            layer["size"] = json!(2u64 << 30);
+            layer["annotations"] =
+                json!({"org.cncf.model.filepath": format!("weights/{index}.bin")});
+            layers.push(layer);
+        }
+    });
+}
+
+#[test]
 fn file_names_that_lead_out_of_the_folder() {
     for name in [
         "../../etc/passwd",

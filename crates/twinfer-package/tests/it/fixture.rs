@@ -163,8 +163,13 @@ pub struct Forge {
 
 impl Forge {
     pub fn new() -> Self {
+        Self::of(Recipe::new().path())
+    }
+
+    /// The package of a recipe of `risk:1.0.0`.
+    pub fn of(recipe: &Path) -> Self {
         let store = MemoryStore::new();
-        Recipe::new().pack(&store).unwrap();
+        pack(recipe, &store, PackOptions::default()).unwrap();
         let package = Package::open(&store, &reference()).unwrap();
         let manifest = serde_json::to_value(package.manifest()).unwrap();
         let files = manifest["layers"].as_array().unwrap().iter().map(|layer| {
@@ -191,6 +196,14 @@ impl Forge {
         *content = bytes.to_vec();
         layer["size"] = bytes.len().into();
         layer["digest"] = Digest::of(bytes).to_string().into();
+    }
+
+    /// Leaves a layer out.
+    pub fn remove(&mut self, name: &str) {
+        let before = self.files.len();
+        self.files
+            .retain(|(layer, _)| layer["annotations"]["org.cncf.model.filepath"] != name);
+        assert_eq!(self.files.len(), before - 1, "{name}");
     }
 
     /// A registry with this package, after a last change of the manifest.

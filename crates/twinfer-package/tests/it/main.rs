@@ -9,4 +9,8 @@ mod fixture;
 mod folder;
 mod golden;
 mod mutations;
+mod onnx;
 mod pack;
+mod provenance;
+mod shards;
+mod tools;

@@ -105,6 +105,11 @@ fn the_layout_and_manifest_are_what_other_tools_read() {
                 "LICENSE",
                 "LICENSE"
             ],
+            [
+                "application/vnd.cncf.model.doc.v1.raw",
+                "provenance.json",
+                "provenance.json"
+            ],
         ]
     );
     let config = json(&format!(
@@ -335,6 +340,6 @@ fn a_failure_at_any_write_leaves_what_was_there() {
         }
         failures += 1;
     }
-    // Five layers, the ModelPack config, the manifest and the index.
-    assert_eq!(failures, 8);
+    // Six layers, the ModelPack config, the manifest and the index.
+    assert_eq!(failures, 9);
 }

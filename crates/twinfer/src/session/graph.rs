@@ -3,16 +3,16 @@
 
 use std::collections::HashSet;
 
-use tract_onnx::pb::{
-    GraphProto, ModelProto, ValueInfoProto, tensor_proto, tensor_shape_proto, type_proto,
-};
+use tract_onnx::Onnx;
+use tract_onnx::pb::{GraphProto, ModelProto, ValueInfoProto, tensor_shape_proto, type_proto};
 use tract_onnx::prelude::*;
 
-use super::MAX_MODEL_BYTES;
 use super::convert::our_dtype;
 use super::plans::guard;
+use super::weights::{self, Weights};
+use super::{Description, MAX_MODEL_BYTES};
 use crate::ops::{self, zipmap};
-use crate::{DType, Dim, MapKeys, OutputSpec, Result, TensorSpec, ValueKind, bail, err};
+use crate::{DType, Dim, MapKeys, OutputSpec, Result, Signature, TensorSpec, ValueKind, bail, err};
 
 /// A model file that the engine can take.
 pub(super) struct Graph {
@@ -56,15 +56,64 @@ impl GraphOutput {
     }
 }
 
-/// Reads an ONNX file.
-pub(super) fn read(onnx: &[u8]) -> Result<Graph> {
+/// Reads an ONNX file, and the weights that are outside of it.
+pub(super) fn read(onnx: &[u8], weights: &dyn Weights) -> Result<Graph> {
+    let mut checked = check(onnx)?;
+    if let Some(graph) = checked.proto.graph.as_mut() {
+        weights::fill(graph, weights)?;
+    }
+    let parsed = guard(|| checked.registry.parse(&checked.proto, None))
+        .map_err(|e| err!(InvalidModel, "the graph is malformed: {e}"))?;
+    if let Some(name) = parsed.unresolved_inputs.first() {
+        bail!(InvalidModel, "a node reads `{name}`, which nothing gives");
+    }
+    Ok(Graph {
+        model: parsed.model,
+        inputs: checked.inputs,
+        outputs: checked.outputs,
+        opsets: checked.opsets,
+    })
+}
+
+/// What an ONNX file says of itself; no weights are looked at.
+pub(super) fn describe(onnx: &[u8]) -> Result<Description> {
+    let checked = check(onnx)?;
+    let declared = checked.outputs.iter().all(|output| output.dtype.is_some());
+    let outputs = match declared {
+        true => Some(
+            checked
+                .outputs
+                .iter()
+                .map(|output| output.spec(None))
+                .collect::<Result<Vec<_>>>()?,
+        ),
+        false => None,
+    };
+    let inputs = checked.inputs;
+    Ok(Description {
+        signature: outputs.map(|outputs| Signature { inputs, outputs }),
+        opsets: checked.opsets,
+        producer: Some((checked.proto.producer_name, checked.proto.producer_version))
+            .filter(|(name, _)| !name.is_empty()),
+    })
+}
+
+/// A model file that passed the checks that need no weights.
+struct Checked {
+    proto: ModelProto,
+    registry: Onnx,
+    inputs: Vec<TensorSpec>,
+    outputs: Vec<GraphOutput>,
+    opsets: Vec<String>,
+}
+
+fn check(onnx: &[u8]) -> Result<Checked> {
     let mut proto = decode(onnx)?;
     let opsets = opsets(&proto);
     let registry = ops::registry();
     let Some(graph) = proto.graph.as_mut() else {
         bail!(InvalidModel, "this is not an ONNX model: it has no graph");
     };
-    check_initializers(graph)?;
     let inputs = inputs(graph)?;
     let mut outputs = outputs(graph)?;
     for (output, keys) in outputs.iter_mut().zip(zipmap::take_out(graph)?) {
@@ -72,13 +121,9 @@ pub(super) fn read(onnx: &[u8]) -> Result<Graph> {
     }
     ops::qualify(graph)?;
     ops::check_supported(graph, &registry, &opsets)?;
-    let parsed = guard(|| registry.parse(&proto, None))
-        .map_err(|e| err!(InvalidModel, "the graph is malformed: {e}"))?;
-    if let Some(name) = parsed.unresolved_inputs.first() {
-        bail!(InvalidModel, "a node reads `{name}`, which nothing gives");
-    }
-    Ok(Graph {
-        model: parsed.model,
+    Ok(Checked {
+        proto,
+        registry,
         inputs,
         outputs,
         opsets,
@@ -120,31 +165,6 @@ fn opsets(proto: &ModelProto) -> Vec<String> {
         .collect();
     all.sort();
     all
-}
-
-/// Weights that are not in the file are refused here: the engine would look for them on the
-/// disk of whoever loads the model.
-fn check_initializers(graph: &GraphProto) -> Result<()> {
-    for tensor in &graph.initializer {
-        if tensor.data_location == Some(tensor_proto::DataLocation::External as i32)
-            || !tensor.external_data.is_empty()
-        {
-            bail!(
-                InvalidModel,
-                "weight `{}` is in another file (external data); save the model with its weights in one file",
-                tensor.name
-            );
-        }
-        if tensor.dims.iter().any(|&d| d < 0) {
-            bail!(
-                InvalidModel,
-                "weight `{}` has a negative axis: {:?}",
-                tensor.name,
-                tensor.dims
-            );
-        }
-    }
-    Ok(())
 }
 
 /// The inputs that a caller gives: those without an initializer (older files list weights as
@@ -240,7 +260,7 @@ fn tensor_type(info: &ValueInfoProto) -> Result<Option<TensorType>> {
 }
 
 /// `TensorProto.DataType` (onnx.proto, message TensorProto).
-fn onnx_dtype(code: i32) -> Option<DType> {
+pub(super) fn onnx_dtype(code: i32) -> Option<DType> {
     Some(match code {
         1 => DType::F32,
         2 => DType::U8,

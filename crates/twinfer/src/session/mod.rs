@@ -3,6 +3,7 @@
 mod convert;
 mod graph;
 mod plans;
+mod weights;
 
 use tract_onnx::prelude::*;
 
@@ -10,6 +11,7 @@ use crate::signature::Signature;
 use crate::{MapKeys, Maps, Result, Tensors, Value, ValueKind, bail};
 
 use self::plans::Plans;
+pub use self::weights::{MAX_WEIGHTS_BYTES, NoWeights, Weights};
 
 /// Model files larger than this are refused: protobuf has no larger messages, and neither a
 /// page nor a function has the memory.
@@ -25,14 +27,44 @@ pub struct Session {
     plans: Plans,
 }
 
+/// What a model file says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// Inputs and outputs; `None` where the file does not declare the type of an output, so
+    /// that only loading the model tells.
+    pub signature: Option<Signature>,
+    /// The operator sets that it imports, as `domain:version`.
+    pub opsets: Vec<String>,
+    /// The program that wrote it, and its version.
+    pub producer: Option<(String, String)>,
+}
+
 impl Session {
-    /// Loads and optimises an ONNX file.
+    /// Loads and optimises an ONNX file that has its weights in it.
     ///
     /// # Errors
-    /// `model_too_large`; `invalid_model` for what is no ONNX file or has a malformed graph;
-    /// `unsupported_operator`, naming operator, domain and node; `unsupported_dtype`.
+    /// Those of [`Session::load_with`].
     pub fn load(onnx: &[u8]) -> Result<Self> {
-        let graph = graph::read(onnx)?;
+        Self::load_with(onnx, &NoWeights)
+    }
+
+    /// Reads what an ONNX file says of itself, and checks its operators, without weights and
+    /// without the work of loading: for models that are larger than the memory at hand.
+    ///
+    /// # Errors
+    /// Those of [`Session::load`] that come from the graph.
+    pub fn describe(onnx: &[u8]) -> Result<Description> {
+        graph::describe(onnx)
+    }
+
+    /// Loads and optimises an ONNX file whose weights may be outside of it.
+    ///
+    /// # Errors
+    /// `model_too_large`; `invalid_model` for what is no ONNX file, has a malformed graph, or
+    /// weights that are not where it says; `unsupported_operator`, naming operator, domain
+    /// and node; `unsupported_dtype`; those of `weights`.
+    pub fn load_with(onnx: &[u8], weights: &dyn Weights) -> Result<Self> {
+        let graph = graph::read(onnx, weights)?;
         let plans = Plans::new(graph.model, &graph.inputs)?;
         let mut signature = Signature {
             inputs: graph.inputs,

@@ -37,7 +37,8 @@ fn edit(place: &Place, name: &str, from: &str, to: &str) {
 fn an_onnx_model_with_columns_becomes_a_record_model_without_python() {
     let place = Place::new();
     copy(&place, "onnx-columns", "Risk Model");
-    let packed = place.json(&[
+    let packed = place.json(&["pack", "Risk Model", "--python", "none"]);
+    place.good(&[
         "pack",
         "Risk Model",
         "--python",
