@@ -128,7 +128,7 @@ mod tests {
             "/v2/models/m/nothing",
             "/v2/models/m/versions/1/x",
             "/v2//models",
-            "/v2/models/%zz",
+            "/v2/models/%ff",
             "/v2/models/m/infer/x",
         ] {
             assert_eq!(
