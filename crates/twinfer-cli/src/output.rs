@@ -56,7 +56,8 @@ fn exit_code(code: ErrorCode) -> u8 {
         SelfTestFailed | DigestMismatch | SizeMismatch | MissingBlob | UnsignedPackage
         | InvalidSignature | UntrustedKey | RevokedPackage | VersionTooOld | UnsignedIndex
         | IndexExpired | IndexReplayed => 3,
-        Storage | OutOfSpace | Network | Unauthorized | Aborted | Closed | Timeout | Overloaded | OutOfMemory => 4,
+        Storage | OutOfSpace | Network | Unauthorized | Aborted | Closed | Timeout | Overloaded
+        | OutOfMemory => 4,
         Internal => 5,
         _ => 1,
     }

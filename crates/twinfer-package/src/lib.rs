@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+mod admission;
 mod digest;
 mod golden;
 mod index;
@@ -15,8 +16,11 @@ mod pack;
 mod package;
 mod reader;
 mod reference;
+mod signing;
 mod store;
+mod trust;
 
+pub use admission::{Admission, Admitted, Decision, Seen, Verdict};
 pub use digest::{Digest, Verifier};
 pub use golden::{
     Blob, CaseReport, Difference, Expectation, Golden, GoldenCase, GoldenData, GoldenInput,
@@ -29,4 +33,9 @@ pub use pack::{Built, PackOptions, Packed, RECIPE_NAME, pack};
 pub use package::Package;
 pub use reader::{PackageReader, Parts};
 pub use reference::{MAX_NAME, MAX_TAG, Reference, check_name, check_tag, tag_version};
+pub use signing::{
+    Attached, Bundle, Curve, Envelope, MAX_COUNTER, PrivateKey, PublicKey, SignedTags, Signer,
+    Statement, attach_signature, pae, publish_tags, published_tags,
+};
 pub use store::{FolderStore, MemoryStore, Store, Transaction, WritableStore};
+pub use trust::{KeySpec, PolicyFile, Rule, SignedTagsMode, TrustPolicy, Unsigned};

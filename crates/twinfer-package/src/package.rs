@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use twinfer::{Model, ModelConfig, Result, bail, err};
 
 use crate::{
-    Descriptor, Digest, Golden, Manifest, ModelPackConfig, PackageReader, Parts, Reference, Role,
-    SelfTestReport, Store, resolve,
+    Admission, Decision, Descriptor, Digest, Golden, Manifest, ModelPackConfig, PackageReader,
+    Parts, Reference, Role, Seen, SelfTestReport, Store, TrustPolicy, resolve,
 };
 
 /// A package whose digests are verified and whose configuration is read.
@@ -51,6 +51,47 @@ impl Package {
             let package = reader.finish()?;
             package.check_reference(reference)?;
             Ok(package)
+        };
+        open().map_err(|e: twinfer::Error| e.context(reference))
+    }
+
+    /// Opens a package of a registry that a trust policy admits: decided before anything but
+    /// its manifest is read (with a minimum version also `twinfer.json`).
+    ///
+    /// # Errors
+    /// Those of [`crate::Admission`] and of [`Package::open_parts`].
+    pub fn open_trusted(
+        store: &dyn Store,
+        reference: &Reference,
+        parts: Parts,
+        policy: &TrustPolicy,
+        seen: Seen,
+    ) -> Result<(Self, Decision)> {
+        let open = || {
+            let index = store.index_of(reference)?;
+            let mut admission = Admission::new(&index, reference, policy, seen)?;
+            loop {
+                let needs = admission.needs();
+                if needs.is_empty() {
+                    break;
+                }
+                for descriptor in needs {
+                    admission.supply(&descriptor.digest, store.blob(&descriptor)?)?;
+                }
+            }
+            let (mut reader, decision) = admission.finish()?.reader(parts)?;
+            loop {
+                let needs = reader.needs();
+                if needs.is_empty() {
+                    break;
+                }
+                for descriptor in needs {
+                    reader.supply(&descriptor.digest, store.blob(&descriptor)?)?;
+                }
+            }
+            let package = reader.finish()?;
+            package.check_reference(reference)?;
+            Ok((package, decision))
         };
         open().map_err(|e: twinfer::Error| e.context(reference))
     }

@@ -1,5 +1,7 @@
 //! The index of a registry: which reference points to which manifest.
 
+mod attached;
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
