@@ -5,9 +5,11 @@ mod commands;
 mod component;
 mod host_error;
 mod inputs;
+mod keys;
 mod npy;
 mod output;
 mod serve;
+mod trust;
 
 use std::process::ExitCode;
 

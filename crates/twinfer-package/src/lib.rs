@@ -20,7 +20,7 @@ mod signing;
 mod store;
 mod trust;
 
-pub use admission::{Admission, Admitted, Decision, Seen, Verdict};
+pub use admission::{Admission, Admitted, Decision, Seen, Verdict, admit};
 pub use digest::{Digest, Verifier};
 pub use golden::{
     Blob, CaseReport, Difference, Expectation, Golden, GoldenCase, GoldenData, GoldenInput,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use twinfer::{Model, ModelConfig, Result, bail, err};
 
 use crate::{
-    Admission, Decision, Descriptor, Digest, Golden, Manifest, ModelPackConfig, PackageReader,
-    Parts, Reference, Role, Seen, SelfTestReport, Store, TrustPolicy, resolve,
+    Decision, Descriptor, Digest, Golden, Manifest, ModelPackConfig, PackageReader, Parts,
+    Reference, Role, Seen, SelfTestReport, Store, TrustPolicy, resolve,
 };
 
 /// A package whose digests are verified and whose configuration is read.
@@ -68,18 +68,8 @@ impl Package {
         seen: Seen,
     ) -> Result<(Self, Decision)> {
         let open = || {
-            let index = store.index_of(reference)?;
-            let mut admission = Admission::new(&index, reference, policy, seen)?;
-            loop {
-                let needs = admission.needs();
-                if needs.is_empty() {
-                    break;
-                }
-                for descriptor in needs {
-                    admission.supply(&descriptor.digest, store.blob(&descriptor)?)?;
-                }
-            }
-            let (mut reader, decision) = admission.finish()?.reader(parts)?;
+            let admitted = crate::admit(store, reference, policy, seen)?;
+            let (mut reader, decision) = admitted.reader(parts)?;
             loop {
                 let needs = reader.needs();
                 if needs.is_empty() {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ts_rs::{Config, TS, TypeVisitor};
 use twinfer::{ErrorCode, Mode, ModelConfig, Signature};
-use twinfer_package::{Descriptor, Golden, SelfTestReport};
+use twinfer_package::{Descriptor, Golden, PolicyFile, SelfTestReport, SignedTags};
 
 /// Set by `cargo xtask generate`: write the file instead.
 const BLESS: &str = "TWINFER_BLESS";
@@ -57,6 +57,8 @@ fn generated_json_schemas_are_up_to_date() {
     let schemas = [
         ("twinfer.json", schemars::schema_for!(ModelConfig)),
         ("golden.json", schemars::schema_for!(Golden)),
+        ("trust-policy.json", schemars::schema_for!(PolicyFile)),
+        ("signed-tags.json", schemars::schema_for!(SignedTags)),
     ];
     for (name, schema) in schemas {
         let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
@@ -113,6 +115,7 @@ fn types() -> String {
     declarations.visit::<Descriptor>();
     declarations.visit::<Golden>();
     declarations.visit::<SelfTestReport>();
+    declarations.visit::<PolicyFile>();
     let mut text = HEAD.to_owned();
     for declaration in declarations.found.values() {
         text += "\n";

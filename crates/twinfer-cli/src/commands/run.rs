@@ -6,19 +6,20 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use twinfer::{MapKeys, Maps, Result, Session, Tensor, Value, bail, err};
-use twinfer_package::{Built, FolderStore, Package, Parts, Reference};
+use twinfer_package::{Built, FolderStore, Parts, Reference};
 
 use crate::args::{RunArgs, Target};
 use crate::component;
 use crate::inputs;
 use crate::npy;
 use crate::output::Output;
+use crate::trust::Trust;
 
-pub fn run(args: &RunArgs, store: &FolderStore, output: &Output) -> Result<()> {
+pub fn run(args: &RunArgs, store: &FolderStore, trust: &Trust, output: &Output) -> Result<()> {
     let model = ModelSource::of(&args.model)?;
     let values = match args.target {
-        Target::Native => natively(&model, args, store)?,
-        Target::Component => in_component(&model, args, store)?,
+        Target::Native => natively(&model, args, store, trust)?,
+        Target::Component => in_component(&model, args, store, trust)?,
     };
     let files = files(&values)?;
     fs::create_dir_all(&args.output_dir)
@@ -82,13 +83,14 @@ fn natively(
     model: &ModelSource,
     args: &RunArgs,
     store: &FolderStore,
+    trust: &Trust,
 ) -> Result<Vec<(String, Value)>> {
     let session = match model {
         ModelSource::File(path) => {
             Session::load(&read_model(path)?).map_err(|e| e.context(path.display()))?
         }
         ModelSource::Package(reference) => {
-            Session::load(Package::open_parts(store, reference, Parts::Model)?.model_bytes())?
+            Session::load(trust.open(store, reference, Parts::Model)?.model_bytes())?
         }
     };
     session.run(inputs::tensors(session.signature(), &args.input)?)
@@ -98,11 +100,12 @@ fn in_component(
     model: &ModelSource,
     args: &RunArgs,
     store: &FolderStore,
+    trust: &Trust,
 ) -> Result<Vec<(String, Value)>> {
     let component = component::find(args.component.component.as_deref())?;
     match model {
         ModelSource::Package(reference) => {
-            let package = Package::open_parts(store, reference, Parts::Model)?;
+            let package = trust.open(store, reference, Parts::Model)?;
             let Some(signature) = &package.config().signature else {
                 bail!(
                     InvalidPackage,

@@ -11,7 +11,7 @@ use crate::signing::{Artifact, Referrers, referrers_tag};
 use crate::trust::{SignedTagsMode, Terms};
 use crate::{
     Bundle, Descriptor, Digest, Envelope, Index, Manifest, PackageReader, Parts, Reference, Role,
-    SignedTags, TrustPolicy, media,
+    SignedTags, Store, TrustPolicy, media,
 };
 
 /// What the caller knows of the time and of the past: the core has no clock and no memory.
@@ -77,6 +77,20 @@ impl Admitted {
         }
         Ok((reader, self.decision))
     }
+}
+
+/// Decides whether a package of a registry may be opened.
+///
+/// # Errors
+/// Those of [`Admission`], and of the registry.
+pub fn admit(
+    store: &dyn Store,
+    reference: &Reference,
+    policy: &TrustPolicy,
+    seen: Seen,
+) -> Result<Admitted> {
+    let index = store.index_of(reference)?;
+    Admission::new(&index, reference, policy, seen)?.run(store)
 }
 
 /// Decides whether a package may be opened, without any input or output of its own: it says
@@ -190,6 +204,22 @@ impl Admission {
                 "`{name}` has no signed list of its tags, which the trust policy demands; sign them with `twinfer sign-tags {name}`, or ask for a digest"
             ),
             None => Ok(()),
+        }
+    }
+
+    /// Supplies everything from a registry.
+    ///
+    /// # Errors
+    /// Those of [`Admission::supply`], and of the registry.
+    pub fn run(mut self, store: &dyn Store) -> Result<Admitted> {
+        loop {
+            let needs = self.needs();
+            if needs.is_empty() {
+                return self.finish();
+            }
+            for descriptor in needs {
+                self.supply(&descriptor.digest, store.blob(&descriptor)?)?;
+            }
         }
     }
 

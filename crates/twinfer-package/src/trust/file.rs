@@ -70,7 +70,7 @@ pub struct Rule {
     pub signed_tags: SignedTagsMode,
     /// A signed list of tags with a lower counter is refused.
     #[serde(default)]
-    #[cfg_attr(feature = "schema", ts(as = "Option<u64>", optional, type = "number"))]
+    #[cfg_attr(feature = "schema", ts(as = "Option<u64>", optional))]
     pub minimum_counter: u64,
 }
 
