@@ -58,8 +58,8 @@ export async function open(plan: Plan, report: (progress: Progress) => void, sig
     report({ status: "engine", url: plan.engine.href });
     report({ status: "resolve", reference: source.reference });
     const pinned = pinnedDigest(source.reference) !== undefined;
-    const trust = plan.trust && trustFor(plan.trust, source, stop.signal);
-    const index = plan.trust
+    const trust = plan.trust === undefined ? undefined : trustFor(plan.trust, source, stop.signal);
+    const index = plan.trust !== undefined
       ? indexUnderTrust(source, pinned && plan.useCache, stop.signal)
       : pinned
         ? undefined

@@ -9,4 +9,5 @@ mod packages;
 mod predict;
 mod run;
 mod support;
+mod trust;
 mod usage;

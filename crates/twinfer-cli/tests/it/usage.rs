@@ -4,7 +4,18 @@ use serde_json::Value as Json;
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 7] = ["pack", "inspect", "predict", "run", "verify", "ls", "serve"];
+const COMMANDS: [&str; 10] = [
+    "pack",
+    "inspect",
+    "predict",
+    "run",
+    "verify",
+    "ls",
+    "serve",
+    "keygen",
+    "sign",
+    "sign-tags",
+];
 
 #[test]
 fn help_says_what_there_is_with_examples() {

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::limits::MAX_MANIFEST_BYTES;
 use crate::{
-    Descriptor, Digest, Index, Manifest, Reference, Transaction, WritableStore, media, resolve,
+    Descriptor, Digest, Index, Manifest, Reference, Store, Transaction, WritableStore, media,
+    resolve,
 };
 
 /// What was attached.
@@ -139,10 +140,7 @@ pub fn publish_tags(
 ///
 /// # Errors
 /// Those of reading; `invalid_signature` when it is malformed.
-pub fn published_tags(
-    store: &dyn WritableStore,
-    name: &str,
-) -> Result<Option<(Envelope, SignedTags)>> {
+pub fn published_tags(store: &dyn Store, name: &str) -> Result<Option<(Envelope, SignedTags)>> {
     let reference: Reference = name.parse()?;
     let index = Index::from_json(&store.index_of(&reference)?)?;
     let Some(entry) = index.named(name, media::TAGS_TAG)? else {

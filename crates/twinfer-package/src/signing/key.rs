@@ -41,7 +41,9 @@ impl PublicKey {
                 "this is a private key; the public one belongs here (the file that ends in .pub)"
             );
         }
-        let pem = pem.trim();
+        // Some tools write what is in the key as text before it (RFC 7468, section 2).
+        let start = pem.find("-----BEGIN").unwrap_or_default();
+        let pem = pem[start..].trim();
         let key = p256::ecdsa::VerifyingKey::from_public_key_pem(pem)
             .map(Public::P256)
             .or_else(|_| p384::ecdsa::VerifyingKey::from_public_key_pem(pem).map(Public::P384));

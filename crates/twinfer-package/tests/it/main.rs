@@ -9,4 +9,7 @@ mod fixture;
 mod folder;
 mod golden;
 mod mutations;
+mod oms;
 mod pack;
+mod signing;
+mod trust_mutations;
