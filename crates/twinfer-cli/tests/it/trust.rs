@@ -79,8 +79,15 @@ fn a_signed_package_is_accepted_and_an_unsigned_one_refused() {
     place.good(&["verify", "big", "--key", "release.key.pub"]);
     place.good(&["keygen", "other.key"]);
     let said = place.twinfer(&["verify", "big", "--key", "other.key.pub"]);
-    assert_eq!((said.code, &*said.out), (Some(3), "FAILED  big  untrusted_key\n"));
-    assert!(said.err.starts_with("error[untrusted_key]: "), "{}", said.err);
+    assert_eq!(
+        (said.code, &*said.out),
+        (Some(3), "FAILED  big  untrusted_key\n")
+    );
+    assert!(
+        said.err.starts_with("error[untrusted_key]: "),
+        "{}",
+        said.err
+    );
     // Signatures are no models.
     assert_eq!(place.json(&["ls"])["packages"].as_array().unwrap().len(), 1);
 }
