@@ -18,11 +18,11 @@ const MAX_POLICY_BYTES = 4 << 20;
 export function trustSource(trust: TrustPolicy | string | URL): TrustSource {
   if (typeof trust === "object" && trust !== null && !(trust instanceof URL)) return JSON.stringify(trust);
   try {
-    return new URL(trust, baseUrl());
-  } catch (error) {
-    // Never taken for "no policy".
-    throw new TwinferError("invalid_policy", `trust is neither a trust policy nor an address: ${String(trust)}`, { cause: error });
+    if (typeof trust === "string" || trust instanceof URL) return new URL(trust, baseUrl());
+  } catch {
+    // Said below. It is never taken for "no policy".
   }
+  throw new TwinferError("invalid_policy", `trust is neither a trust policy nor an address: ${String(trust)}`);
 }
 
 export async function trustFor(trust: TrustSource, source: Source, signal: AbortSignal): Promise<WireTrust> {

@@ -808,7 +808,7 @@ format_version: number,
 /**
  * The keys that the rules speak of, by any name.
  */
-keys: { [key in string]: KeySpec },
+keys?: { [key in string]: KeySpec },
 /**
  * The first rule whose pattern fits the name of a model counts.
  */

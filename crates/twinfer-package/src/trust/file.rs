@@ -20,6 +20,10 @@ pub struct PolicyFile {
     pub format_version: u32,
     /// The keys that the rules speak of, by any name.
     #[serde(default)]
+    #[cfg_attr(
+        feature = "schema",
+        ts(as = "Option<BTreeMap<String, KeySpec>>", optional)
+    )]
     pub keys: BTreeMap<String, KeySpec>,
     /// The first rule whose pattern fits the name of a model counts.
     #[serde(default)]
