@@ -20,12 +20,12 @@ pub struct Forged {
 }
 
 /// A package in parts, to be changed and put together again under another name.
-struct Parts {
+pub(crate) struct Parts {
     registry: PathBuf,
-    manifest: Value,
+    pub(crate) manifest: Value,
     /// The ModelPack configuration.
-    config: Value,
-    name: &'static str,
+    pub(crate) config: Value,
+    name: String,
 }
 
 /// Writes the broken packages into `registry`, made from the whole package `base`
@@ -148,7 +148,7 @@ fn rename<const N: usize>(model: &[u8], from: &[u8; N], to: &[u8; N]) -> Vec<u8>
 }
 
 impl Parts {
-    fn open(registry: &Path, base: &str, name: &'static str) -> io::Result<Self> {
+    pub(crate) fn open(registry: &Path, base: &str, name: &str) -> io::Result<Self> {
         let index = read(&registry.join("index.json"))?;
         let entries = index["manifests"].as_array().cloned().unwrap_or_default();
         let entry = entries
@@ -159,7 +159,7 @@ impl Parts {
             registry: registry.to_owned(),
             manifest: Value::Null,
             config: Value::Null,
-            name,
+            name: name.into(),
         };
         parts.manifest = read(&parts.blob(text(&entry["digest"])))?;
         parts.config = read(&parts.blob(text(&parts.manifest["config"]["digest"])))?;
@@ -171,13 +171,13 @@ impl Parts {
     }
 
     /// Where a blob lies.
-    fn blob(&self, digest: &str) -> PathBuf {
+    pub(crate) fn blob(&self, digest: &str) -> PathBuf {
         self.registry
             .join("blobs/sha256")
             .join(digest.trim_start_matches("sha256:"))
     }
 
-    fn put(&self, bytes: &[u8]) -> io::Result<String> {
+    pub(crate) fn put(&self, bytes: &[u8]) -> io::Result<String> {
         let digest = Digest::of(bytes).to_string();
         std::fs::write(self.blob(&digest), bytes)?;
         Ok(digest)
@@ -194,7 +194,7 @@ impl Parts {
         at.ok_or_else(|| missing(format!("there is no layer {file}")))
     }
 
-    fn descriptor(&mut self, file: &str) -> io::Result<&mut Value> {
+    pub(crate) fn descriptor(&mut self, file: &str) -> io::Result<&mut Value> {
         let at = self.position(file)?;
         Ok(&mut self.manifest["layers"][at])
     }
@@ -215,7 +215,7 @@ impl Parts {
         Ok(digest)
     }
 
-    fn remove(&mut self, file: &str) {
+    pub(crate) fn remove(&mut self, file: &str) {
         if let (Ok(at), Some(layers)) =
             (self.position(file), self.manifest["layers"].as_array_mut())
         {
@@ -227,7 +227,7 @@ impl Parts {
     }
 
     /// Sets a field of `twinfer.json`.
-    fn configure(&mut self, key: &str, value: Value) -> io::Result<()> {
+    pub(crate) fn configure(&mut self, key: &str, value: Value) -> io::Result<()> {
         let mut config: Value = serde_json::from_slice(&self.layer(media::CONFIG_NAME)?)?;
         config[key] = value;
         self.replace(media::CONFIG_NAME, &serde_json::to_vec(&config)?)
@@ -235,21 +235,23 @@ impl Parts {
     }
 
     /// Stores what is left to store and enters it into the index.
-    fn finish(mut self) -> io::Result<()> {
+    pub(crate) fn finish(mut self) -> io::Result<()> {
         let config = serde_json::to_vec(&self.config)?;
         self.manifest["config"]["digest"] = json!(self.put(&config)?);
         self.manifest["config"]["size"] = json!(config.len());
         let manifest = serde_json::to_vec(&self.manifest)?;
+        let full = format!("{}:{VERSION}", self.name);
         let entry = json!({
             "mediaType": media::MANIFEST,
             "artifactType": media::ARTIFACT,
             "digest": self.put(&manifest)?,
             "size": manifest.len(),
-            "annotations": { REF_NAME: format!("{}:{VERSION}", self.name) },
+            "annotations": { REF_NAME: full },
         });
         let path = self.registry.join("index.json");
         let mut index = read(&path)?;
         if let Some(entries) = index["manifests"].as_array_mut() {
+            entries.retain(|entry| entry["annotations"][REF_NAME] != full);
             entries.push(entry);
         }
         std::fs::write(path, serde_json::to_vec(&index)?)

@@ -10,5 +10,6 @@ pub mod http;
 pub mod list;
 pub mod native;
 pub mod pictures;
+pub mod trust;
 pub mod verdict;
 pub mod wire;

@@ -7,7 +7,10 @@ export function createGlue(): Glue;
 
 export interface Glue {
   init(options: { module_or_path: WebAssembly.Module }): Promise<unknown>;
-  WebLoader: new (reference: string, index?: Uint8Array) => WebLoader;
+  WebLoader: {
+    new (reference: string, index?: Uint8Array): WebLoader;
+    trusted(reference: string, index: Uint8Array, policy: string, now: number, lastCounter?: number): WebLoader;
+  };
   WebInput: {
     picture(bytes: Uint8Array): WebInput;
     pixels(image: { width: number; height: number; data: Uint8ClampedArray | Uint8Array }): WebInput;
@@ -30,6 +33,7 @@ export interface Need {
 export interface WebLoader {
   needs(): Need[];
   totalSize(): number | undefined;
+  decision(): unknown;
   supply(digest: string, bytes: Uint8Array): void;
   finish(): WebModel;
 }

@@ -4,7 +4,7 @@ import { describe, isErrorCode } from "./errors.js";
 import { startEngine } from "./engine.js";
 import type { SelfTestReport } from "./generated/types.js";
 import type { Glue, Need, WebInput, WebLoader, WebModel, WebTensor } from "./glue.js";
-import type { ModelInfo, Needs, Supplied, WireInput, WirePrediction, WireTensor } from "./wire.js";
+import type { ModelInfo, Needs, Supplied, WireDecision, WireInput, WirePrediction, WireTensor, WireTrust } from "./wire.js";
 
 /**
  * One engine with one model, on the thread where it computes: a worker, or the caller's.
@@ -24,9 +24,11 @@ export class EngineHost {
   }
 
   /** Begins a package; without an index the reference must have a digest. */
-  open({ reference, index }: { reference: string; index?: Uint8Array }): Needs {
+  open({ reference, index, trust }: { reference: string; index?: Uint8Array; trust?: WireTrust }): Needs {
     const { WebLoader } = this.#started();
-    this.#loader = new WebLoader(reference, index);
+    this.#loader = trust
+      ? WebLoader.trusted(reference, index ?? new Uint8Array(), trust.policy, trust.now, trust.lastCounter)
+      : new WebLoader(reference, index);
     return this.#needs();
   }
 
@@ -41,8 +43,9 @@ export class EngineHost {
   finish(): ModelInfo {
     const loader = this.#opened();
     this.#loader = undefined;
+    const decision = loader.decision() as WireDecision | undefined;
     this.#model = loader.finish();
-    return this.#model.info() as ModelInfo;
+    return { ...(this.#model.info() as ModelInfo), ...(decision && { decision }) };
   }
 
   predict({ input, parameters }: { input: WireInput; parameters: object }): WirePrediction {

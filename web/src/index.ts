@@ -38,6 +38,7 @@ export type {
   SelfTestReport,
   Signature,
   TensorSpec,
+  TrustPolicy,
 } from "./generated/types.js";
 export type {
   Box,
@@ -60,5 +61,6 @@ export type {
   TensorInput,
   TensorOutput,
   Timing,
+  TrustDecision,
   TypedArray,
 } from "./types.js";

@@ -8,7 +8,9 @@ import { baseUrl } from "./platform.js";
 import type { Content, GetOptions, Source } from "./registry.js";
 import { beginLoad, forgetDownload, getContent, pinnedDigest, readIndex } from "./registry.js";
 import type { LoadOptions, Progress } from "./types.js";
-import type { ModelInfo, Needs, Supplied } from "./wire.js";
+import type { TrustSource } from "./trust.js";
+import { indexUnderTrust, remember, trustFor, trustSource } from "./trust.js";
+import type { ModelInfo, Needs, Supplied, WireTrust } from "./wire.js";
 
 /** How a model is loaded, and loaded again after its engine stopped. */
 export interface Plan {
@@ -16,6 +18,8 @@ export interface Plan {
   thread: "worker" | "main";
   engine: URL;
   useCache: boolean;
+  /** Where the trust policy is, where there is one. */
+  trust: TrustSource | undefined;
 }
 
 export interface Opened {
@@ -24,7 +28,7 @@ export interface Opened {
 }
 
 export function planOf(source: Source, options: LoadOptions): Plan {
-  const { thread = "worker", engineUrl, cache = true } = options;
+  const { thread = "worker", engineUrl, cache = true, trust } = options;
   if (thread !== "worker" && thread !== "main") {
     throw new TwinferError("invalid_request", `thread must be "worker" or "main", got ${JSON.stringify(thread)}`);
   }
@@ -34,7 +38,7 @@ export function planOf(source: Source, options: LoadOptions): Plan {
   } catch (error) {
     throw new TwinferError("invalid_request", `engineUrl is not an address: ${String(engineUrl)}`, { cause: error });
   }
-  return { source, thread, engine, useCache: cache };
+  return { source, thread, engine, useCache: cache, trust: trust === undefined ? undefined : trustSource(trust) };
 }
 
 /** Starts an engine and loads the package into it. */
@@ -53,13 +57,20 @@ export async function open(plan: Plan, report: (progress: Progress) => void, sig
   try {
     report({ status: "engine", url: plan.engine.href });
     report({ status: "resolve", reference: source.reference });
-    const index = pinnedDigest(source.reference) === undefined ? readIndex(source, stop.signal) : undefined;
-    const [module, indexJson] = await unlessAborted(Promise.all([compileEngine(plan.engine), index]), signal);
+    const pinned = pinnedDigest(source.reference) !== undefined;
+    const trust = plan.trust === undefined ? undefined : trustFor(plan.trust, source, stop.signal);
+    const index = plan.trust !== undefined
+      ? indexUnderTrust(source, pinned && plan.useCache, stop.signal)
+      : pinned
+        ? undefined
+        : readIndex(source, stop.signal);
+    const [module, indexJson, wireTrust] = await unlessAborted(Promise.all([compileEngine(plan.engine), index, trust]), signal);
     await connection.call("start", { module, keep: plan.useCache });
-    await supplyAll(connection, plan, indexJson, report, stop.signal);
+    await supplyAll(connection, plan, { index: indexJson, trust: wireTrust }, report, stop.signal);
     report({ status: "load" });
     const info = await connection.call("finish", {});
     throwIfAborted(signal);
+    if (info.decision) await remember(source, info.decision);
     report({ status: "ready", digest: info.digest });
     return { connection, info };
   } catch (thrown) {
@@ -76,12 +87,12 @@ export async function open(plan: Plan, report: (progress: Progress) => void, sig
 async function supplyAll(
   connection: Connection,
   plan: Plan,
-  index: Uint8Array | undefined,
+  { index, trust }: { index: Uint8Array | undefined; trust: WireTrust | undefined },
   report: (progress: Progress) => void,
   signal: AbortSignal,
 ): Promise<void> {
   const { reference } = plan.source;
-  let state = await connection.call("open", { reference, ...(index && { index }) });
+  let state = await connection.call("open", { reference, ...(index && { index }), ...(trust && { trust }) });
   while (state.needs.length > 0) {
     const { needs, total } = state;
     const loaded = new Map<string, number>();

@@ -17,6 +17,7 @@ import type {
   Prediction,
   TensorInput,
   TensorOutput,
+  TrustDecision,
 } from "./types.js";
 import type { ModelInfo } from "./wire.js";
 
@@ -40,6 +41,7 @@ export class LoadedModel implements Model {
   readonly signature: Signature;
   readonly config: ModelConfig;
   readonly layers: readonly Descriptor[];
+  readonly trust?: TrustDecision;
 
   readonly #plan: Plan;
   readonly #queue: Task[] = [];
@@ -48,13 +50,17 @@ export class LoadedModel implements Model {
   #current: Task | undefined;
 
   constructor(plan: Plan, { connection, info }: Opened) {
-    const { name, version, digest, signature, config, layers }: ModelInfo = info;
+    const { name, version, digest, signature, config, layers, decision }: ModelInfo = info;
     this.name = name;
     this.version = version;
     this.digest = digest;
     this.signature = signature;
     this.config = config;
     this.layers = layers;
+    if (decision) {
+      const { verdict, keys, reason } = decision;
+      this.trust = { verdict, keys, ...(reason !== undefined && { reason }) };
+    }
     // Loaded again, it must be the same package, wherever a tag points to by then.
     this.#plan = { ...plan, source: { ...plan.source, reference: `${name}@${digest}` } };
     this.#connection = connection;

@@ -1,4 +1,4 @@
-import type { DType, Mode, ModelConfig, Descriptor, SelfTestReport, Signature } from "./generated/types.js";
+import type { DType, Mode, ModelConfig, Descriptor, SelfTestReport, Signature, TrustPolicy } from "./generated/types.js";
 
 /**
  * The instance type of a global class, or `never` where the program's `lib` does not have it:
@@ -47,6 +47,25 @@ export interface LoadOptions {
    * has no effect where there is no Cache API (Node, pages without https).
    */
   cache?: boolean;
+  /**
+   * The trust policy, or its address: which keys may sign the model, what an unsigned one
+   * means, what is revoked. It decides before any byte of the model is fetched, also for
+   * packages from the cache. Without one every package that is whole is loaded.
+   *
+   * A page is only as trustworthy as the place it comes from: give the policy itself, or an
+   * address on the page's own origin.
+   */
+  trust?: TrustPolicy | string | URL;
+}
+
+/** Why a package was loaded under a trust policy. */
+export interface TrustDecision {
+  /** `warned` is what the policy wants for an unsigned package. */
+  readonly verdict: "allowed" | "warned";
+  /** The keys of the policy that signed it; none where it allows unsigned packages. */
+  readonly keys: readonly string[];
+  /** What the warning says. */
+  readonly reason?: string;
 }
 
 export interface CallOptions {
@@ -202,6 +221,8 @@ export interface Model {
   readonly config: ModelConfig;
   /** The files of the package. */
   readonly layers: readonly Descriptor[];
+  /** What the trust policy decided; absent without one. */
+  readonly trust?: TrustDecision;
   /**
    * Input in, answer out: preprocess, run, postprocess. Give the pipeline's input under its
    * name, or every tensor of the signature under its own.

@@ -3,7 +3,7 @@
 import type { WireError } from "./errors.js";
 import type { Descriptor, ModelConfig, Signature } from "./generated/types.js";
 import type { Need } from "./glue.js";
-import type { Pixels } from "./types.js";
+import type { Pixels, TrustDecision } from "./types.js";
 
 /** A tensor: little-endian bytes, or strings. */
 export interface WireTensor {
@@ -36,6 +36,19 @@ export interface Supplied {
   cached: boolean;
 }
 
+/** A trust policy as JSON text, and what is known of time and past. */
+export interface WireTrust {
+  policy: string;
+  /** Seconds since 1970. */
+  now: number;
+  lastCounter?: number;
+}
+
+/** What the policy decided, and the counter to remember. */
+export interface WireDecision extends TrustDecision {
+  counter?: number;
+}
+
 export interface ModelInfo {
   name: string;
   version: string;
@@ -43,6 +56,7 @@ export interface ModelInfo {
   signature: Signature;
   config: ModelConfig;
   layers: Descriptor[];
+  decision?: WireDecision;
 }
 
 /** A prediction as JSON text, and the milliseconds in the engine. */

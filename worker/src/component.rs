@@ -1,14 +1,15 @@
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
 use http_body_util::{BodyExt, Full};
 use spin_sdk::http::{IntoResponse, Request, Response};
 use spin_sdk::http_service;
-use twinfer_package::FolderStore;
-use twinfer_serve::{App, Options, body_too_large, broken_body};
+use twinfer_package::{FolderStore, TrustPolicy};
+use twinfer_serve::{App, Guard, Options, Trust, body_too_large, broken_body};
 
 /// Lives as long as the instance: a warm one has its models loaded.
 static APP: OnceLock<App> = OnceLock::new();
@@ -21,8 +22,45 @@ fn app() -> &'static App {
             options.max_body = max_body;
         }
         options.clock = Some(milliseconds);
+        options.trust = trust();
         App::new(Arc::new(FolderStore::new(registry)), options)
     })
+}
+
+/// A malformed policy is not the same as none: nothing is loaded then.
+fn trust() -> Trust {
+    let Some(policy) = std::env::var_os("TWINFER_TRUST_POLICY") else {
+        return Trust::Everything;
+    };
+    let policy = TrustPolicy::from_json(policy.as_encoded_bytes());
+    let counters = match std::env::var("TWINFER_TRUST_COUNTERS") {
+        Ok(json) => counters(&json),
+        Err(_) => Ok(BTreeMap::new()),
+    };
+    match policy.and_then(|policy| Ok((policy, counters?))) {
+        Err(error) => {
+            eprintln!("TWINFER_TRUST_POLICY: {error}; no model is loaded");
+            Trust::Broken(error)
+        }
+        Ok((policy, counters)) => Trust::Policy(Guard {
+            policy,
+            counters,
+            now,
+            warn: |warning| eprintln!("warning: {warning}"),
+        }),
+    }
+}
+
+fn counters(json: &str) -> twinfer::Result<BTreeMap<String, u64>> {
+    serde_json::from_str(json)
+        .map_err(|e| twinfer::err!(InvalidPolicy, "TWINFER_TRUST_COUNTERS: {e}"))
+}
+
+/// Before 1970 the clock is wrong, and then nothing that expires counts.
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(u64::MAX, |since| since.as_secs())
 }
 
 fn variable<T: FromStr>(name: &str) -> Option<T> {

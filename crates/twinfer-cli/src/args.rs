@@ -39,6 +39,15 @@ pub struct Args {
     #[command(flatten)]
     pub network: NetworkArgs,
 
+    /// A trust policy (JSON): what it refuses is not opened
+    #[arg(long, global = true, value_name = "FILE", env = "TWINFER_TRUST")]
+    pub trust: Option<PathBuf>,
+
+    /// Where the counters of signed tags are kept [default: twinfer/trust.json in the user's
+    /// state folder]
+    #[arg(long, global = true, value_name = "FILE", env = "TWINFER_TRUST_STATE")]
+    pub trust_state: Option<PathBuf>,
+
     /// Print JSON, for programs
     #[arg(long, global = true)]
     pub json: bool,
@@ -77,6 +86,9 @@ pub enum Command {
     Mirror(crate::commands::mirror::MirrorArgs),
     Unpack(crate::commands::UnpackArgs),
     Diff(crate::commands::DiffArgs),
+    Keygen(crate::commands::KeygenArgs),
+    Sign(crate::commands::SignArgs),
+    SignTags(crate::commands::SignTagsArgs),
     Serve(crate::serve::ServeArgs),
 }
 
@@ -161,7 +173,7 @@ pub struct ComponentArgs {
     pub component: Option<PathBuf>,
 }
 
-/// Check packages: every digest and size, and the golden examples
+/// Check packages: every digest and size, the golden examples, and the trust policy
 ///
 /// Ends with exit code 3 when any is not as it should be.
 #[derive(Debug, ClapArgs)]
@@ -169,12 +181,18 @@ pub struct ComponentArgs {
 Examples:
   twinfer verify
   twinfer verify face-detector:1.0.0 file-type
+  twinfer verify face-detector --key release.key.pub
+  twinfer verify --trust policy.json
   twinfer verify --no-self-test --json")]
 pub struct VerifyArgs {
     /// name, name:version, or name@sha256:…; without any, all packages of the registry
     pub references: Vec<Reference>,
 
-    /// Only digests and sizes
+    /// Demand a package signature by this public key (PEM), instead of the trust policy
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+
+    /// Only digests, sizes and signatures
     #[arg(long)]
     pub no_self_test: bool,
 }

@@ -6,11 +6,13 @@ mod component;
 mod host_error;
 mod import;
 mod inputs;
+mod keys;
 mod npy;
 mod output;
 mod registry;
 mod serve;
 mod transfer;
+mod trust;
 
 use std::process::ExitCode;
 

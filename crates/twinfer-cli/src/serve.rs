@@ -6,8 +6,13 @@ use std::time::Duration;
 
 use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum};
-use twinfer_host::{Host, HostConfig, HostError, LogLevel};
+use serde_json::json;
+use twinfer_host::{Announcement, Host, HostConfig, LogLevel, RunningHost};
+use twinfer_package::{Decision, FolderStore, Index, Reference, Store, Tagged, Verdict};
 use twinfer_registry::Location;
+
+use crate::host_error::host_error;
+use crate::trust::Trust;
 
 /// Where `cargo xtask build` puts the component, seen from the project's folder.
 const BUILT_COMPONENT: &str = "target/wasm32-wasip2/wasm-dev/twinfer_worker.wasm";
@@ -20,6 +25,8 @@ Examples:
       serve ./registry on http://127.0.0.1:8080, with the demo page if it was built
   twinfer serve --listen 0.0.0.0:80 --registry /srv/models --cors https://app.example
       for everybody, and for the pages of one other site
+  twinfer serve --trust policy.json
+      load only what the trust policy admits
   twinfer serve --instances 2 --memory 256 --timeout 5
       on a small machine
 
@@ -128,8 +135,70 @@ impl From<Level> for LogLevel {
 /// # Errors
 /// A setting, component or address that does not work, or requests that were cut off at the
 /// end.
-pub fn run(args: ServeArgs) -> Result<(), HostError> {
-    Host::start(config(args))?.wait()
+pub fn run(args: ServeArgs, trust: &Trust) -> twinfer::Result<()> {
+    let mut config = config(args);
+    apply(trust, &mut config)?;
+    Host::start(config)
+        .and_then(RunningHost::wait)
+        .map_err(host_error)
+}
+
+/// Hands the policy to the component, and says in the log what it will do with each tag. The
+/// component decides by itself, at each request, with the same code.
+fn apply(trust: &Trust, config: &mut HostConfig) -> twinfer::Result<()> {
+    let Some(policy) = trust.policy() else {
+        return Ok(());
+    };
+    let store = FolderStore::new(&config.registry);
+    // Whether the folder is a registry at all is said by the host.
+    let tags = match store.index().and_then(|json| Index::from_json(&json)) {
+        Ok(index) => index.tags(),
+        Err(_) => Vec::new(),
+    };
+    for tag in tags {
+        let reference = Reference::new(&tag.name, &tag.tag)?;
+        let decided = trust.admit(&store, &reference);
+        config.announce.push(announcement(&tag, decided));
+    }
+    let counters = serde_json::to_string(&trust.counters()?)
+        .map_err(|e| twinfer::err!(Internal, "counters have no JSON form: {e}"))?;
+    config.env.extend([
+        ("TWINFER_TRUST_POLICY".to_owned(), policy.json().to_owned()),
+        ("TWINFER_TRUST_COUNTERS".to_owned(), counters),
+    ]);
+    Ok(())
+}
+
+fn announcement(tag: &Tagged, decided: twinfer::Result<Option<Decision>>) -> Announcement {
+    let mut fields = json!({
+        "reference": format!("{}:{}", tag.name, tag.tag),
+        "digest": tag.digest,
+    });
+    let level = match decided.map(|decision| decision.map(|d| d.verdict)) {
+        Err(error) => {
+            fields["verdict"] = "refused".into();
+            fields["code"] = error.code().as_str().into();
+            fields["message"] = error.message().into();
+            LogLevel::Warn
+        }
+        Ok(Some(Verdict::Warned { reason })) => {
+            fields["verdict"] = "warned".into();
+            fields["message"] = reason.into();
+            LogLevel::Warn
+        }
+        Ok(verdict) => {
+            fields["verdict"] = "allowed".into();
+            if let Some(Verdict::Allowed { keys }) = verdict {
+                fields["keys"] = keys.into();
+            }
+            LogLevel::Info
+        }
+    };
+    Announcement {
+        level,
+        event: "trust".into(),
+        fields,
+    }
 }
 
 fn config(args: ServeArgs) -> HostConfig {

@@ -31,6 +31,8 @@ pub struct HostConfig {
     pub env: Vec<(String, String)>,
     /// Limits on requests and instances.
     pub limits: Limits,
+    /// Events that are logged once at the start, before the first request.
+    pub announce: Vec<Announcement>,
     /// Where log lines go.
     pub log: LogSink,
     /// The least important level that is still logged.
@@ -38,6 +40,17 @@ pub struct HostConfig {
     /// End gracefully on SIGTERM and SIGINT. A program that embeds a host
     /// usually has its own handlers and leaves this off.
     pub handle_signals: bool,
+}
+
+/// An event for the log.
+#[derive(Debug, Clone)]
+pub struct Announcement {
+    /// How important it is.
+    pub level: LogLevel,
+    /// Its name.
+    pub event: String,
+    /// Its own fields: a JSON object.
+    pub fields: serde_json::Value,
 }
 
 /// Limits on requests and instances: all that keeps one client from taking
@@ -91,6 +104,7 @@ impl HostConfig {
             cors: Vec::new(),
             cache: None,
             env: Vec::new(),
+            announce: Vec::new(),
             limits: Limits::default(),
             log: LogSink::Stderr,
             log_level: LogLevel::Info,

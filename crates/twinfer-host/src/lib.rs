@@ -46,7 +46,7 @@ mod server;
 mod state;
 mod static_site;
 
-pub use config::{HostConfig, Limits};
+pub use config::{Announcement, HostConfig, Limits};
 pub use error::{HostError, HostErrorKind};
 pub use log::{LogLevel, LogSink};
 pub use reply::ReplyCode;

@@ -110,6 +110,13 @@ fn run(
     ready: &std_mpsc::Sender<SocketAddr>,
 ) -> Result<(), HostError> {
     let log = Log::new(config.log.clone(), config.log_level);
+    for announcement in &config.announce {
+        log.event(
+            announcement.level,
+            &announcement.event,
+            announcement.fields.clone(),
+        );
+    }
     let pre = engine::prepare(&config, &log)?;
     // A busy guest holds its thread for a tick; two more keep the rest moving.
     let runtime = tokio::runtime::Builder::new_multi_thread()

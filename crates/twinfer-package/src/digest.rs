@@ -49,13 +49,23 @@ impl Digest {
 
     /// The 64 hexadecimal digits: the file name in an image layout.
     pub fn hex(&self) -> String {
-        let mut hex = String::with_capacity(64);
-        for byte in self.0 {
-            hex.push(char::from_digit((byte >> 4).into(), 16).unwrap_or('0'));
-            hex.push(char::from_digit((byte & 15).into(), 16).unwrap_or('0'));
-        }
-        hex
+        hex(&self.0)
     }
+
+    /// The 32 bytes.
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// Bytes in lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut hex = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        hex.push(char::from_digit((byte >> 4).into(), 16).unwrap_or('0'));
+        hex.push(char::from_digit((byte & 15).into(), 16).unwrap_or('0'));
+    }
+    hex
 }
 
 impl fmt::Display for Digest {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+mod admission;
 mod content;
 mod diff;
 mod digest;
@@ -21,10 +22,13 @@ mod package;
 mod provenance;
 mod reader;
 mod reference;
+mod signing;
 mod store;
+mod trust;
 mod unpack;
 mod weights;
 
+pub use admission::{Admission, Admitted, Decision, Seen, Verdict, admit};
 pub use diff::{Amount, LayerChange, MetricChange, PackageDiff, PackageName};
 pub use digest::{Digest, Verifier};
 pub use golden::{
@@ -47,6 +51,11 @@ pub use reference::{
     MAX_NAME, MAX_TAG, REFERRERS_PREFIX, Reference, SIGNED_TAGS, check_name, check_tag,
     is_reserved, tag_version,
 };
+pub use signing::{
+    Attached, Bundle, Curve, Envelope, MAX_COUNTER, PrivateKey, PublicKey, SignedTags, Signer,
+    Statement, attach_signature, pae, publish_tags, published_tags,
+};
 pub use store::{Collected, FolderStore, MemoryStore, Store, Transaction, WritableStore};
+pub use trust::{KeySpec, PolicyFile, Rule, SignedTagsMode, TrustPolicy, Unsigned};
 pub use unpack::unpack;
 pub use weights::ModelFolder;

@@ -38,3 +38,12 @@ pub const MAX_CONFIG_BYTES: u64 = 8 << 20;
 
 /// Bytes of a document or any other layer that is not needed to predict.
 pub const MAX_FILE_BYTES: u64 = 256 << 20;
+
+/// Bytes of a package signature: the names and digests of 1,000 layers are half a megabyte.
+pub const MAX_BUNDLE_BYTES: u64 = 2 << 20;
+
+/// Package signatures of one package that are looked at: each costs a verification.
+pub const MAX_SIGNATURES: usize = 32;
+
+/// Bytes of a trust policy: 10,000 revoked digests are 750 kB.
+pub const MAX_POLICY_BYTES: u64 = 4 << 20;

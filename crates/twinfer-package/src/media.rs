@@ -19,6 +19,17 @@ pub const DATASET: &str = "application/vnd.cncf.model.dataset.v1.raw";
 /// Documents: metrics, provenance, the model card, the licence.
 pub const DOC: &str = "application/vnd.cncf.model.doc.v1.raw";
 
+/// The config of artifacts that have none: `{}`.
+pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+/// A package signature: the artifact, and the bundle in it (OpenSSF Model Signing v1.0).
+pub const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+/// The signed tags of a name: the artifact, and the payload that is signed.
+pub const TAGS: &str = "application/vnd.twinfer.tags.v1+json";
+/// An envelope of DSSE.
+pub const DSSE: &str = "application/vnd.dsse.envelope.v1+json";
+/// The tag under which a name has its signed tags.
+pub const TAGS_TAG: &str = "twinfer-tags";
+
 /// File name of the model.
 pub const MODEL_NAME: &str = "model.onnx";
 /// File name of the configuration.

@@ -6,8 +6,8 @@ use serde_json::{Map, Value as Json};
 use twinfer::{Model, ModelConfig, Result, Session, bail, err};
 
 use crate::{
-    Descriptor, Digest, Golden, Manifest, ModelPackConfig, PackageReader, Parts, Provenance,
-    Reference, Role, SelfTestReport, Store, media, resolve,
+    Decision, Descriptor, Digest, Golden, Manifest, ModelPackConfig, PackageReader, Parts,
+    Provenance, Reference, Role, Seen, SelfTestReport, Store, TrustPolicy, media, resolve,
 };
 
 /// A package whose digests are verified and whose configuration is read.
@@ -60,6 +60,37 @@ impl Package {
             let package = reader.finish()?;
             package.check_reference(reference)?;
             Ok(package)
+        };
+        open().map_err(|e: twinfer::Error| e.context(reference))
+    }
+
+    /// Opens a package of a registry that a trust policy admits: decided before anything but
+    /// its manifest is read (with a minimum version also `twinfer.json`).
+    ///
+    /// # Errors
+    /// Those of [`crate::Admission`] and of [`Package::open_parts`].
+    pub fn open_trusted(
+        store: &dyn Store,
+        reference: &Reference,
+        parts: Parts,
+        policy: &TrustPolicy,
+        seen: Seen,
+    ) -> Result<(Self, Decision)> {
+        let open = || {
+            let admitted = crate::admit(store, reference, policy, seen)?;
+            let (mut reader, decision) = admitted.reader(parts)?;
+            loop {
+                let needs = reader.needs();
+                if needs.is_empty() {
+                    break;
+                }
+                for descriptor in needs {
+                    reader.supply(&descriptor.digest, store.blob(&descriptor)?)?;
+                }
+            }
+            let package = reader.finish()?;
+            package.check_reference(reference)?;
+            Ok((package, decision))
         };
         open().map_err(|e: twinfer::Error| e.context(reference))
     }

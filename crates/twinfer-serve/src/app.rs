@@ -8,12 +8,13 @@ use http::request::Parts;
 use http::{Method, Request, Response};
 use serde_json::json;
 use twinfer::{Result, bail};
-use twinfer_package::Store;
+use twinfer_package::{Index, Reference, Store};
 
 use crate::catalog::Catalog;
 use crate::models::{Loaded, Models};
 use crate::route::{Route, Target};
 use crate::timing::Call;
+use crate::trust::{Entry, Gate, Trust};
 use crate::{infer, metadata, predict, reply};
 
 /// What a shell can choose.
@@ -27,6 +28,8 @@ pub struct Options {
     /// A clock in milliseconds from any start. Without one, answers carry no
     /// timing: the application has no clock of its own.
     pub clock: Option<fn() -> f64>,
+    /// Which packages are loaded.
+    pub trust: Trust,
 }
 
 impl Default for Options {
@@ -37,12 +40,15 @@ impl Default for Options {
             max_body: 64 << 20,
             max_models: 8,
             clock: None,
+            trust: Trust::Everything,
         }
     }
 }
 
 /// The serving application. It can be shared between threads.
 pub struct App {
+    store: Arc<dyn Store>,
+    gate: Gate,
     catalog: Catalog,
     models: Models,
     options: Options,
@@ -53,7 +59,9 @@ impl App {
     pub fn new(store: Arc<dyn Store>, options: Options) -> Self {
         Self {
             catalog: Catalog::new(store.clone()),
-            models: Models::new(store, options.max_models),
+            models: Models::new(store.clone(), options.max_models),
+            gate: Gate::new(options.trust.clone()),
+            store,
             options,
         }
     }
@@ -105,14 +113,18 @@ impl App {
 
     fn load(&self, target: &Target) -> Result<Arc<Loaded>> {
         let reference = target.reference()?;
-        let descriptor = self.catalog.index()?.resolve(&reference)?;
-        self.models.get(&reference, descriptor)
+        let entry = self.admit(&self.catalog.index()?, &reference)?;
+        self.models.get(&reference, &entry)
     }
 
-    /// Ready is who can read the registry; models are loaded on demand.
+    fn admit(&self, index: &Arc<Index>, reference: &Reference) -> Result<Entry> {
+        self.gate.admit(&*self.store, index, reference)
+    }
+
+    /// Ready is who can read the registry and has no malformed trust policy; models are loaded on demand.
     fn ready(&self) -> Response<Bytes> {
         // Clients of KServe read `ready`, the text of the protocol says `live`.
-        match self.catalog.index() {
+        match self.gate.check().and_then(|()| self.catalog.index()) {
             Ok(_) => reply::json(&json!({"live": true, "ready": true})),
             Err(error) => reply::error_with(&error, json!({"live": true, "ready": false})),
         }
@@ -128,13 +140,13 @@ impl App {
     fn model_metadata(&self, target: &Target) -> Result<Response<Bytes>> {
         let reference = target.reference()?;
         let index = self.catalog.index()?;
-        let descriptor = index.resolve(&reference)?;
-        let config = self.models.config(&reference, &descriptor)?;
+        let entry = self.admit(&index, &reference)?;
+        let config = self.models.config(&reference, &entry.descriptor)?;
         let signature = match &config.signature {
             Some(signature) => signature.clone(),
             None => self
                 .models
-                .get(&reference, descriptor.clone())?
+                .get(&reference, &entry)?
                 .model
                 .signature()
                 .clone(),
@@ -143,7 +155,7 @@ impl App {
             &config,
             &signature,
             &index,
-            &descriptor.digest,
+            &entry.descriptor.digest,
         )))
     }
 }

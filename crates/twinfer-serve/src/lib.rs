@@ -20,6 +20,10 @@
 //! registry is read for each request, so a new version or a moved alias counts
 //! at once.
 //!
+//! With a trust policy ([`Trust`]) a package that it refuses is neither loaded nor described:
+//! its routes answer with the code of the refusal, and it is not ready. The list of models
+//! stays the list of what the registry has.
+//!
 //! Every error is `{"error": "…", "code": "…"}` with the codes and statuses of
 //! [`twinfer::ErrorCode`].
 //!
@@ -45,6 +49,8 @@ mod query;
 mod reply;
 mod route;
 mod timing;
+mod trust;
 
 pub use app::{App, Options};
 pub use reply::{body_too_large, broken_body};
+pub use trust::{Guard, Trust};

@@ -4,8 +4,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use twinfer::{Model, ModelConfig, Result, bail};
 use twinfer_package::{
-    Descriptor, Digest, Manifest, PackageReader, Parts, Reference, Role, Store, tag_version,
+    Admitted, Descriptor, Digest, Manifest, PackageReader, Parts, Reference, Role, Store,
+    tag_version,
 };
+
+use crate::trust::Entry;
 
 /// A model that is ready.
 pub(crate) struct Loaded {
@@ -33,8 +36,8 @@ impl Models {
 
     /// The model of a manifest, loaded if it is not yet. A failure is not kept:
     /// the next request tries again, since the registry may have been repaired.
-    pub(crate) fn get(&self, reference: &Reference, descriptor: Descriptor) -> Result<Arc<Loaded>> {
-        let digest = descriptor.digest;
+    pub(crate) fn get(&self, reference: &Reference, entry: &Entry) -> Result<Arc<Loaded>> {
+        let digest = entry.descriptor.digest;
         let slot = self.slot(digest);
         let mut model = lock(&slot);
         if let Some(loaded) = &*model {
@@ -42,7 +45,7 @@ impl Models {
             return Ok(loaded.clone());
         }
         let loaded = self
-            .load(reference, descriptor)
+            .load(reference, entry)
             .map_err(|e| e.context(reference));
         match loaded {
             Ok(loaded) => {
@@ -70,8 +73,11 @@ impl Models {
         slot
     }
 
-    fn load(&self, reference: &Reference, descriptor: Descriptor) -> Result<Loaded> {
-        let mut reader = PackageReader::new(descriptor)?.parts(Parts::Model);
+    fn load(&self, reference: &Reference, entry: &Entry) -> Result<Loaded> {
+        let mut reader = match &entry.admitted {
+            Some(admitted) => Admitted::clone(admitted).reader(Parts::Model)?.0,
+            None => PackageReader::new(entry.descriptor.clone())?.parts(Parts::Model),
+        };
         loop {
             let needs = reader.needs();
             if needs.is_empty() {

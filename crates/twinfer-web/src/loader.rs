@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 use twinfer::{Error, ErrorCode, Result, bail};
-use twinfer_package::{Descriptor, Digest, Package, PackageReader, Reference, media, resolve};
+use twinfer_package::{
+    Admission, Decision, Descriptor, Digest, Package, PackageReader, Parts, Reference, Seen,
+    TrustPolicy, media, resolve,
+};
 
 /// Content that the caller must get.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -23,8 +26,11 @@ pub struct Need {
 #[derive(Debug)]
 pub struct Loader {
     reference: Reference,
-    /// Absent until the manifest of a pinned reference is there.
+    /// Present until a trust policy has decided.
+    admission: Option<Admission>,
+    /// Absent until the manifest of a pinned reference is there, and until the policy decided.
     reader: Option<PackageReader>,
+    decision: Option<Decision>,
 }
 
 impl Loader {
@@ -45,12 +51,43 @@ impl Loader {
                 "`{reference}` has no digest: it can only be resolved with an index"
             ),
         };
-        Ok(Self { reference, reader })
+        Ok(Self {
+            reference,
+            admission: None,
+            reader,
+            decision: None,
+        })
     }
 
-    /// What must still be supplied: the manifest at first, then the layers that a prediction
-    /// needs. Empty when all is there.
+    /// Begins to read a package that a trust policy must admit. The index is needed also for a
+    /// digest: it says where the signatures are.
+    ///
+    /// # Errors
+    /// `invalid_policy`; those of [`Loader::new`] and of [`Admission`].
+    pub fn trusted(reference: &str, index: &[u8], policy: &[u8], seen: Seen) -> Result<Self> {
+        let policy = TrustPolicy::from_json(policy)?;
+        let reference: Reference = reference.parse()?;
+        let admission =
+            Admission::new(index, &reference, &policy, seen).map_err(not_a_page(index))?;
+        Ok(Self {
+            reference,
+            admission: Some(admission),
+            reader: None,
+            decision: None,
+        })
+    }
+
+    /// What the trust policy decided; absent without a policy, and before it decided.
+    pub fn decision(&self) -> Option<&Decision> {
+        self.decision.as_ref()
+    }
+
+    /// What must still be supplied: with a trust policy first what it decides by, then the
+    /// manifest, then the layers that a prediction needs. Empty when all is there.
     pub fn needs(&self) -> Vec<Need> {
+        if let Some(admission) = &self.admission {
+            return admission.needs().iter().map(need).collect();
+        }
         match (&self.reader, self.reference.digest()) {
             (Some(reader), _) => reader.needs().iter().map(need).collect(),
             (None, Some(digest)) => vec![Need {
@@ -74,6 +111,17 @@ impl Loader {
     /// again; `invalid_manifest` and its like.
     pub fn supply(&mut self, digest: &str, bytes: Vec<u8>) -> Result<()> {
         let digest: Digest = digest.parse()?;
+        if let Some(admission) = &mut self.admission {
+            admission.supply(&digest, bytes)?;
+            if admission.needs().is_empty()
+                && let Some(admission) = self.admission.take()
+            {
+                let (reader, decision) = admission.finish()?.reader(Parts::Model)?;
+                self.reader = Some(reader);
+                self.decision = Some(decision);
+            }
+            return Ok(());
+        }
         if let Some(reader) = &mut self.reader {
             return reader.supply(&digest, bytes);
         }
@@ -118,7 +166,16 @@ pub(crate) fn need(descriptor: &Descriptor) -> Need {
     Need {
         digest: descriptor.digest.to_string(),
         size: Some(descriptor.size),
-        name: descriptor.file_name().unwrap_or(MANIFEST).into(),
+        name: name(descriptor).into(),
+    }
+}
+
+fn name(descriptor: &Descriptor) -> &str {
+    match (descriptor.file_name(), &*descriptor.media_type) {
+        (Some(name), _) => name,
+        (None, media::MANIFEST) => MANIFEST,
+        (None, media::MODEL_CONFIG) => "config",
+        (None, _) => "signature",
     }
 }
 

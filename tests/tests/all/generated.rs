@@ -6,7 +6,9 @@ use std::path::Path;
 
 use ts_rs::{Config, TS, TypeVisitor};
 use twinfer::{ErrorCode, Mode, ModelConfig, Signature};
-use twinfer_package::{Baseline, Descriptor, Golden, Provenance, SelfTestReport};
+use twinfer_package::{
+    Baseline, Descriptor, Golden, PolicyFile, Provenance, SelfTestReport, SignedTags,
+};
 
 /// Set by `cargo xtask generate`: write the file instead.
 const BLESS: &str = "TWINFER_BLESS";
@@ -59,6 +61,8 @@ fn generated_json_schemas_are_up_to_date() {
         ("golden.json", schemars::schema_for!(Golden)),
         ("baseline.json", schemars::schema_for!(Baseline)),
         ("provenance.json", schemars::schema_for!(Provenance)),
+        ("trust-policy.json", schemars::schema_for!(PolicyFile)),
+        ("signed-tags.json", schemars::schema_for!(SignedTags)),
     ];
     for (name, schema) in schemas {
         let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
@@ -115,6 +119,7 @@ fn types() -> String {
     declarations.visit::<Descriptor>();
     declarations.visit::<Golden>();
     declarations.visit::<SelfTestReport>();
+    declarations.visit::<PolicyFile>();
     let mut text = HEAD.to_owned();
     for declaration in declarations.found.values() {
         text += "\n";

@@ -5,3 +5,4 @@
 mod dependencies;
 mod generated;
 mod native;
+mod trust;

@@ -394,6 +394,15 @@ keys?: Array<string> | null, };
 export type InputStep = { "kind": "picture" } & PictureInput | { "kind": "bytes" } & BytesInput | { "kind": "record" } & RecordInput;
 
 /**
+ * A key of a trust policy.
+ */
+export type KeySpec = {
+/**
+ * The public key in PEM, on P-256 or P-384.
+ */
+public_key: string, };
+
+/**
  * A class of a model.
  */
 export type Label = {
@@ -652,6 +661,35 @@ height: number,
 filter: Filter, };
 
 /**
+ * What is demanded of the packages of some names.
+ */
+export type Rule = {
+/**
+ * A name, or a pattern in which `*` stands for any characters.
+ */
+names: string,
+/**
+ * The keys that may sign these names; one signature by one of them is enough.
+ */
+keys?: Array<string>,
+/**
+ * What happens to a package that none of the keys signed.
+ */
+unsigned?: Unsigned,
+/**
+ * Versions below this one are refused (semver).
+ */
+minimum_version?: string,
+/**
+ * Whether there must be a signed list of tags.
+ */
+signed_tags?: SignedTagsMode,
+/**
+ * A signed list of tags with a lower counter is refused.
+ */
+minimum_counter?: number, };
+
+/**
  * What the golden examples of a package said.
  */
 export type SelfTestReport = {
@@ -712,6 +750,11 @@ inputs: Array<TensorSpec>,
 outputs: Array<OutputSpec>, };
 
 /**
+ * Whether a name must have a signed list of its tags.
+ */
+export type SignedTagsMode = "optional" | "required";
+
+/**
  * A size in pixels.
  */
 export type Size = {
@@ -753,6 +796,37 @@ relative: number,
  * In the unit of the number.
  */
 absolute: number, };
+
+/**
+ * A trust policy as it is written (`docs/security.md`).
+ */
+export type TrustPolicy = {
+/**
+ * Always 1.
+ */
+format_version: number,
+/**
+ * The keys that the rules speak of, by any name.
+ */
+keys?: { [key in string]: KeySpec },
+/**
+ * The first rule whose pattern fits the name of a model counts.
+ */
+rules?: Array<Rule>,
+/**
+ * What happens to models without a rule.
+ */
+default?: Unsigned,
+/**
+ * Packages that are refused, whoever signed them: the digest of the manifest, or of any
+ * layer. The digest of its `twinfer.json` revokes a version in whatever manifest it is.
+ */
+revoked?: Array<string>, };
+
+/**
+ * What happens to a package that no accepted key signed.
+ */
+export type Unsigned = "refuse" | "warn" | "allow";
 
 /**
  * What kind of value an output is.

@@ -2,13 +2,14 @@
 
 use serde_json::json;
 use twinfer::{Dim, InputStep, Result, ValueKind};
-use twinfer_package::{Package, Store};
+use twinfer_package::{Package, Parts, Store};
 
 use crate::args::InspectArgs;
 use crate::output::{Output, bytes, table};
+use crate::trust::Trust;
 
-pub fn run(args: &InspectArgs, store: &dyn Store, output: &Output) -> Result<()> {
-    let package = Package::open(store, &args.reference)?;
+pub fn run(args: &InspectArgs, store: &dyn Store, trust: &Trust, output: &Output) -> Result<()> {
+    let package = trust.open(store, &args.reference, Parts::All)?;
     let config = package.config();
     let value = json!({
         "name": package.name(),

@@ -4,6 +4,7 @@ pub mod copy;
 mod diff;
 pub mod gc;
 mod inspect;
+mod keygen;
 mod ls;
 pub mod mirror;
 mod pack;
@@ -12,19 +13,24 @@ pub mod pull;
 pub mod push;
 pub mod rm;
 mod run;
+mod sign;
+mod sign_tags;
 pub mod tag;
 mod unpack;
 mod verify;
 
 pub use diff::DiffArgs;
+pub use keygen::KeygenArgs;
 pub use pack::PackArgs;
+pub use sign::SignArgs;
+pub use sign_tags::SignTagsArgs;
 use twinfer::Result;
 pub use unpack::UnpackArgs;
 
 use crate::args::{Args, Command};
-use crate::host_error::host_error;
 use crate::output::Output;
 use crate::registry::Registry;
+use crate::trust::Trust;
 
 /// Does what the command line says.
 ///
@@ -32,16 +38,17 @@ use crate::registry::Registry;
 /// Those of the command.
 pub fn run(args: Args, output: &Output) -> Result<()> {
     let registry = Registry::new(args.registry, &args.network);
+    let trust = Trust::read(args.trust.as_deref(), args.trust_state)?;
     let plain_http = args.network.plain_http;
     match args.command {
         Command::Pack(mut args) => {
             args.import.plain_http = plain_http;
             pack::run(&args, &registry.folder()?, output)
         }
-        Command::Inspect(args) => inspect::run(&args, registry.store()?, output),
-        Command::Predict(args) => predict::run(&args, registry.store()?, output),
-        Command::Run(args) => run::run(&args, &registry, output),
-        Command::Verify(args) => verify::run(&args, &registry, output),
+        Command::Inspect(args) => inspect::run(&args, registry.store()?, &trust, output),
+        Command::Predict(args) => predict::run(&args, registry.store()?, &trust, output),
+        Command::Run(args) => run::run(&args, &registry, &trust, output),
+        Command::Verify(args) => verify::run(&args, &registry, trust, output),
         Command::Ls(args) => ls::run(&args, &registry, output),
         Command::Push(args) => push::run(&args, &registry, output),
         Command::Pull(args) => pull::run(&args, &registry, output),
@@ -52,6 +59,9 @@ pub fn run(args: Args, output: &Output) -> Result<()> {
         Command::Gc(args) => gc::run(&args, &registry.folder()?, output),
         Command::Unpack(args) => unpack::run(&args, registry.store()?, output),
         Command::Diff(args) => diff::run(&args, registry.store()?, output),
-        Command::Serve(args) => crate::serve::run(args).map_err(host_error),
+        Command::Keygen(args) => keygen::run(&args, output),
+        Command::Sign(args) => sign::run(&args, &*registry.writable()?, output),
+        Command::SignTags(args) => sign_tags::run(&args, &*registry.writable()?, &trust, output),
+        Command::Serve(args) => crate::serve::run(args, &trust),
     }
 }

@@ -4,15 +4,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 use twinfer::{Parameters, Result};
-use twinfer_package::{Package, Parts, Store};
+use twinfer_package::{Parts, Store};
 
 use crate::args::PredictArgs;
 use crate::inputs;
 use crate::output::Output;
+use crate::trust::Trust;
 
-pub fn run(args: &PredictArgs, store: &dyn Store, output: &Output) -> Result<()> {
+pub fn run(args: &PredictArgs, store: &dyn Store, trust: &Trust, output: &Output) -> Result<()> {
     let start = Instant::now();
-    let package = Package::open_parts(store, &args.reference, Parts::Model)?;
+    let package = trust.open(store, &args.reference, Parts::Model)?;
     let model = package.load()?;
     let loaded = start.elapsed();
     let input = inputs::for_pipeline(model.config(), model.signature(), &args.input)?;

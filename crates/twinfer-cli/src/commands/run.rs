@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use tempfile::TempDir;
 use twinfer::{MapKeys, Maps, Result, Session, Tensor, Value, bail, err};
-use twinfer_package::{Built, FolderStore, ModelFolder, Package, Parts, Reference};
+use twinfer_package::{Built, FolderStore, ModelFolder, Parts, Reference};
 use twinfer_registry::CopyOptions;
 
 use crate::args::{RunArgs, Target};
@@ -16,12 +16,13 @@ use crate::inputs;
 use crate::npy;
 use crate::output::Output;
 use crate::registry::Registry;
+use crate::trust::Trust;
 
-pub fn run(args: &RunArgs, registry: &Registry, output: &Output) -> Result<()> {
+pub fn run(args: &RunArgs, registry: &Registry, trust: &Trust, output: &Output) -> Result<()> {
     let model = ModelSource::of(&args.model)?;
     let values = match args.target {
-        Target::Native => natively(&model, args, registry)?,
-        Target::Component => in_component(&model, args, registry)?,
+        Target::Native => natively(&model, args, registry, trust)?,
+        Target::Component => in_component(&model, args, registry, trust)?,
     };
     let files = files(&values)?;
     fs::create_dir_all(&args.output_dir)
@@ -85,12 +86,14 @@ fn natively(
     model: &ModelSource,
     args: &RunArgs,
     registry: &Registry,
+    trust: &Trust,
 ) -> Result<Vec<(String, Value)>> {
     let session = match model {
         ModelSource::File(path) => Session::load_with(&read_model(path)?, &ModelFolder::of(path))
             .map_err(|e| e.context(path.display()))?,
         ModelSource::Package(reference) => {
-            Package::open_parts(registry.store()?, reference, Parts::Model)?.session()?
+            let package = trust.open(registry.store()?, reference, Parts::Model)?;
+            package.session()?
         }
     };
     session.run(inputs::tensors(session.signature(), &args.input)?)
@@ -100,12 +103,13 @@ fn in_component(
     model: &ModelSource,
     args: &RunArgs,
     registry: &Registry,
+    trust: &Trust,
 ) -> Result<Vec<(String, Value)>> {
     let component = component::find(args.component.component.as_deref())?;
     match model {
         ModelSource::Package(reference) => {
             let (_kept, store) = on_disk(registry, reference)?;
-            let package = Package::open_parts(&store, reference, Parts::Model)?;
+            let package = trust.open(&store, reference, Parts::Model)?;
             let Some(signature) = &package.config().signature else {
                 bail!(
                     InvalidPackage,

@@ -2,17 +2,22 @@
 
 use serde::Serialize;
 use twinfer::{Error, Result, bail};
-use twinfer_package::{Package, Reference, SelfTestReport, Store};
+use twinfer_package::{Parts, Reference, SelfTestReport, Store, Verdict};
 
 use crate::args::VerifyArgs;
+use crate::keys;
 use crate::output::Output;
 use crate::registry::Registry;
+use crate::trust::Trust;
 
 #[derive(Serialize)]
 struct Checked {
     reference: String,
     ok: bool,
     digest: Option<String>,
+    /// The keys of the trust policy that signed it, where there is a policy.
+    keys: Option<Vec<String>>,
+    warning: Option<String>,
     self_test: Option<SelfTestReport>,
     error: Option<Failure>,
 }
@@ -23,7 +28,11 @@ struct Failure {
     message: String,
 }
 
-pub fn run(args: &VerifyArgs, registry: &Registry, output: &Output) -> Result<()> {
+pub fn run(args: &VerifyArgs, registry: &Registry, trust: Trust, output: &Output) -> Result<()> {
+    let trust = match &args.key {
+        Some(file) => trust.with_key(&keys::public(file)?)?,
+        None => trust,
+    };
     let references = match args.references.is_empty() {
         false => args.references.clone(),
         true => all(registry)?,
@@ -35,12 +44,15 @@ pub fn run(args: &VerifyArgs, registry: &Registry, output: &Output) -> Result<()
             reference: reference.to_string(),
             ok: true,
             digest: None,
+            keys: None,
+            warning: None,
             self_test: None,
             error: None,
         };
         if let Err(error) = check(
             reference,
             registry.store()?,
+            &trust,
             !args.no_self_test,
             &mut result,
         ) {
@@ -86,11 +98,17 @@ fn all(registry: &Registry) -> Result<Vec<Reference>> {
 fn check(
     reference: &Reference,
     store: &dyn Store,
+    trust: &Trust,
     self_test: bool,
     result: &mut Checked,
 ) -> Result<()> {
-    let package = Package::open(store, reference)?;
+    let (package, decision) = trust.decide(store, reference, Parts::All)?;
     result.digest = Some(package.digest().to_string());
+    match decision.map(|decision| decision.verdict) {
+        Some(Verdict::Allowed { keys }) => result.keys = Some(keys),
+        Some(Verdict::Warned { reason }) => result.warning = Some(reason),
+        None => {}
+    }
     if self_test {
         let report = package.self_test(&package.load()?)?;
         let verdict = report.check();
@@ -105,6 +123,8 @@ fn line(checked: &Checked) -> String {
         reference,
         digest,
         self_test,
+        keys,
+        warning,
         ..
     } = checked;
     if let Some(error) = &checked.error {
@@ -115,8 +135,14 @@ fn line(checked: &Checked) -> String {
         Some(report) => format!("{} golden examples", report.passed),
         None => "golden examples not run".into(),
     };
+    let signed = match (warning, keys) {
+        (Some(warning), _) => format!("  warning: {warning}"),
+        (None, Some(keys)) if keys.is_empty() => "  no signature is demanded".into(),
+        (None, Some(keys)) => format!("  signed by {}", keys.join(", ")),
+        (None, None) => String::new(),
+    };
     format!(
-        "ok      {reference}  {}  {examples}",
+        "ok      {reference}  {}  {examples}{signed}",
         digest.as_deref().unwrap_or_default()
     )
 }

@@ -12,5 +12,6 @@ mod predict;
 mod registries;
 mod run;
 mod support;
+mod trust;
 mod unpack;
 mod usage;

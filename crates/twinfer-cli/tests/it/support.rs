@@ -40,9 +40,15 @@ impl Place {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_twinfer"));
         command.current_dir(self.folder.path()).args(arguments);
-        for variable in ["TWINFER_REGISTRY", "TWINFER_LISTEN", "TWINFER_COMPILED"] {
+        for variable in [
+            "TWINFER_REGISTRY",
+            "TWINFER_LISTEN",
+            "TWINFER_COMPILED",
+            "TWINFER_TRUST",
+        ] {
             command.env_remove(variable);
         }
+        command.env("TWINFER_TRUST_STATE", self.path("trust-state.json"));
         command
     }
 

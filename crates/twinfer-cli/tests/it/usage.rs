@@ -4,9 +4,26 @@ use serde_json::Value as Json;
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 16] = [
-    "pack", "inspect", "predict", "run", "verify", "ls", "unpack", "diff", "tag", "rm", "gc",
-    "push", "pull", "copy", "mirror", "serve",
+const COMMANDS: [&str; 19] = [
+    "pack",
+    "inspect",
+    "predict",
+    "run",
+    "verify",
+    "ls",
+    "unpack",
+    "diff",
+    "tag",
+    "rm",
+    "gc",
+    "push",
+    "pull",
+    "copy",
+    "mirror",
+    "keygen",
+    "sign",
+    "sign-tags",
+    "serve",
 ];
 
 #[test]

@@ -1,5 +1,6 @@
 //! The index of a registry: which reference points to which manifest.
 
+mod attached;
 mod change;
 
 pub(crate) use change::check_free;

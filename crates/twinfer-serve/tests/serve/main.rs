@@ -8,3 +8,4 @@ mod metadata;
 mod predict;
 mod registry;
 mod support;
+mod trust;

@@ -1,5 +1,7 @@
 //! [`Loader`] for JavaScript.
 
+use serde::Serialize;
+use twinfer_package::{Seen, Verdict};
 use wasm_bindgen::prelude::*;
 
 use super::error::to_js as thrown;
@@ -22,6 +24,62 @@ impl WebLoader {
     pub fn new(reference: &str, index: Option<Vec<u8>>) -> Result<WebLoader, JsValue> {
         let loader = Loader::new(reference, index.as_deref()).map_err(thrown)?;
         Ok(Self { loader })
+    }
+
+    /// Begins to read under a trust policy: see [`Loader::trusted`]. `now` is in seconds since
+    /// 1970; `last_counter` is what `decision` gave the last time.
+    ///
+    /// # Errors
+    /// Those of [`Loader::trusted`].
+    pub fn trusted(
+        reference: &str,
+        index: &[u8],
+        policy: &str,
+        now: f64,
+        last_counter: Option<f64>,
+    ) -> Result<WebLoader, JsValue> {
+        // Counters and times are whole numbers under 2^53; a cast saturates.
+        let seen = Seen {
+            now: now as u64,
+            last_counter: last_counter.map(|counter| counter as u64),
+        };
+        let loader = Loader::trusted(reference, index, policy.as_bytes(), seen).map_err(thrown)?;
+        Ok(Self { loader })
+    }
+
+    /// What the trust policy decided: `{verdict, keys, reason?, counter?}`; `undefined`
+    /// without a policy.
+    ///
+    /// # Errors
+    /// None that can happen.
+    pub fn decision(&self) -> Result<JsValue, JsValue> {
+        #[derive(Serialize)]
+        struct Decided<'a> {
+            verdict: &'a str,
+            keys: &'a [String],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            reason: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            counter: Option<u64>,
+        }
+        let Some(decision) = self.loader.decision() else {
+            return Ok(JsValue::UNDEFINED);
+        };
+        let counter = decision.counter;
+        to_js(&match &decision.verdict {
+            Verdict::Allowed { keys } => Decided {
+                verdict: "allowed",
+                keys,
+                reason: None,
+                counter,
+            },
+            Verdict::Warned { reason } => Decided {
+                verdict: "warned",
+                keys: &[],
+                reason: Some(reason),
+                counter,
+            },
+        })
     }
 
     /// What must still be supplied: `{digest, size: number | null, name}[]`.

@@ -1,0 +1,3 @@
+//! What the fuzz targets call. Tests of the workspace call the same functions.
+
+pub mod trust;
