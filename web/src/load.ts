@@ -108,9 +108,11 @@ async function supplyAll(
       };
       return getAndSupply(plan, need, supply, { signal, onBytes });
     };
-    const states = await Promise.all(needs.map(one));
-    // Each answer is what was still needed then: the last one needs the least.
-    state = states.reduce((a, b) => (b.needs.length <= a.needs.length ? b : a));
+    // Each answer is what is still needed then: the one that comes last knows of all of them.
+    const note = (after: Needs): void => {
+      state = after;
+    };
+    await Promise.all(needs.map((need) => one(need).then(note)));
   }
 }
 

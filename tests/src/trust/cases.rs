@@ -13,25 +13,25 @@ use super::maker::{Maker, fail, key};
 use super::{Decided, Table, TrustCase};
 use crate::forge::{Parts, VERSION};
 
-struct Keys {
+pub(super) struct Keys {
     /// P-256, accepted.
-    release: PrivateKey,
+    pub(super) release: PrivateKey,
     /// P-384, accepted.
-    wide: PrivateKey,
+    pub(super) wide: PrivateKey,
     /// Accepted by no rule.
-    stranger: PrivateKey,
+    pub(super) stranger: PrivateKey,
 }
 
 /// The folder, the rules and the cases as they grow.
-struct Making {
-    one: Maker,
-    keys: Keys,
+pub(super) struct Making {
+    pub(super) one: Maker,
+    pub(super) keys: Keys,
     rules: Vec<Value>,
     revoked: Vec<String>,
-    cases: Vec<TrustCase>,
+    pub(super) cases: Vec<TrustCase>,
 }
 
-type Done = io::Result<()>;
+pub(super) type Done = io::Result<()>;
 
 pub(super) fn make(from: &Path, base: &str, folder: &Path) -> io::Result<Table> {
     copy(from, &folder.join("one"))?;
@@ -65,7 +65,7 @@ pub(super) fn make(from: &Path, base: &str, folder: &Path) -> io::Result<Table> 
     })
 }
 
-fn copy(from: &Path, to: &Path) -> Done {
+pub(super) fn copy(from: &Path, to: &Path) -> Done {
     std::fs::create_dir_all(to.join("blobs/sha256"))?;
     for name in ["oci-layout", "index.json"] {
         std::fs::copy(from.join(name), to.join(name))?;
@@ -77,15 +77,15 @@ fn copy(from: &Path, to: &Path) -> Done {
     Ok(())
 }
 
-fn allowed(keys: &[&str]) -> Decided {
+pub(super) fn allowed(keys: &[&str]) -> Decided {
     Decided::Allowed(Some(keys.iter().map(|&key| key.into()).collect()))
 }
 
-fn refused(code: Code) -> Decided {
+pub(super) fn refused(code: Code) -> Decided {
     Decided::Refused(code.as_str().into())
 }
 
-fn unchanged(_: &mut Parts) -> Done {
+pub(super) fn unchanged(_: &mut Parts) -> Done {
     Ok(())
 }
 
@@ -105,7 +105,7 @@ impl Making {
     }
 
     /// A case of `name:1.0.0`, and a rule for that name: both keys, and `more`.
-    fn case(&mut self, name: &str, more: Value, expect: Decided) {
+    pub(super) fn case(&mut self, name: &str, more: Value, expect: Decided) {
         let mut rule = json!({"names": name, "keys": ["release", "wide"]});
         if let (Some(rule), Value::Object(more)) = (rule.as_object_mut(), more) {
             rule.extend(more);
@@ -115,7 +115,7 @@ impl Making {
     }
 
     /// A case under a rule that is there.
-    fn also(&mut self, id: &str, reference: &str, expect: Decided) {
+    pub(super) fn also(&mut self, id: &str, reference: &str, expect: Decided) {
         self.cases.push(TrustCase {
             id: id.into(),
             registry: "one".into(),
@@ -391,132 +391,6 @@ impl Making {
             json!({"minimum_version": "1.0.0"}),
             allowed(&["release"]),
         );
-        Ok(())
-    }
-
-    /// A signed package with the alias `stable`.
-    fn tagged(&self, name: &str) -> Done {
-        self.one.package(name, unchanged)?;
-        self.one.sign(name, &self.keys.release).map_err(fail)?;
-        self.one.alias(&format!("{name}:stable"), name)
-    }
-
-    fn tags(&mut self) -> Done {
-        let required = || json!({"signed_tags": "required"});
-        self.tagged("tags-missing")?;
-        self.case("tags-missing", required(), refused(Code::UnsignedIndex));
-        let digest = self.one.digest("tags-missing").map_err(fail)?;
-        // A digest needs no tags.
-        self.also(
-            "tags-missing/pinned",
-            &format!("tags-missing@{digest}"),
-            allowed(&["release"]),
-        );
-        self.tagged("tags-good")?;
-        self.one
-            .tags("tags-good", &self.keys.wide, 3, |_| ())
-            .map_err(fail)?;
-        self.case(
-            "tags-good",
-            json!({"signed_tags": "required", "minimum_counter": 3}),
-            allowed(&["release"]),
-        );
-        for (id, reference) in [("bare", "tags-good"), ("alias", "tags-good:stable")] {
-            self.also(&format!("tags-good/{id}"), reference, allowed(&["release"]));
-        }
-        self.tagged("tags-by-stranger")?;
-        self.tagged("tags-by-stranger-optional")?;
-        for name in ["tags-by-stranger", "tags-by-stranger-optional"] {
-            self.one
-                .tags(name, &self.keys.stranger, 3, |_| ())
-                .map_err(fail)?;
-        }
-        self.case("tags-by-stranger", required(), refused(Code::UntrustedKey));
-        self.case(
-            "tags-by-stranger-optional",
-            json!({}),
-            allowed(&["release"]),
-        );
-        Ok(())
-    }
-
-    fn bad_tags(&mut self) -> Done {
-        for name in [
-            "tags-expired",
-            "tags-replayed",
-            "tags-moved",
-            "tags-unlisted",
-            "tags-of-another",
-        ] {
-            self.tagged(name)?;
-        }
-        let release = &self.keys.release;
-        let free = self.one.digest("free").map_err(fail)?;
-        let made = [
-            self.one.tags("tags-expired", release, 1, |list| {
-                list.expires = "2020-10-01T00:00:00Z".into();
-            }),
-            self.one.tags("tags-replayed", release, 4, |_| ()),
-            // The list still says what the tag was before it was moved.
-            self.one.tags("tags-moved", release, 1, |list| {
-                list.tags.insert("stable".into(), free);
-            }),
-            self.one.tags("tags-unlisted", release, 1, |list| {
-                list.tags.remove("stable");
-            }),
-            self.one.tags("tags-of-another", release, 1, |list| {
-                list.name = "somebody-else".into();
-            }),
-        ];
-        made.into_iter()
-            .collect::<twinfer::Result<()>>()
-            .map_err(fail)?;
-        self.case("tags-expired", json!({}), refused(Code::IndexExpired));
-        self.case(
-            "tags-replayed",
-            json!({"minimum_counter": 5}),
-            refused(Code::IndexReplayed),
-        );
-        self.case("tags-moved", json!({}), allowed(&["release"]));
-        self.case("tags-unlisted", json!({}), allowed(&["release"]));
-        for name in ["tags-moved", "tags-unlisted"] {
-            self.also(
-                &format!("{name}/alias"),
-                &format!("{name}:stable"),
-                refused(Code::InvalidSignature),
-            );
-        }
-        self.case(
-            "tags-of-another",
-            json!({}),
-            refused(Code::InvalidSignature),
-        );
-        Ok(())
-    }
-
-    /// A list with the counter 7 in `one`, with 6 in `two`.
-    fn seen_before(&mut self, from: &Path, base: &str, folder: &Path) -> Done {
-        const NAME: &str = "tags-seen";
-        self.tagged(NAME)?;
-        copy(from, &folder.join("two"))?;
-        let two = Maker::new(&folder.join("two"), base);
-        two.package(NAME, unchanged)?;
-        let made = [
-            two.sign(NAME, &self.keys.release),
-            two.tags(NAME, &self.keys.release, 6, |_| ()),
-            self.one.tags(NAME, &self.keys.release, 7, |_| ()),
-        ];
-        made.into_iter()
-            .collect::<twinfer::Result<()>>()
-            .map_err(fail)?;
-        self.case(NAME, json!({}), allowed(&["release"]));
-        self.cases.push(TrustCase {
-            id: "tags-seen/older".into(),
-            registry: "two".into(),
-            policy: Some("main".into()),
-            reference: "tags-seen:1.0.0".into(),
-            expect: refused(Code::IndexReplayed),
-        });
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 
 mod cases;
 mod maker;
+mod tag_cases;
 
 use std::io;
 use std::path::Path;
