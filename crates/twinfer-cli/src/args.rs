@@ -89,6 +89,7 @@ pub enum Command {
     Keygen(crate::commands::KeygenArgs),
     Sign(crate::commands::SignArgs),
     SignTags(crate::commands::SignTagsArgs),
+    Policy(crate::commands::policy::PolicyArgs),
     Serve(crate::serve::ServeArgs),
 }
 

@@ -48,8 +48,8 @@ pub use provenance::{
 };
 pub use reader::{PackageReader, Parts};
 pub use reference::{
-    MAX_NAME, MAX_TAG, REFERRERS_PREFIX, Reference, SIGNED_TAGS, check_name, check_tag,
-    is_reserved, tag_version,
+    MAX_NAME, MAX_TAG, Reference, SIGNED_TAGS, check_name, check_tag, is_reserved,
+    referrers_subject, referrers_tag, tag_version,
 };
 pub use signing::{
     Attached, Bundle, Curve, Envelope, MAX_COUNTER, PrivateKey, PublicKey, SignedTags, Signer,

@@ -27,8 +27,6 @@ pub const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 pub const TAGS: &str = "application/vnd.twinfer.tags.v1+json";
 /// An envelope of DSSE.
 pub const DSSE: &str = "application/vnd.dsse.envelope.v1+json";
-/// The tag under which a name has its signed tags.
-pub const TAGS_TAG: &str = "twinfer-tags";
 
 /// File name of the model.
 pub const MODEL_NAME: &str = "model.onnx";

@@ -158,17 +158,26 @@ pub fn check_tag(tag: &str) -> Result<()> {
 
 /// What the tags of lists of referrers begin with (OCI distribution specification, "Referrers Tag
 /// Schema"): `sha256-` and the digits of the digest that they refer to.
-pub const REFERRERS_PREFIX: &str = "sha256-";
+const REFERRERS_PREFIX: &str = "sha256-";
 
 /// The tag of the signed list of a name's tags.
 pub const SIGNED_TAGS: &str = "twinfer-tags";
 
+/// The tag of the list of what refers to this manifest.
+pub fn referrers_tag(digest: &Digest) -> String {
+    format!("{REFERRERS_PREFIX}{}", digest.hex())
+}
+
+/// The digest in such a tag.
+pub fn referrers_subject(tag: &str) -> Option<Digest> {
+    format!("sha256:{}", tag.strip_prefix(REFERRERS_PREFIX)?)
+        .parse()
+        .ok()
+}
+
 /// Whether a tag holds what is attached to packages, rather than a package.
 pub fn is_reserved(tag: &str) -> bool {
-    let of_digest = tag.strip_prefix(REFERRERS_PREFIX).is_some_and(|hex| {
-        hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    });
-    of_digest || tag == SIGNED_TAGS
+    tag == SIGNED_TAGS || referrers_subject(tag).is_some()
 }
 
 /// The tag as a version, if it is one. Such tags never change what they point to.
@@ -244,5 +253,13 @@ mod tests {
             error.message().len() < 400 && !error.message().contains(['\n', '\u{1b}']),
             "{error}"
         );
+    }
+
+    #[test]
+    fn reserved_tags_are_known() {
+        let digest = Digest::of(b"");
+        assert!(is_reserved(&referrers_tag(&digest)) && is_reserved(SIGNED_TAGS));
+        assert_eq!(referrers_subject(&referrers_tag(&digest)), Some(digest));
+        assert!(!is_reserved("sha256-short") && !is_reserved("1.0.0"));
     }
 }

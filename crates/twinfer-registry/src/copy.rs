@@ -8,11 +8,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use twinfer::{ErrorCode, Result, bail, err};
 use twinfer_package::{
-    Descriptor, Digest, Index, Manifest, Reference, Store, Transaction, WritableStore, media,
-    tag_version,
+    Descriptor, Digest, Index, Manifest, Reference, SIGNED_TAGS, Store, Transaction, WritableStore,
+    is_reserved, media, referrers_tag, tag_version,
 };
 
-use crate::entries::{Entry, List, TAGS, entries, find, is_reserved, merge, referrers_tag};
+use crate::entries::{Entry, List, entries, find, merge};
 use crate::error::label;
 use crate::walk::{closure, manifest};
 
@@ -147,7 +147,7 @@ impl Wanted {
         let entry = |tag: &str| find(&entries, &name, tag).cloned();
         Ok(Self {
             referrers: entry(&referrers_tag(&package.digest)),
-            signed_tags: entry(TAGS),
+            signed_tags: entry(SIGNED_TAGS),
             name,
             tags,
             package,
@@ -202,7 +202,7 @@ impl Wanted {
     fn lists<'a>(&'a self, there: &'a [Entry]) -> impl Iterator<Item = &'a Descriptor> {
         let pairs = [
             (&self.referrers, referrers_tag(&self.package.digest)),
-            (&self.signed_tags, TAGS.to_owned()),
+            (&self.signed_tags, SIGNED_TAGS.to_owned()),
         ];
         pairs.into_iter().filter_map(move |(ours, tag)| {
             let ours = ours.as_ref()?;
@@ -247,14 +247,14 @@ impl Wanted {
             targets.push((tag, transfer.attached(list, theirs)?));
         }
         if let Some(ours) = &self.signed_tags {
-            let theirs = find(there, &self.name, TAGS).and_then(|d| known.get(&d.digest));
+            let theirs = find(there, &self.name, SIGNED_TAGS).and_then(|d| known.get(&d.digest));
             transfer.copied.signed_tags = true;
             let older = theirs
                 .and_then(|t| t.counter)
                 .is_some_and(|theirs| counter(transfer.source, ours).is_none_or(|c| c <= theirs));
             if !older {
                 transfer.all(&closure(transfer.source, std::slice::from_ref(ours))?)?;
-                targets.push((TAGS.into(), ours.clone()));
+                targets.push((SIGNED_TAGS.into(), ours.clone()));
             }
         }
         let mut moved = false;

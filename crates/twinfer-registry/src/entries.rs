@@ -3,30 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use twinfer::{Result, err};
-use twinfer_package::{Descriptor, Digest, Index, REF_NAME, Reference, media, tag_version};
-
-/// The tag under which the signed list of the tags of a model is.
-pub(crate) const TAGS: &str = "twinfer-tags";
-/// The `artifactType` of that list.
-pub(crate) const TAGS_TYPE: &str = "application/vnd.twinfer.tags.v1+json";
-
-/// The tag under which what is attached to a manifest is listed (distribution specification,
-/// "Referrers Tag Schema").
-pub(crate) fn referrers_tag(digest: &Digest) -> String {
-    format!("sha256-{}", digest.hex())
-}
-
-/// The digest in such a tag.
-pub(crate) fn referrers_subject(tag: &str) -> Option<Digest> {
-    format!("sha256:{}", tag.strip_prefix("sha256-")?)
-        .parse()
-        .ok()
-}
-
-/// Tags that are no versions or aliases of a model.
-pub(crate) fn is_reserved(tag: &str) -> bool {
-    tag == TAGS || referrers_subject(tag).is_some()
-}
+use twinfer_package::{Descriptor, Index, REF_NAME, Reference, media, tag_version};
 
 /// An entry of ours.
 #[derive(Debug, Clone, PartialEq)]
@@ -182,13 +159,5 @@ mod tests {
         let read: List = serde_json::from_slice(&united).unwrap();
         assert_eq!(read.manifests.len(), 3);
         assert!(merge(b"<html>", &list(&[])).is_err());
-    }
-
-    #[test]
-    fn reserved_tags_are_known() {
-        let digest = Digest::of(b"");
-        assert!(is_reserved(&referrers_tag(&digest)) && is_reserved(TAGS));
-        assert_eq!(referrers_subject(&referrers_tag(&digest)), Some(digest));
-        assert!(!is_reserved("sha256-short") && !is_reserved("1.0.0"));
     }
 }

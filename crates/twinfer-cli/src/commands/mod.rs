@@ -8,6 +8,7 @@ mod keygen;
 mod ls;
 pub mod mirror;
 mod pack;
+pub mod policy;
 mod predict;
 pub mod pull;
 pub mod push;
@@ -60,6 +61,7 @@ pub fn run(args: Args, output: &Output) -> Result<()> {
         Command::Unpack(args) => unpack::run(&args, registry.store()?, output),
         Command::Diff(args) => diff::run(&args, registry.store()?, output),
         Command::Keygen(args) => keygen::run(&args, output),
+        Command::Policy(args) => policy::run(&args, output),
         Command::Sign(args) => sign::run(&args, &*registry.writable()?, output),
         Command::SignTags(args) => sign_tags::run(&args, &*registry.writable()?, &trust, output),
         Command::Serve(args) => crate::serve::run(args, &trust),

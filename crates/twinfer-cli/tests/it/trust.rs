@@ -180,3 +180,22 @@ fn signing_says_what_it_cannot_sign_with() {
         1,
     );
 }
+
+#[test]
+fn a_printed_policy_is_one_that_works() {
+    let place = place();
+    let printed = place.good(&["policy", "--key", "release.key.pub", "--names", "b*"]);
+    place.write("policy.json", &printed);
+    place.bad(&with_trust(&["inspect", "big"]), "unsigned_package", 3);
+    place.good(&["sign", "big:1.0.0", "--key", "release.key"]);
+    place.good(&with_trust(&["inspect", "big"]));
+    let strict = place.good(&["policy", "--key", "release.key.pub", "--signed-tags"]);
+    place.write("policy.json", &strict);
+    place.bad(&with_trust(&["inspect", "big"]), "unsigned_index", 3);
+    place.good(&["sign-tags", "big", "--key", "release.key", "--days", "1"]);
+    place.good(&with_trust(&["inspect", "big"]));
+    let others = place.good(&["policy", "--key", "release.key.pub", "--names", "face-*"]);
+    place.write("policy.json", &others);
+    place.bad(&with_trust(&["inspect", "big"]), "untrusted_key", 3);
+    place.bad(&["policy", "--key", "release.key"], "invalid_request", 1);
+}

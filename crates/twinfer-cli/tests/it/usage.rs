@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "pack",
     "inspect",
     "predict",
@@ -23,6 +23,7 @@ const COMMANDS: [&str; 19] = [
     "keygen",
     "sign",
     "sign-tags",
+    "policy",
     "serve",
 ];
 

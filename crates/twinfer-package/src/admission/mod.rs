@@ -7,7 +7,8 @@ use std::sync::Arc;
 use twinfer::{ModelConfig, Result, bail, err};
 
 use crate::limits::{MAX_BUNDLE_BYTES, MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES};
-use crate::signing::{Artifact, Referrers, referrers_tag};
+use crate::reference::referrers_tag;
+use crate::signing::{Artifact, Referrers};
 use crate::trust::{SignedTagsMode, Terms};
 use crate::{
     Bundle, Descriptor, Digest, Envelope, Index, Manifest, PackageReader, Parts, Reference, Role,
@@ -197,7 +198,7 @@ impl Admission {
         if self.reference.digest().is_some() || self.terms.keys.is_empty() {
             return Ok(());
         }
-        match self.index.named(name, media::TAGS_TAG)? {
+        match self.index.named(name, crate::SIGNED_TAGS)? {
             Some(tags) => self.want(tags, Part::TagsManifest, MAX_MANIFEST_BYTES),
             None if self.terms.signed_tags == SignedTagsMode::Required => bail!(
                 UnsignedIndex,

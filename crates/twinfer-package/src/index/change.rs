@@ -1,11 +1,13 @@
 //! Changes of an index. Entries of other tools stay as they are.
 
+use std::collections::BTreeSet;
+
 use serde_json::Map;
 use twinfer::{Result, bail};
 
 use super::{Entry, Index};
 use crate::oci::REF_NAME;
-use crate::reference::{REFERRERS_PREFIX, is_reserved};
+use crate::reference::{is_reserved, referrers_subject};
 use crate::{Descriptor, Reference};
 
 impl Index {
@@ -75,15 +77,11 @@ impl Index {
     /// Takes away what is attached to packages that are no longer there: lists of referrers
     /// whose subject no entry has. Gives their tags.
     pub(crate) fn remove_orphans(&mut self) -> Vec<String> {
-        let there: std::collections::BTreeSet<String> = self
-            .manifests
-            .iter()
-            .map(|entry| entry.digest.replace(':', "-"))
-            .collect();
+        let there: BTreeSet<String> = self.manifests.iter().map(|e| e.digest.clone()).collect();
         let orphan = |entry: &Entry| {
             let tag = entry.annotations.get(REF_NAME)?.split_once(':')?.1;
-            let of = tag.starts_with(REFERRERS_PREFIX) && is_reserved(tag);
-            (of && !there.contains(tag)).then(|| tag.to_owned())
+            let subject = referrers_subject(tag)?.to_string();
+            (!there.contains(&subject)).then(|| tag.to_owned())
         };
         let gone: Vec<String> = self.manifests.iter().filter_map(orphan).collect();
         self.manifests.retain(|entry| orphan(entry).is_none());

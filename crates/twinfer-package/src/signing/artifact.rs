@@ -11,11 +11,6 @@ use crate::digest::shorten;
 use crate::limits::MAX_MANIFEST_BYTES;
 use crate::{Descriptor, Digest, TITLE, media};
 
-/// The tag under which a registry keeps what refers to this manifest.
-pub(crate) fn referrers_tag(package: &Digest) -> String {
-    format!("sha256-{}", package.hex())
-}
-
 /// The manifest of an artifact with one file in it.
 #[derive(Debug)]
 pub(crate) struct Artifact {

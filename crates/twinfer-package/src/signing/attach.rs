@@ -3,13 +3,11 @@
 use serde::Serialize;
 use twinfer::{Result, bail};
 
-use super::{
-    Artifact, Bundle, Envelope, PrivateKey, Referrers, SignedTags, Statement, referrers_tag,
-};
+use super::{Artifact, Bundle, Envelope, PrivateKey, Referrers, SignedTags, Statement};
 use crate::limits::MAX_MANIFEST_BYTES;
 use crate::{
-    Descriptor, Digest, Index, Manifest, Reference, Store, Transaction, WritableStore, media,
-    resolve,
+    Descriptor, Digest, Index, Manifest, Reference, SIGNED_TAGS, Store, Transaction, WritableStore,
+    media, referrers_tag, resolve,
 };
 
 /// What was attached.
@@ -131,7 +129,7 @@ pub fn publish_tags(
     let mut change = store.begin(&tags.name)?;
     let mut index = change.index()?;
     put_artifact(&mut *change, &layer, &json, &manifest, &manifest_json)?;
-    index.name(&tags.name, media::TAGS_TAG, &manifest);
+    index.name(&tags.name, SIGNED_TAGS, &manifest);
     change.commit(&index)?;
     Ok(manifest.digest)
 }
@@ -143,7 +141,7 @@ pub fn publish_tags(
 pub fn published_tags(store: &dyn Store, name: &str) -> Result<Option<(Envelope, SignedTags)>> {
     let reference: Reference = name.parse()?;
     let index = Index::from_json(&store.index_of(&reference)?)?;
-    let Some(entry) = index.named(name, media::TAGS_TAG)? else {
+    let Some(entry) = index.named(name, SIGNED_TAGS)? else {
         return Ok(None);
     };
     let read = |descriptor: &Descriptor| {

@@ -11,7 +11,7 @@ mod dsse;
 mod key;
 mod tags;
 
-pub(crate) use artifact::{Artifact, Referrers, referrers_tag};
+pub(crate) use artifact::{Artifact, Referrers};
 pub use attach::{Attached, Signer, attach_signature, publish_tags, published_tags};
 pub use bundle::{Bundle, Statement};
 pub use dsse::{Envelope, pae};

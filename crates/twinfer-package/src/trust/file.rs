@@ -118,6 +118,19 @@ pub enum SignedTagsMode {
     Required,
 }
 
+impl Default for PolicyFile {
+    /// A policy that refuses everything.
+    fn default() -> Self {
+        Self {
+            format_version: FORMAT,
+            keys: BTreeMap::new(),
+            rules: Vec::new(),
+            default: Unsigned::Refuse,
+            revoked: Vec::new(),
+        }
+    }
+}
+
 impl PolicyFile {
     /// Reads the file.
     ///

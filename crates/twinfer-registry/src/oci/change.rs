@@ -11,12 +11,14 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use twinfer::{Result, bail, err};
 use twinfer_package::limits::MAX_MANIFEST_BYTES;
-use twinfer_package::{Descriptor, Digest, Index, Transaction, Verifier, tag_version};
+use twinfer_package::{
+    Descriptor, Digest, Index, SIGNED_TAGS, Transaction, Verifier, referrers_subject, tag_version,
+};
 
 use super::upload::{Upload, mount};
 use super::{Inner, origin};
 use crate::auth::Scope;
-use crate::entries::{Entry, TAGS, entries, find, index_json, merge, referrers_subject};
+use crate::entries::{Entry, entries, find, index_json, merge};
 use crate::error::{from_io, label};
 use crate::net::{Call, said};
 use crate::walk::is_manifest;
@@ -173,7 +175,7 @@ fn rank(tag: &str) -> u8 {
     match tag {
         _ if referrers_subject(tag).is_some() => 0,
         _ if tag_version(tag).is_some() => 1,
-        TAGS => 3,
+        SIGNED_TAGS => 3,
         _ => 2,
     }
 }

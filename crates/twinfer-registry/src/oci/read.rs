@@ -6,11 +6,11 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use twinfer::{Result, bail};
 use twinfer_package::limits::MAX_MANIFEST_BYTES;
-use twinfer_package::{Descriptor, Digest, Reference, media};
+use twinfer_package::{Descriptor, Digest, Reference, SIGNED_TAGS, media, referrers_tag};
 
 use super::{ACCEPT, Inner, KEPT, pull};
 use crate::auth::Scope;
-use crate::entries::{TAGS, highest, index_json, referrers_tag};
+use crate::entries::{highest, index_json};
 use crate::error::shorten;
 use crate::net::{Call, said};
 use crate::walk::children;
@@ -153,8 +153,8 @@ impl Inner {
         if let Some(list) = self.referrers(&repository, &digest)? {
             lines.push((Some(format!("{name}:{}", referrers_tag(&digest))), list));
         }
-        if let Some(tags) = self.manifest(&repository, TAGS)? {
-            lines.push((Some(format!("{name}:{TAGS}")), tags));
+        if let Some(tags) = self.manifest(&repository, SIGNED_TAGS)? {
+            lines.push((Some(format!("{name}:{SIGNED_TAGS}")), tags));
         }
         index_json(&lines)
     }

@@ -9,12 +9,12 @@ use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 use twinfer::{ErrorCode, Result, bail, err};
 use twinfer_package::limits::MAX_MANIFEST_BYTES;
-use twinfer_package::{Reference, check_name};
+use twinfer_package::{Reference, SIGNED_TAGS, check_name, media};
 
 use super::read::Line;
 use super::{Inner, pull};
 use crate::auth::Scope;
-use crate::entries::{TAGS, TAGS_TYPE, index_json};
+use crate::entries::index_json;
 use crate::net::{Answer, Call, said};
 
 /// Most tags of a model, and most models, that are listed.
@@ -121,9 +121,9 @@ impl Inner {
             while let Some(tag) = tags.get(next.fetch_add(1, Ordering::Relaxed)) {
                 // One that has gone in the meantime is none.
                 if let Some(mut found) = self.head(repository, tag)? {
-                    if tag == TAGS {
+                    if tag == SIGNED_TAGS {
                         // What this tag is for is fixed; HEAD does not tell.
-                        found.artifact_type = Some(TAGS_TYPE.into());
+                        found.artifact_type = Some(media::TAGS.into());
                     }
                     let line = (Some(format!("{name}:{tag}")), found);
                     lines
