@@ -1,5 +1,5 @@
 // Makes docs/benchmarks.md from results/*.json.
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 
 const read = (name) => JSON.parse(readFileSync(new URL(`results/${name}.json`, import.meta.url), "utf8"));
 const { machine, profile, when } = read("machine");
@@ -12,6 +12,31 @@ const mb = (bytes) => (bytes / 1e6).toFixed(2);
 const ms = (value) => value.toFixed(value < 1 ? 3 : value < 100 ? 2 : 0);
 const ratio = (ours, theirs) => `${(ours / theirs).toFixed(2)}×`;
 const table = (head, rows) => [head, head.map((_, at) => (at === 0 ? "---" : "---:")), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");
+
+// registry.py is a command of its own; its figures are there once it has run.
+const registries = () => {
+  if (!existsSync(new URL("results/registry.json", import.meta.url))) return "";
+  const { profile, rounds, machine, results } = read("registry");
+  const steps = [...new Set(results.map(({ step }) => step))];
+  const sizes = [...new Set(results.map(({ megabytes }) => megabytes))];
+  const of = (step, size) => results.find((result) => result.step === step && result.megabytes === size);
+  const cell = (step, size) => {
+    const found = of(step, size);
+    return found ? [found.megabytes_per_second.toFixed(0), found.peak_memory_mb.toFixed(0)] : ["", ""];
+  };
+  return `
+## Packages on their way
+
+\`python3 bench/registry.py\`: each command a process of its own, against Debian's \`docker-registry\`
+on the same machine (${machine.system}, ${machine.processors} processors). Command built as: ${profile}. Median of
+${rounds} rounds; MB are a million bytes. Memory is the largest resident set of the process.
+
+${table(
+  ["command", ...sizes.flatMap((size) => [`${size} MB: MB/s`, "peak MB"])],
+  steps.map((step) => [step, ...sizes.flatMap((size) => cell(step, size))]),
+)}
+`;
+};
 
 const text = `# Benchmarks
 
@@ -89,6 +114,7 @@ ${table(
   }),
 )}
 
+${registries()}
 The examples: ${page.results.map(({ example }) => `\`${example}\``).join(", ")}.
 `;
 writeFileSync(new URL("../docs/benchmarks.md", import.meta.url), text);

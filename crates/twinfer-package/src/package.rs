@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json};
 use twinfer::{Model, ModelConfig, Result, Session, bail, err};
 
+use crate::store::copy_verified;
 use crate::{
     Decision, Descriptor, Digest, Golden, Manifest, ModelPackConfig, PackageReader, Parts,
     Provenance, Reference, Role, Seen, SelfTestReport, Store, TrustPolicy, media, resolve,
@@ -139,6 +140,17 @@ impl Package {
             documents,
             blobs,
         }
+    }
+
+    /// Reads every layer in a registry, in pieces, and checks it: constant memory, whatever the
+    /// size of the weights.
+    ///
+    /// # Errors
+    /// `missing_blob`, `size_mismatch`, `digest_mismatch`; `storage`, `network`.
+    pub fn verify_layers(&self, store: &dyn Store) -> Result<()> {
+        self.layers()
+            .iter()
+            .try_for_each(|layer| copy_verified(layer, &mut *store.open(layer)?, |_| Ok(())))
     }
 
     /// The digest of the manifest: the identity of this package.

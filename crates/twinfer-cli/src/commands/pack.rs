@@ -7,7 +7,7 @@ use serde_json::json;
 use twinfer::{Result, bail};
 use twinfer_package::{Built, FolderStore, PackOptions, STARTER_VERSION, name_of, write_recipe};
 
-use crate::import::{self, ImportArgs};
+use crate::import::{self, ImportArgs, Imported};
 use crate::output::Output;
 
 /// Make a package of a recipe, a model file or an MLflow model, and put it into the registry
@@ -47,7 +47,9 @@ pub struct PackArgs {
 }
 
 pub fn run(args: &PackArgs, store: &FolderStore, output: &Output) -> Result<()> {
-    let Some(built) = build(args, output)? else {
+    // Kept until the package is in the registry: its files are read on the way.
+    let imported = import::prepare(&args.recipe, &args.import)?;
+    let Some(built) = build(args, imported.as_ref(), output)? else {
         return Ok(());
     };
     let options = PackOptions {
@@ -67,8 +69,8 @@ pub fn run(args: &PackArgs, store: &FolderStore, output: &Output) -> Result<()> 
 }
 
 /// The package; `None` when only a recipe was asked for, and is written.
-fn build(args: &PackArgs, output: &Output) -> Result<Option<Built>> {
-    if let Some(imported) = import::prepare(&args.recipe, &args.import)? {
+fn build(args: &PackArgs, imported: Option<&Imported>, output: &Output) -> Result<Option<Built>> {
+    if let Some(imported) = imported {
         return match &args.import.write_recipe {
             Some(folder) => written(folder, output),
             None => Built::from_recipe(imported.recipe()).map(Some),

@@ -102,7 +102,12 @@ fn check(
     self_test: bool,
     result: &mut Checked,
 ) -> Result<()> {
-    let (package, decision) = trust.decide(store, reference, Parts::All)?;
+    // Without the examples nothing needs the layers in memory.
+    let parts = match self_test {
+        true => Parts::All,
+        false => Parts::Description,
+    };
+    let (package, decision) = trust.decide(store, reference, parts)?;
     result.digest = Some(package.digest().to_string());
     match decision.map(|decision| decision.verdict) {
         Some(Verdict::Allowed { keys }) => result.keys = Some(keys),
@@ -115,7 +120,9 @@ fn check(
         result.self_test = Some(report);
         return verdict.map_err(|e| e.context(reference));
     }
-    Ok(())
+    package
+        .verify_layers(store)
+        .map_err(|e| e.context(reference))
 }
 
 fn line(checked: &Checked) -> String {

@@ -62,8 +62,8 @@ fn what_is_removed_is_collected_and_the_rest_stays_whole() {
     let did = place.json(&["gc"]);
     assert_eq!(would, did);
     let gone = did["blobs"].as_array().unwrap().len();
-    // The manifest, both configurations and the document; model and licence are shared.
-    assert_eq!((gone, blobs(&place)), (4, all - 4));
+    // The manifest, both configurations, the document and the provenance; the model is shared.
+    assert_eq!((gone, blobs(&place)), (5, all - 5));
     place.good(&["verify", "big:1.1.0"]);
 }
 

@@ -157,7 +157,10 @@ fn oras_reads_what_we_push_and_we_read_what_it_pushes() {
         .arg(place.path("registry")));
     let mut lines = printed.lines();
     let files: Vec<String> = serde_json::from_str(lines.next().unwrap()).unwrap();
-    assert_eq!(files, ["README.md", "model.onnx", "twinfer.json"]);
+    assert_eq!(
+        files,
+        ["README.md", "model.onnx", "provenance.json", "twinfer.json"]
+    );
     assert_eq!(lines.next().unwrap(), "[\"1.0.0\"]");
     let read = |file: &str| std::fs::read(out.join(Path::new(file))).unwrap();
     assert_eq!(read("README.md"), noise("1.0.0", 100_000));
