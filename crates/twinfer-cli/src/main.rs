@@ -3,11 +3,13 @@
 mod args;
 mod commands;
 mod component;
+mod dispatch;
 mod host_error;
 mod import;
 mod inputs;
 mod keys;
 mod npy;
+mod options;
 mod output;
 mod registry;
 mod serve;
@@ -21,7 +23,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     let args = args::Args::parse();
     let output = output::Output::new(args.json);
-    match commands::run(args, &output) {
+    match dispatch::run(args, &output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => output.fail(&error),
     }

@@ -7,7 +7,7 @@ use twinfer::{Result, bail};
 use twinfer_package::{FolderStore, Index, Store, WritableStore};
 use twinfer_registry::{Location, NetOptions, OciStore};
 
-use crate::args::NetworkArgs;
+use crate::options::NetworkArgs;
 
 /// What `--registry` names; opened when a command needs it.
 pub struct Registry {

@@ -248,7 +248,7 @@ pub fn user_cache() -> Option<PathBuf> {
 
 /// The type is that of the `--registry` of all commands; only folders are served.
 fn folder() -> impl TypedValueParser<Value = Location> {
-    crate::args::location().try_map(|location| match location.folder() {
+    crate::options::location().try_map(|location| match location.folder() {
         Some(_) => Ok(location),
         None => Err("only a folder can be served: get the models with `twinfer pull`"),
     })

@@ -1,12 +1,23 @@
 //! `twinfer inspect`
 
+use clap::Args as ClapArgs;
 use serde_json::json;
 use twinfer::{Dim, InputStep, Result, ValueKind};
-use twinfer_package::{Package, Parts, Store};
+use twinfer_package::{Package, Parts, Reference, Store};
 
-use crate::args::InspectArgs;
 use crate::output::{Output, bytes, table};
 use crate::trust::Trust;
+
+/// Show what a package has in it
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  twinfer inspect face-detector:1.0.0
+  twinfer inspect face-detector --json")]
+pub struct InspectArgs {
+    /// name, name:version, or name@sha256:…
+    pub reference: Reference,
+}
 
 pub fn run(args: &InspectArgs, store: &dyn Store, trust: &Trust, output: &Output) -> Result<()> {
     let package = trust.open(store, &args.reference, Parts::All)?;

@@ -1,12 +1,23 @@
 //! `twinfer ls`
 
+use clap::Args as ClapArgs;
 use serde_json::{Value as Json, json};
 use twinfer::{Result, bail};
 use twinfer_package::Tagged;
 
-use crate::args::LsArgs;
 use crate::output::{Output, table};
 use crate::registry::Registry;
+
+/// List the packages of the registry
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  twinfer ls
+  twinfer ls face-detector --json")]
+pub struct LsArgs {
+    /// Only the versions of this model
+    pub name: Option<String>,
+}
 
 pub fn run(args: &LsArgs, registry: &Registry, output: &Output) -> Result<()> {
     let index = registry.index(args.name.as_deref())?;

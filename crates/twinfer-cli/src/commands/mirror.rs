@@ -6,7 +6,7 @@ use clap::Args;
 use twinfer::Result;
 use twinfer_registry::{Location, MirrorOptions, Mirrored, mirror};
 
-use crate::args::location;
+use crate::options::location;
 use crate::output::{Output, bytes};
 use crate::registry::Registry;
 use crate::transfer::Bar;

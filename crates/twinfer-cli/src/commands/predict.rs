@@ -2,14 +2,39 @@
 
 use std::time::{Duration, Instant};
 
+use clap::Args as ClapArgs;
 use serde_json::{Value as Json, json};
 use twinfer::{Parameters, Result};
-use twinfer_package::{Parts, Store};
+use twinfer_package::{Parts, Reference, Store};
 
-use crate::args::PredictArgs;
 use crate::inputs;
+use crate::options::pair;
 use crate::output::Output;
 use crate::trust::Trust;
+
+/// Give a model an input and print its answer
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  twinfer predict face-detector:1.0.0 --input picture=photo.jpg
+  twinfer predict file-type --input content=report.pdf --param prediction_mode=best_guess
+  twinfer predict tumour-risk --input record=@patient.json
+  twinfer predict tumour-risk --input record='{\"mean radius\": 17.99}' --json
+  curl -s https://example.org/photo.jpg | twinfer predict face-detector --input picture=-
+  twinfer predict face-detector --input input=tensor.npy")]
+pub struct PredictArgs {
+    /// name, name:version, or name@sha256:…
+    pub reference: Reference,
+
+    /// What the model gets: a file; - for standard input; for a record JSON or @FILE; for
+    /// the tensors of the model itself one .npy file each
+    #[arg(long, short, value_name = "NAME=VALUE", value_parser = pair, required = true)]
+    pub input: Vec<(String, String)>,
+
+    /// A parameter that the model declares
+    #[arg(long, short, value_name = "NAME=VALUE", value_parser = pair)]
+    pub param: Vec<(String, String)>,
+}
 
 pub fn run(args: &PredictArgs, store: &dyn Store, trust: &Trust, output: &Output) -> Result<()> {
     let start = Instant::now();

@@ -5,7 +5,7 @@ use twinfer::Result;
 use twinfer_package::Reference;
 use twinfer_registry::Location;
 
-use crate::args::location;
+use crate::options::location;
 use crate::output::Output;
 use crate::registry::Registry;
 use crate::transfer;

@@ -4,19 +4,66 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::json;
 use tempfile::TempDir;
 use twinfer::{MapKeys, Maps, Result, Session, Tensor, Value, bail, err};
 use twinfer_package::{Built, FolderStore, ModelFolder, Parts, Reference};
 use twinfer_registry::CopyOptions;
 
-use crate::args::{RunArgs, Target};
 use crate::component;
 use crate::inputs;
 use crate::npy;
+use crate::options::pair;
 use crate::output::Output;
 use crate::registry::Registry;
 use crate::trust::Trust;
+
+/// Run a model on raw tensors: .npy files in, one .npy file for each output
+///
+/// The file of an output has its name, with / and : replaced by _. Where an output is a list
+/// of maps (ZipMap), NAME.npy has the numbers and NAME.keys.npy the keys, as strings.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  twinfer run model.onnx --input input=x.npy --output-dir out
+  twinfer run face-detector:1.0.0 --input input=x.npy --output-dir out --target component")]
+pub struct RunArgs {
+    /// An .onnx file, or name, name:version, name@sha256:…
+    #[arg(value_name = "FILE.onnx|REFERENCE")]
+    pub model: String,
+
+    /// An input of the model and its .npy file
+    #[arg(long, short, value_name = "NAME=FILE.npy", value_parser = pair)]
+    pub input: Vec<(String, String)>,
+
+    /// Where the outputs go; made if it is not there
+    #[arg(long, short, value_name = "DIR")]
+    pub output_dir: PathBuf,
+
+    /// Where the model runs
+    #[arg(long, value_enum, default_value = "native")]
+    pub target: Target,
+
+    #[command(flatten)]
+    pub component: ComponentArgs,
+}
+
+/// Where a model runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    /// In this process
+    Native,
+    /// In the WASI component, on a host that is started for it
+    Component,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ComponentArgs {
+    /// The WASI component; found by itself in a build folder or beside this program
+    #[arg(long, value_name = "FILE", env = "TWINFER_COMPONENT")]
+    pub component: Option<PathBuf>,
+}
 
 pub fn run(args: &RunArgs, registry: &Registry, trust: &Trust, output: &Output) -> Result<()> {
     let model = ModelSource::of(&args.model)?;

@@ -1,14 +1,40 @@
 //! `twinfer verify`
 
+use std::path::PathBuf;
+
+use clap::Args as ClapArgs;
 use serde::Serialize;
 use twinfer::{Error, Result, bail};
 use twinfer_package::{Parts, Reference, SelfTestReport, Store, Verdict};
 
-use crate::args::VerifyArgs;
 use crate::keys;
 use crate::output::Output;
 use crate::registry::Registry;
 use crate::trust::Trust;
+
+/// Check packages: every digest and size, the golden examples, and the trust policy
+///
+/// Ends with exit code 3 when any is not as it should be.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  twinfer verify
+  twinfer verify face-detector:1.0.0 file-type
+  twinfer verify face-detector --key release.key.pub
+  twinfer verify --trust policy.json
+  twinfer verify --no-self-test --json")]
+pub struct VerifyArgs {
+    /// name, name:version, or name@sha256:…; without any, all packages of the registry
+    pub references: Vec<Reference>,
+
+    /// Demand a package signature by this public key (PEM), instead of the trust policy
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+
+    /// Only digests, sizes and signatures
+    #[arg(long)]
+    pub no_self_test: bool,
+}
 
 #[derive(Serialize)]
 struct Checked {

@@ -1,0 +1,44 @@
+//! From the command line to the command.
+
+use twinfer::Result;
+
+use crate::args::{Args, Command};
+use crate::commands::*;
+use crate::output::Output;
+use crate::registry::Registry;
+use crate::trust::Trust;
+
+/// Does what the command line says.
+///
+/// # Errors
+/// Those of the command.
+pub fn run(args: Args, output: &Output) -> Result<()> {
+    let registry = Registry::new(args.registry, &args.network);
+    let trust = Trust::read(args.trust.as_deref(), args.trust_state)?;
+    let plain_http = args.network.plain_http;
+    match args.command {
+        Command::Pack(mut args) => {
+            args.import.plain_http = plain_http;
+            pack::run(&args, &registry.folder()?, output)
+        }
+        Command::Inspect(args) => inspect::run(&args, registry.store()?, &trust, output),
+        Command::Predict(args) => predict::run(&args, registry.store()?, &trust, output),
+        Command::Run(args) => run::run(&args, &registry, &trust, output),
+        Command::Verify(args) => verify::run(&args, &registry, trust, output),
+        Command::Ls(args) => ls::run(&args, &registry, output),
+        Command::Push(args) => push::run(&args, &registry, output),
+        Command::Pull(args) => pull::run(&args, &registry, output),
+        Command::Copy(args) => copy::run(&args, &registry, output),
+        Command::Mirror(args) => mirror::run(&args, &registry, output),
+        Command::Tag(args) => tag::run(&args, &*registry.writable()?, output),
+        Command::Rm(args) => rm::run(&args, &registry.folder()?, output),
+        Command::Gc(args) => gc::run(&args, &registry.folder()?, output),
+        Command::Unpack(args) => unpack::run(&args, registry.store()?, output),
+        Command::Diff(args) => diff::run(&args, registry.store()?, output),
+        Command::Keygen(args) => keygen::run(&args, output),
+        Command::Policy(args) => policy::run(&args, output),
+        Command::Sign(args) => sign::run(&args, &*registry.writable()?, output),
+        Command::SignTags(args) => sign_tags::run(&args, &*registry.writable()?, &trust, output),
+        Command::Serve(args) => crate::serve::run(args, &trust),
+    }
+}
