@@ -210,8 +210,9 @@ impl CargoTool {
                 Path::new("--target-dir"),
                 &paths::target().join("tools-build"),
             ])
-            // Built to be there soon: it runs for seconds only.
-            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+            // Built to be there soon: it runs for seconds only, and compiling it with optimisation
+            // takes a minute longer than that saves.
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
             .env("CARGO_PROFILE_RELEASE_LTO", "off")
             .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
             .to(output)

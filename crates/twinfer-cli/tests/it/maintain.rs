@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::Place;
+use crate::support::{Place, core_model};
 
 fn blobs(place: &Place) -> usize {
     fs::read_dir(place.path("registry/blobs/sha256"))
@@ -98,4 +98,25 @@ fn nothing_is_collected_when_a_manifest_is_damaged() {
     let before = blobs(&place);
     place.bad(&["gc"], "digest_mismatch", 3);
     assert_eq!(blobs(&place), before);
+}
+
+#[test]
+fn an_alias_is_not_moved_to_what_breaks_its_callers_unless_told_so() {
+    let place = Place::new();
+    place.recipe("1.0.0", 1);
+    place.good(&["pack", "recipe"]);
+    place.good(&["tag", "big:1.0.0", "stable"]);
+    place.recipe("2.0.0", 1);
+    // Another model: other inputs and outputs.
+    fs::copy(core_model("boosted_iris"), place.path("recipe/model.onnx")).unwrap();
+    let packed = place.json(&["pack", "recipe"]);
+    let error = place.bad(&["tag", "big:2.0.0", "stable"], "incompatible_signature", 1);
+    assert!(error.contains("input"), "{error}");
+    assert_eq!(place.json(&["inspect", "big:stable"])["version"], "1.0.0");
+    // Another alias has no callers yet.
+    place.good(&["tag", "big:2.0.0", "canary"]);
+    let moved = place.json(&["tag", "big:2.0.0", "stable", "--breaking"]);
+    assert!(!moved["breaking"].as_array().unwrap().is_empty(), "{moved}");
+    assert_eq!(moved["to"], packed["digest"]);
+    assert_eq!(place.json(&["inspect", "big:stable"])["version"], "2.0.0");
 }
