@@ -2,7 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 
 const read = (name) => JSON.parse(readFileSync(new URL(`results/${name}.json`, import.meta.url), "utf8"));
-const { machine, profile, when } = read("machine");
+const { commit, machine, profile, when } = read("machine");
 const sizes = read("sizes");
 const page = read("page");
 const component = read("component");
@@ -42,7 +42,8 @@ const text = `# Benchmarks
 
 <!-- Made by \`cargo xtask bench\` from bench/results/*.json. -->
 
-All figures are from one run on one machine, ${when}: ${machine}. Build profile: ${profile}.
+All figures are from one run on one machine, ${when}: ${machine}. Build profile: ${profile},
+commit ${commit}.
 Chromium ${page.browser}; onnxruntime-web 1.30.0, \`onnxruntime-web/wasm\`, one thread.
 Ratios are Twinfer divided by its rival: below 1 Twinfer is smaller or faster. Trust the ratios
 more than the milliseconds. How it is measured: [bench/README.md](../bench/README.md).

@@ -127,7 +127,13 @@ impl Bench {
     }
 
     fn measure(&self, profile_name: &str, browser: &Path) -> Result<()> {
-        let description = json!({ "machine": machine(), "profile": profile_name, "when": date()? });
+        let commit = Run::new("git").args(["rev-parse", "--short", "HEAD"]).read()?;
+        let description = json!({
+            "commit": commit.trim(),
+            "machine": machine(),
+            "profile": profile_name,
+            "when": date()?,
+        });
         self.write("machine", &description.to_string())?;
         step("sizes", |_| {
             let mut files = sizes::artifacts(profile_name)?;
