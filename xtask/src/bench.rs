@@ -127,7 +127,9 @@ impl Bench {
     }
 
     fn measure(&self, profile_name: &str, browser: &Path) -> Result<()> {
-        let commit = Run::new("git").args(["rev-parse", "--short", "HEAD"]).read()?;
+        let commit = Run::new("git")
+            .args(["rev-parse", "--short", "HEAD"])
+            .read()?;
         let description = json!({
             "commit": commit.trim(),
             "machine": machine(),
