@@ -28,7 +28,8 @@ const registries = () => {
 ## Packages on their way
 
 \`python3 bench/registry.py\`: each command a process of its own, against Debian's \`docker-registry\`
-on the same machine (${machine.system}, ${machine.processors} processors). Command built as: ${profile}. Median of
+on the same machine (${machine.system}, ${machine.processors} processors). Build profile of the command: ${profile}
+(development; hashing is optimised in it). Median of
 ${rounds} rounds; MB are a million bytes. Memory is the largest resident set of the process.
 
 ${table(
