@@ -162,7 +162,7 @@ def main() -> None:
             last = results[-1]
             print(f"{megabytes:>5} MB  {step:<12} {seconds:9.3f} s {last['megabytes_per_second']:9.1f} MB/s {last['peak_memory_mb']:9.1f} MB", flush=True)
     profile = args.twinfer.resolve().parent.name
-    machine = {"system": platform.platform(), "processors": os.cpu_count(), "load_at_end": os.getloadavg()[0]}
+    machine = {"system": f"{platform.system()} {platform.machine()}", "processors": os.cpu_count(), "load_at_end": os.getloadavg()[0]}
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(
         json.dumps({"profile": profile, "rounds": args.rounds, "machine": machine, "results": results}, indent=2) + "\n"
