@@ -115,6 +115,24 @@ impl Trust {
         Ok(Some(decision))
     }
 
+    /// The reference for a command that opens the package by itself: pinned to what the policy
+    /// admits, so that nothing can be exchanged in between; as it is without a policy.
+    ///
+    /// # Errors
+    /// As [`Trust::open`].
+    pub fn pinned(&self, store: &dyn Store, reference: &Reference) -> Result<Reference> {
+        let Some(policy) = &self.policy else {
+            return Ok(reference.clone());
+        };
+        let seen = self.seen(reference)?;
+        let admitted = admit(store, reference, policy, seen)?;
+        self.keep(reference, seen, &admitted.decision);
+        if let Verdict::Warned { reason } = &admitted.decision.verdict {
+            warn(&format!("{reference} is used, but {reason}"));
+        }
+        Ok(reference.clone().pinned(admitted.descriptor.digest))
+    }
+
     fn seen(&self, reference: &Reference) -> Result<Seen> {
         Ok(Seen {
             now: now(),

@@ -3,9 +3,10 @@
 use clap::Args as ClapArgs;
 use serde_json::Value as Json;
 use twinfer::Result;
-use twinfer_package::{Package, PackageDiff, Parts, Reference, Store};
+use twinfer_package::{PackageDiff, Parts, Reference, Store};
 
 use crate::output::{Output, bytes, table};
+use crate::trust::Trust;
 
 /// Show what differs between two packages
 ///
@@ -24,8 +25,8 @@ pub struct DiffArgs {
     pub new: Reference,
 }
 
-pub fn run(args: &DiffArgs, store: &dyn Store, output: &Output) -> Result<()> {
-    let open = |reference| Package::open_parts(store, reference, Parts::Description);
+pub fn run(args: &DiffArgs, store: &dyn Store, trust: &Trust, output: &Output) -> Result<()> {
+    let open = |reference| trust.open(store, reference, Parts::Description);
     let diff = PackageDiff::of(&open(&args.old)?, &open(&args.new)?);
     output.print(&diff, || text(&diff))
 }

@@ -8,6 +8,7 @@ use twinfer::Result;
 use twinfer_package::{Reference, Role, Store, role, unpack};
 
 use crate::output::Output;
+use crate::trust::Trust;
 
 /// Write the files of a package into a folder
 ///
@@ -31,8 +32,13 @@ pub struct UnpackArgs {
     pub join: bool,
 }
 
-pub fn run(args: &UnpackArgs, store: &dyn Store, output: &Output) -> Result<()> {
-    let package = unpack(store, &args.reference, &args.folder, args.join)?;
+pub fn run(args: &UnpackArgs, store: &dyn Store, trust: &Trust, output: &Output) -> Result<()> {
+    let package = unpack(
+        store,
+        &trust.pinned(store, &args.reference)?,
+        &args.folder,
+        args.join,
+    )?;
     let layers = package.layers().iter();
     let files: Vec<PathBuf> = layers
         .filter(|layer| !args.join || role(layer) != Role::Shard)

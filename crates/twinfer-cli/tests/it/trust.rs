@@ -196,6 +196,14 @@ fn a_printed_policy_is_one_that_works() {
     place.good(&with_trust(&["inspect", "big"]));
     let others = place.good(&["policy", "--key", "release.key.pub", "--names", "face-*"]);
     place.write("policy.json", &others);
-    place.bad(&with_trust(&["inspect", "big"]), "untrusted_key", 3);
+    for command in [
+        vec!["inspect", "big"],
+        vec!["unpack", "big", "files"],
+        vec!["diff", "big", "big"],
+    ] {
+        place.bad(&with_trust(&command), "untrusted_key", 3);
+    }
+    assert!(!place.path("files").exists());
+    place.good(&["unpack", "big", "files"]);
     place.bad(&["policy", "--key", "release.key"], "invalid_request", 1);
 }
