@@ -15,6 +15,7 @@ mod registry;
 mod serve;
 mod transfer;
 mod trust;
+mod user;
 
 use std::process::ExitCode;
 

@@ -233,17 +233,7 @@ fn config(args: ServeArgs) -> HostConfig {
 
 /// Where compiled components are kept: compiling one takes many seconds.
 pub fn user_cache() -> Option<PathBuf> {
-    let variable = |name: &str| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    let folder = if cfg!(windows) {
-        variable("LOCALAPPDATA")?
-    } else {
-        variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")))?
-    };
-    Some(folder.join("twinfer/compiled"))
+    Some(crate::user::folder("XDG_CACHE_HOME", ".cache")?.join("twinfer/compiled"))
 }
 
 /// The type is that of the `--registry` of all commands; only folders are served.

@@ -243,15 +243,5 @@ pub fn now() -> u64 {
 
 /// Where counters are kept: with the user, not with any registry.
 fn user_state() -> Option<PathBuf> {
-    let variable = |name: &str| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    let folder = if cfg!(windows) {
-        variable("LOCALAPPDATA")?
-    } else {
-        variable("XDG_STATE_HOME").or_else(|| Some(variable("HOME")?.join(".local/state")))?
-    };
-    Some(folder.join("twinfer/trust.json"))
+    Some(crate::user::folder("XDG_STATE_HOME", ".local/state")?.join("twinfer/trust.json"))
 }

@@ -48,17 +48,7 @@ impl Package {
     pub fn open_parts(store: &dyn Store, reference: &Reference, parts: Parts) -> Result<Self> {
         let open = || {
             let descriptor = resolve(&store.index_of(reference)?, reference)?;
-            let mut reader = PackageReader::new(descriptor)?.parts(parts);
-            loop {
-                let needs = reader.needs();
-                if needs.is_empty() {
-                    break;
-                }
-                for descriptor in needs {
-                    reader.supply(&descriptor.digest, store.blob(&descriptor)?)?;
-                }
-            }
-            let package = reader.finish()?;
+            let package = PackageReader::new(descriptor)?.parts(parts).run(store)?;
             package.check_reference(reference)?;
             Ok(package)
         };
@@ -79,17 +69,8 @@ impl Package {
     ) -> Result<(Self, Decision)> {
         let open = || {
             let admitted = crate::admit(store, reference, policy, seen)?;
-            let (mut reader, decision) = admitted.reader(parts)?;
-            loop {
-                let needs = reader.needs();
-                if needs.is_empty() {
-                    break;
-                }
-                for descriptor in needs {
-                    reader.supply(&descriptor.digest, store.blob(&descriptor)?)?;
-                }
-            }
-            let package = reader.finish()?;
+            let (reader, decision) = admitted.reader(parts)?;
+            let package = reader.run(store)?;
             package.check_reference(reference)?;
             Ok((package, decision))
         };

@@ -8,7 +8,8 @@ use crate::limits::MAX_MANIFEST_BYTES;
 use crate::package::Documents;
 use crate::provenance::{Baseline, metrics};
 use crate::{
-    Descriptor, Digest, Golden, Manifest, ModelPackConfig, Package, Provenance, Role, media, role,
+    Descriptor, Digest, Golden, Manifest, ModelPackConfig, Package, Provenance, Role, Store, media,
+    role,
 };
 
 /// Which layers are read.
@@ -158,6 +159,22 @@ impl PackageReader {
         }
         self.manifest = Some(manifest);
         Ok(())
+    }
+
+    /// Supplies everything from a registry.
+    ///
+    /// # Errors
+    /// Those of [`PackageReader::supply`], [`PackageReader::finish`] and of the registry.
+    pub fn run(mut self, store: &dyn Store) -> Result<Package> {
+        loop {
+            let needs = self.needs();
+            if needs.is_empty() {
+                return self.finish();
+            }
+            for descriptor in needs {
+                self.supply(&descriptor.digest, store.blob(&descriptor)?)?;
+            }
+        }
     }
 
     /// The package, when nothing is needed any more.

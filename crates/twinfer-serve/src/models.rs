@@ -74,20 +74,11 @@ impl Models {
     }
 
     fn load(&self, reference: &Reference, entry: &Entry) -> Result<Loaded> {
-        let mut reader = match &entry.admitted {
+        let reader = match &entry.admitted {
             Some(admitted) => Admitted::clone(admitted).reader(Parts::Model)?.0,
             None => PackageReader::new(entry.descriptor.clone())?.parts(Parts::Model),
         };
-        loop {
-            let needs = reader.needs();
-            if needs.is_empty() {
-                break;
-            }
-            for descriptor in needs {
-                reader.supply(&descriptor.digest, self.store.blob(&descriptor)?)?;
-            }
-        }
-        let package = reader.finish()?;
+        let package = reader.run(&*self.store)?;
         check_identity(package.config(), reference)?;
         Ok(Loaded {
             model: package.load()?,

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Map;
 use twinfer::{Result, bail};
 
-use super::{Entry, Index};
+use super::Index;
 use crate::Descriptor;
 use crate::oci::REF_NAME;
 
@@ -46,18 +45,6 @@ impl Index {
         let full = format!("{name}:{tag}");
         self.manifests
             .retain(|entry| entry.annotations.get(REF_NAME) != Some(&full));
-        self.manifests.push(Entry {
-            media_type: descriptor.media_type.clone(),
-            digest: descriptor.digest.to_string(),
-            size: descriptor.size,
-            artifact_type: descriptor.artifact_type.clone(),
-            annotations: [(REF_NAME.to_owned(), full)].into(),
-            extra: Map::new(),
-        });
-        self.manifests.sort_by(|a, b| {
-            a.annotations
-                .get(REF_NAME)
-                .cmp(&b.annotations.get(REF_NAME))
-        });
+        self.insert(full, descriptor);
     }
 }

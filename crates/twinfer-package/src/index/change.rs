@@ -34,9 +34,14 @@ impl Index {
         // The untagged entry of this digest, if there is one, would now say nothing more.
         self.manifests
             .retain(|e| e.digest != digest || e.annotations.contains_key(REF_NAME));
+        self.insert(full, manifest);
+    }
+
+    /// Adds an entry under `name:tag`, which is free.
+    pub(super) fn insert(&mut self, full: String, manifest: &Descriptor) {
         self.manifests.push(Entry {
             media_type: manifest.media_type.clone(),
-            digest,
+            digest: manifest.digest.to_string(),
             size: manifest.size,
             artifact_type: manifest.artifact_type.clone(),
             annotations: [(REF_NAME.to_owned(), full)].into(),
