@@ -226,6 +226,101 @@ impl Verifier {
     }
 }
 
+/// Bytes whose size and digest were checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    digest: Digest,
+    bytes: Vec<u8>,
+}
+
+impl Content {
+    /// Checks bytes against their descriptor.
+    ///
+    /// # Errors
+    /// `size_mismatch`, `digest_mismatch`.
+    pub fn check(wanted: &Descriptor, bytes: Vec<u8>) -> Result<Self> {
+        wanted.verify(&bytes)?;
+        Ok(Self {
+            digest: wanted.digest,
+            bytes,
+        })
+    }
+
+    /// Their digest.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The bytes.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+/// A [`Verifier`] that keeps what passes through it, so that it need not be checked again.
+pub struct Collector {
+    verifier: Verifier,
+    bytes: Vec<u8>,
+}
+
+impl Collector {
+    /// Begins with nothing.
+    pub fn new(wanted: &Descriptor) -> Self {
+        Self {
+            verifier: Verifier::new(wanted),
+            bytes: Vec::new(),
+        }
+    }
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// `size_mismatch`, as of [`Verifier::update`]; `out_of_memory`.
+    pub fn update(&mut self, bytes: &[u8]) -> Result<()> {
+        self.verifier.update(bytes)?;
+        // The size is what somebody says: room for all is made when a part of it has come.
+        let room = match self.bytes.capacity() - self.bytes.len() < bytes.len() {
+            true => {
+                usize::try_from(self.verifier.wanted.size).unwrap_or(usize::MAX) - self.bytes.len()
+            }
+            false => 0,
+        };
+        let room = if self.bytes.is_empty() {
+            bytes.len()
+        } else {
+            room
+        };
+        if self.bytes.try_reserve_exact(room).is_err() {
+            bail!(
+                OutOfMemory,
+                "there is no memory for the {} bytes of {}",
+                self.verifier.wanted.size,
+                self.verifier.wanted.label()
+            );
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// The content, when it is what was wanted.
+    ///
+    /// # Errors
+    /// As of [`Verifier::finish`].
+    pub fn finish(self) -> Result<Content> {
+        let digest = self.verifier.wanted.digest;
+        self.verifier.finish()?;
+        Ok(Content {
+            digest,
+            bytes: self.bytes,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -30,7 +30,7 @@ mod weights;
 
 pub use admission::{Admission, Admitted, Decision, Seen, Verdict, admit};
 pub use diff::{Amount, LayerChange, MetricChange, PackageDiff, PackageName};
-pub use digest::{Digest, Verifier};
+pub use digest::{Collector, Content, Digest, Verifier};
 pub use golden::{
     Blob, CaseReport, Difference, Expectation, Golden, GoldenCase, GoldenData, GoldenInput,
     GoldenTensor, SelfTestReport, Tolerance, compare_outputs, compare_tensors,

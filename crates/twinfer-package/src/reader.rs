@@ -8,8 +8,8 @@ use crate::limits::MAX_MANIFEST_BYTES;
 use crate::package::Documents;
 use crate::provenance::{Baseline, metrics};
 use crate::{
-    Descriptor, Digest, Golden, Manifest, ModelPackConfig, Package, Provenance, Role, Store, media,
-    role,
+    Content, Descriptor, Digest, Golden, Manifest, ModelPackConfig, Package, Provenance, Role,
+    Store, media, role,
 };
 
 /// Which layers are read.
@@ -90,6 +90,16 @@ impl PackageReader {
         self
     }
 
+    /// The digest of the manifest.
+    pub fn digest(&self) -> &Digest {
+        &self.descriptor.digest
+    }
+
+    /// The bytes of the manifest.
+    pub fn manifest_size(&self) -> u64 {
+        self.descriptor.size
+    }
+
     /// What must still be supplied: the manifest at first, then layers, which can be got at
     /// the same time. Empty when all is there.
     pub fn needs(&self) -> Vec<Descriptor> {
@@ -128,20 +138,42 @@ impl PackageReader {
     /// `size_mismatch`, `digest_mismatch`: it is not what was asked for, and can be supplied
     /// again; `invalid_manifest` and its like for a malformed manifest.
     pub fn supply(&mut self, digest: &Digest, bytes: Vec<u8>) -> Result<()> {
+        let content = Content::check(self.wanted_as(digest)?, bytes)?;
+        self.take(content)
+    }
+
+    /// Takes content that was checked before.
+    ///
+    /// # Errors
+    /// As of [`PackageReader::supply`].
+    pub fn supply_content(&mut self, content: Content) -> Result<()> {
+        let wanted = self.wanted_as(content.digest())?;
+        if wanted.size != content.bytes().len() as u64 {
+            wanted.verify(content.bytes())?;
+        }
+        self.take(content)
+    }
+
+    /// The descriptor under which this content is still wanted.
+    fn wanted_as(&self, digest: &Digest) -> Result<&Descriptor> {
         let wanted = match &self.manifest {
             None => Some(&self.descriptor),
             Some(manifest) => self.wanted(manifest).find(|d| d.digest == *digest),
         };
         let wanted = wanted.filter(|d| d.digest == *digest && !self.blobs.contains_key(digest));
-        let Some(wanted) = wanted else {
-            bail!(
+        wanted.ok_or_else(|| {
+            err!(
                 InvalidRequest,
                 "{digest} is not needed, or was supplied before"
-            );
-        };
-        wanted.verify(&bytes)?;
+            )
+        })
+    }
+
+    fn take(&mut self, content: Content) -> Result<()> {
+        let digest = *content.digest();
+        let bytes = content.into_bytes();
         if self.manifest.is_some() {
-            self.blobs.insert(*digest, bytes);
+            self.blobs.insert(digest, bytes);
             return Ok(());
         }
         let manifest = Manifest::from_json(&bytes)?;

@@ -1,0 +1,310 @@
+//! Loading a package through the cache: resolve, admit, fetch and verify, one way for page,
+//! component, host and command line.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use futures_util::stream::{StreamExt, iter};
+use twinfer::{Error, ErrorCode, Result};
+use twinfer_package::{
+    Admission, Content, Decision, Descriptor, Digest, Package, PackageReader, Parts, Reference,
+    Seen, TrustPolicy, media,
+};
+
+use crate::cache::use_lock;
+use crate::origin::no_origin;
+use crate::resolve::Source;
+use crate::{Backend, Cache, Env, Event, Listener, LockMode, Origin, Policy, Wanted};
+
+/// What a load wants.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LoadOptions<'a> {
+    /// How the reference is looked up.
+    pub policy: Policy,
+    /// The trust policy, and what the caller knows of time and past; `None` admits everything
+    /// that is whole.
+    pub trust: Option<(&'a TrustPolicy, Seen)>,
+    /// Which layers.
+    pub parts: Parts,
+    /// Do not remember the package as what the tag is used with: [`Cache::activate`] does,
+    /// once it has proved itself.
+    pub candidate: bool,
+}
+
+/// A package that came through the cache.
+pub struct Loaded<L> {
+    /// The package.
+    pub package: Package,
+    /// What the trust policy decided, where there is one.
+    pub decision: Option<Decision>,
+    /// How the reference was looked up; `None` for a digest, which needs no looking up.
+    pub source: Option<Source>,
+    /// The package is not evicted while this lives; `None` where nothing is kept.
+    pub lease: Option<L>,
+}
+
+impl<B: Backend, E: Env> Cache<B, E> {
+    /// Loads a package.
+    ///
+    /// What a kept index leads to may be gone from the registry, or be refused by the trust
+    /// policy: then the registry is asked, once, before that is an error.
+    ///
+    /// # Errors
+    /// Those of [`Cache::resolve`], [`Cache::get`], [`Admission`] and [`PackageReader`];
+    /// `out_of_space` is only given where `ensure` was asked for.
+    pub async fn load<O: Origin>(
+        &self,
+        origins: &[O],
+        reference: &Reference,
+        options: &LoadOptions<'_>,
+        listen: Listener<'_>,
+    ) -> Result<Loaded<B::Lock>> {
+        let run = Run {
+            cache: self,
+            origins,
+            reference,
+            options,
+            listen,
+        };
+        let mut source = None;
+        let first = run.load(options.policy, &mut source).await;
+        let kept = matches!(source, Some(Source::Fresh | Source::Stale));
+        let loaded = match first {
+            Err(error) if kept && may_be_old(&error) => {
+                // A dead network says less than the first reason does.
+                match run.load(Policy::Online, &mut source).await {
+                    Err(_) if source == Some(Source::LastGood) => Err(error),
+                    other => other,
+                }
+            }
+            other => other,
+        };
+        self.save_statistics().await;
+        let mut loaded = loaded.map_err(|error| error.context(reference))?;
+        loaded.source = source;
+        Ok(loaded)
+    }
+
+    /// Remembers that a tag is used with this package. [`Cache::load`] does that by itself, but
+    /// for candidates.
+    ///
+    /// # Errors
+    /// `storage`, `out_of_space`.
+    pub async fn use_from_now_on<O: Origin>(
+        &self,
+        origins: &[O],
+        reference: &Reference,
+        digest: Digest,
+    ) -> Result<()> {
+        let origin = origins.first().ok_or_else(no_origin)?;
+        self.activate(origin.id(), reference, digest).await
+    }
+}
+
+/// Errors that a newer index can cure.
+fn may_be_old(error: &Error) -> bool {
+    use ErrorCode as C;
+    matches!(
+        error.code(),
+        C::UnknownModel
+            | C::UnknownVersion
+            | C::MissingBlob
+            | C::UnsignedPackage
+            | C::InvalidSignature
+            | C::UntrustedKey
+            | C::UnsignedIndex
+            | C::IndexExpired
+            | C::IndexReplayed
+            | C::RevokedPackage
+            | C::VersionTooOld
+    )
+}
+
+/// One load.
+struct Run<'a, B, E, O> {
+    cache: &'a Cache<B, E>,
+    origins: &'a [O],
+    reference: &'a Reference,
+    options: &'a LoadOptions<'a>,
+    listen: Listener<'a>,
+}
+
+impl<B: Backend, E: Env, O: Origin> Run<'_, B, E, O> {
+    async fn load(&self, policy: Policy, source: &mut Option<Source>) -> Result<Loaded<B::Lock>> {
+        let (mut reader, decision) = self.begin(policy, source).await?;
+        let digest = *reader.digest();
+        let lease = self.lease(&digest).await;
+        // The manifest first: it says what else there is.
+        for descriptor in reader.needs() {
+            if descriptor.digest == digest {
+                reader.supply_content(self.get(&descriptor, self.listen).await?)?;
+            }
+        }
+        let needs = reader.needs();
+        self.prepare(&reader, &needs).await?;
+        self.get_all(&mut reader, &needs).await?;
+        let package = reader.finish()?;
+        package.check_reference(self.reference)?;
+        if !self.options.candidate {
+            self.remember(&digest).await;
+        }
+        Ok(Loaded {
+            package,
+            decision,
+            source: *source,
+            lease,
+        })
+    }
+
+    /// Looks the reference up, and lets the trust policy decide.
+    async fn begin(
+        &self,
+        policy: Policy,
+        source: &mut Option<Source>,
+    ) -> Result<(PackageReader, Option<Decision>)> {
+        let pinned = self.reference.digest();
+        if let (Some(digest), None) = (pinned, self.options.trust) {
+            let content = self.get_wanted(&Wanted::manifest(*digest), policy).await?;
+            let descriptor = Descriptor::new(media::MANIFEST, content.bytes());
+            let mut reader = PackageReader::new(descriptor)?.parts(self.options.parts);
+            reader.supply_content(content)?;
+            return Ok((reader, None));
+        }
+        let resolved = self
+            .cache
+            .resolve(self.origins, self.reference, policy, self.listen)
+            .await?;
+        *source = Some(resolved.source);
+        let Some((trust, seen)) = self.options.trust else {
+            let descriptor = twinfer_package::resolve(&resolved.index, self.reference)?;
+            return Ok((
+                PackageReader::new(descriptor)?.parts(self.options.parts),
+                None,
+            ));
+        };
+        let mut admission = Admission::new(&resolved.index, self.reference, trust, seen)?;
+        loop {
+            let needs = admission.needs();
+            if needs.is_empty() {
+                let (reader, decision) = admission.finish()?.reader(self.options.parts)?;
+                return Ok((reader, Some(decision)));
+            }
+            for descriptor in needs {
+                let content = self.get(&descriptor, self.listen).await?;
+                admission.supply(&descriptor.digest, content.into_bytes())?;
+            }
+        }
+    }
+
+    async fn get(&self, descriptor: &Descriptor, listen: Listener<'_>) -> Result<Content> {
+        let wanted = Wanted::from(descriptor);
+        match self.options.policy {
+            Policy::Offline => self.only_kept(&wanted, listen).await,
+            _ => self.cache.get(self.origins, &wanted, listen).await,
+        }
+    }
+
+    async fn get_wanted(&self, wanted: &Wanted, policy: Policy) -> Result<Content> {
+        match policy {
+            Policy::Offline => self.only_kept(wanted, self.listen).await,
+            _ => self.cache.get(self.origins, wanted, self.listen).await,
+        }
+    }
+
+    async fn only_kept(&self, wanted: &Wanted, listen: Listener<'_>) -> Result<Content> {
+        self.cache.local(wanted, listen).await.ok_or_else(|| {
+            twinfer::err!(
+                Network,
+                "{} is not in the cache, and the registry must not be asked: load it once with the network",
+                wanted.label()
+            )
+        })
+    }
+
+    /// Nobody evicts what is in use. A place that cannot be locked is used without.
+    async fn lease(&self, digest: &Digest) -> Option<B::Lock> {
+        if !self.cache.options.keep {
+            return None;
+        }
+        self.cache
+            .wait_for(&use_lock(digest), LockMode::Shared, || {})
+            .await
+            .ok()
+    }
+
+    /// Notes what belongs to the package before any of it is there, so that no eviction takes
+    /// it for left-overs, and makes room.
+    async fn prepare(&self, reader: &PackageReader, needs: &[Descriptor]) -> Result<()> {
+        if !self.cache.options.keep {
+            return Ok(());
+        }
+        let noted = self
+            .cache
+            .note_package(
+                reader.digest(),
+                self.reference.name(),
+                reader.manifest_size(),
+                needs,
+            )
+            .await;
+        if let Err(error) = noted {
+            (self.listen)(Event::NotKept { error: &error });
+            return Ok(());
+        }
+        if self.options.policy == Policy::Offline {
+            return Ok(());
+        }
+        // Without room it is loaded all the same, and not kept.
+        if let Err(error) = self.cache.make_room(needs).await {
+            (self.listen)(Event::NotKept { error: &error });
+        }
+        Ok(())
+    }
+
+    /// Several at a time; progress is that of all together.
+    async fn get_all(&self, reader: &mut PackageReader, needs: &[Descriptor]) -> Result<()> {
+        let total = needs.iter().map(|d| d.size).sum();
+        let loaded: RefCell<HashMap<Digest, u64>> = RefCell::default();
+        let listen = |event: Event<'_>| match event {
+            Event::Progress {
+                wanted,
+                loaded: bytes,
+                cached,
+                ..
+            } => {
+                loaded.borrow_mut().insert(wanted.digest, bytes);
+                let loaded = loaded.borrow().values().sum();
+                (self.listen)(Event::Progress {
+                    wanted,
+                    loaded,
+                    total: Some(total),
+                    cached,
+                });
+            }
+            other => (self.listen)(other),
+        };
+        let mut contents = iter(needs)
+            .map(|descriptor| self.get(descriptor, &listen))
+            .buffer_unordered(self.cache.options.parallel.max(1));
+        while let Some(content) = contents.next().await {
+            reader.supply_content(content?)?;
+        }
+        Ok(())
+    }
+
+    async fn remember(&self, digest: &Digest) {
+        let (Some(origin), None) = (self.origins.first(), self.reference.digest()) else {
+            return;
+        };
+        if !self.cache.options.keep {
+            return;
+        }
+        if let Err(error) = self
+            .cache
+            .activate(origin.id(), self.reference, *digest)
+            .await
+        {
+            (self.listen)(Event::NotKept { error: &error });
+        }
+    }
+}
