@@ -8,8 +8,10 @@ mod evict;
 mod fetch;
 #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 mod folder;
+mod incoming;
 mod key_value;
 mod load;
+mod local;
 mod locks;
 mod maintain;
 mod memory;

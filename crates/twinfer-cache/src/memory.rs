@@ -103,6 +103,17 @@ impl Backend for MemoryBackend {
             .map(|bytes| bytes[..bytes.len().min(longest)].to_vec()))
     }
 
+    async fn read_at(
+        &self,
+        digest: &Digest,
+        offset: u64,
+        length: usize,
+    ) -> Result<Option<Vec<u8>>> {
+        let contents = self.contents();
+        let blob = contents.blobs.get(digest);
+        Ok(blob.map(|bytes| part(bytes, offset, length).to_vec()))
+    }
+
     async fn write(&self, digest: &Digest) -> Result<MemoryWriter> {
         let length = self.contents().partials.entry(*digest).or_default().len();
         Ok(MemoryWriter {
@@ -154,6 +165,13 @@ fn sizes(blobs: &BTreeMap<Digest, Vec<u8>>) -> Vec<(Digest, u64)> {
         .collect()
 }
 
+fn part(bytes: &[u8], offset: u64, length: usize) -> &[u8] {
+    let from = usize::try_from(offset).unwrap_or(usize::MAX);
+    let from = from.min(bytes.len());
+    let to = from.saturating_add(length).min(bytes.len());
+    &bytes[from..to]
+}
+
 /// Writes a blob of a [`MemoryBackend`].
 #[derive(Debug)]
 pub struct MemoryWriter {
@@ -174,11 +192,7 @@ impl BlobWriter for MemoryWriter {
             .get(&self.digest)
             .map(Vec::as_slice)
             .unwrap_or_default();
-        let from = usize::try_from(offset)
-            .unwrap_or(usize::MAX)
-            .min(bytes.len());
-        let to = from.saturating_add(length).min(bytes.len());
-        Ok(bytes[from..to].to_vec())
+        Ok(part(bytes, offset, length).to_vec())
     }
 
     async fn append(&mut self, bytes: &[u8]) -> Result<()> {
