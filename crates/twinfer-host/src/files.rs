@@ -52,9 +52,7 @@ pub(crate) async fn serve(
     let size = metadata.len();
     let (etag, cache_control) = match freshness {
         Freshness::Immutable(tag) => (quoted(&tag), "public, max-age=31536000, immutable"),
-        Freshness::ByContent if size <= MAX_DIGESTED => {
-            (content_tag(&mut file).await?, "no-cache")
-        }
+        Freshness::ByContent if size <= MAX_DIGESTED => (content_tag(&mut file).await?, "no-cache"),
         Freshness::ByContent | Freshness::ByTime => (time_tag(&metadata), "no-cache"),
     };
     if matches_any(request.get(IF_NONE_MATCH), &etag) {

@@ -62,7 +62,10 @@ impl Handle {
     }
 
     /// Runs on the host's threads. When the host ends, the receiver gets nothing.
-    fn run<T: Send + 'static, F>(&self, work: impl FnOnce(Arc<Pool>) -> F + Send + 'static) -> mpsc::Receiver<T>
+    fn run<T: Send + 'static, F>(
+        &self,
+        work: impl FnOnce(Arc<Pool>) -> F + Send + 'static,
+    ) -> mpsc::Receiver<T>
     where
         F: Future<Output = T> + Send + 'static,
     {

@@ -115,11 +115,7 @@ fn join(thread: JoinHandle<Result<(), HostError>>) -> Result<(), HostError> {
 }
 
 /// The host's thread, from start to end.
-fn run(
-    config: HostConfig,
-    stopped: watch::Receiver<bool>,
-    ready: &Ready,
-) -> Result<(), HostError> {
+fn run(config: HostConfig, stopped: watch::Receiver<bool>, ready: &Ready) -> Result<(), HostError> {
     let log = Log::new(config.log.clone(), config.log_level);
     for announcement in &config.announce {
         log.event(

@@ -61,6 +61,21 @@ impl Refusal {
             passing: is_passing(error.code().as_str()),
         }
     }
+
+    /// Whether the list of the name's tags itself is not to be trusted: then it is no removal
+    /// either when something is not in it.
+    pub fn is_of_the_list(&self) -> bool {
+        use twinfer::ErrorCode as C;
+        [
+            C::IndexReplayed,
+            C::IndexExpired,
+            C::UnsignedIndex,
+            C::UntrustedKey,
+            C::InvalidSignature,
+        ]
+        .iter()
+        .any(|code| code.as_str() == self.code)
+    }
 }
 
 /// Whether an error says something of the moment or the place, rather than of the content.
@@ -180,8 +195,7 @@ impl<'a> Change<'a> {
                 false => Parts::Description,
             };
             let test = || {
-                let package =
-                    Package::open_parts(&View::new(self.new, store)?, reference, parts)?;
+                let package = Package::open_parts(&View::new(self.new, store)?, reference, parts)?;
                 if parts == Parts::All {
                     let model = package.load()?;
                     package.self_test(&model)?.check()?;
@@ -192,7 +206,9 @@ impl<'a> Change<'a> {
             // the server goes on.
             catch_unwind(AssertUnwindSafe(test))
                 .unwrap_or_else(|_| Err(err!(Internal, "the self-test broke off")))
-                .map_err(|error| Box::new(Refusal::new(reference.to_string(), Some(*to), &error)))?;
+                .map_err(|error| {
+                    Box::new(Refusal::new(reference.to_string(), Some(*to), &error))
+                })?;
         }
         Ok(())
     }

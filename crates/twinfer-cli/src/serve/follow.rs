@@ -73,6 +73,7 @@ impl Follower {
         };
         let from = match last {
             Some(last) => {
+                let last = follower.restored(last);
                 follower.approve(last)?;
                 follower.check();
                 match follower.unreachable {
@@ -142,7 +143,7 @@ impl Follower {
         for (name, part) in index.by_name() {
             if let Err(error) = self.fetch(&name, &part) {
                 self.refuse(&name, &part, error);
-                fetched.replace(&name, &Index::default(), &Index::default());
+                fetched = without(fetched, &name);
             }
         }
         self.last = Some(index);
@@ -155,13 +156,42 @@ impl Follower {
         let change = Change::between(name, &none, part);
         let fetch = |reference: &Reference| {
             let view = view.as_ref().map_err(Clone::clone)?;
-            Package::open_parts(view, reference, Parts::All).map(drop)
+            Package::open_parts(view, reference, Parts::All)?;
+            self.attached(part)
         };
         for Moved { reference, to, .. } in change.iter().flat_map(|change| &change.moved) {
-            fetch(reference)
-                .map_err(|error| Box::new(Refusal::new(reference.to_string(), Some(*to), &error)))?;
+            fetch(reference).map_err(|error| {
+                Box::new(Refusal::new(reference.to_string(), Some(*to), &error))
+            })?;
         }
         Ok(())
+    }
+
+    /// What was approved before the last end, without the names that are no longer here and
+    /// cannot be got again: those are new ones for the next look at the registry.
+    fn restored(&self, mut last: Index) -> Index {
+        if !self.source.is_remote() {
+            return last;
+        }
+        // Best effort: what is kept too long only needs space.
+        let _ = self.source.keep_only(&last);
+        for (name, part) in last.by_name() {
+            if let Err(no) = self.fetch(&name, &part) {
+                let fields =
+                    json!({"reference": no.reference, "code": no.code, "message": no.message});
+                self.event(LogLevel::Warn, "not_restored", fields);
+                last = without(last, &name);
+            }
+        }
+        last
+    }
+
+    /// Gets what is attached to packages, for pages that have a trust policy of their own.
+    fn attached(&self, part: &Index) -> Result<()> {
+        match self.source.is_remote() {
+            true => twinfer_registry::read_all(self.source.store(), &part.attached()?),
+            false => Ok(()),
+        }
     }
 
     /// Compares the registry with what is approved, and takes what passes.
@@ -219,8 +249,9 @@ impl Follower {
             Err(_) if *self.stop.borrow() => return,
             Err(refusal) => refusal,
         };
+        let genuine = !refusal.is_of_the_list();
         self.refuse(name, new, refusal);
-        if change.gone.is_empty() {
+        if change.gone.is_empty() || !genuine {
             return;
         }
         // What the registry no longer has is not served, whatever is new beside it.
@@ -236,6 +267,8 @@ impl Follower {
         let last = self.counters.get(change.name).copied();
         let counter = change.admit(self.source.store(), &self.trust, last)?;
         change.test(self.source.store())?;
+        let attached = self.attached(change.new);
+        attached.map_err(|e| Box::new(Refusal::new(change.name.to_owned(), None, &e)))?;
         let Some(host) = &self.host else {
             return Ok(counter);
         };
@@ -371,4 +404,10 @@ impl Follower {
     fn event(&self, level: LogLevel, event: &str, fields: Json) {
         self.log.event(level, event, fields);
     }
+}
+
+fn without(mut index: Index, name: &str) -> Index {
+    let others = index.without_names(&index.digests());
+    index.replace(name, &Index::default(), &others);
+    index
 }

@@ -3,6 +3,7 @@
 mod approved;
 mod change;
 mod follow;
+mod kept;
 mod polling;
 mod source;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
+use twinfer::err;
 use twinfer_host::{Announcement, Host, HostConfig, Log, LogLevel};
 use twinfer_package::{Decision, Digest, Reference, Tagged, Verdict};
 
@@ -151,14 +153,27 @@ impl From<Level> for LogLevel {
 /// A setting, component or address that does not work, a registry that cannot be read and never
 /// was, or requests that were cut off at the end.
 pub fn run(args: ServeArgs, registry: &Registry, trust: &Trust) -> twinfer::Result<()> {
-    let source = Source::open(registry, args.model.clone())?;
-    let poll = args.poll.unwrap_or(if source.is_remote() { 30.0 } else { 2.0 });
+    let no_home = || {
+        err!(
+            Storage,
+            "there is no folder for the content of {registry}: set XDG_CACHE_HOME or HOME"
+        )
+    };
+    let source = Source::open(registry, args.model.clone(), |identity| {
+        let home = home(identity).ok_or_else(no_home)?;
+        std::fs::create_dir_all(home.join("content"))
+            .map_err(|e| err!(Storage, "cannot make {}: {e}", home.display()))?;
+        Ok(home)
+    })?;
+    let poll = args
+        .poll
+        .unwrap_or(if source.is_remote() { 30.0 } else { 2.0 });
     let mut config = config(args, source.folder());
     let log = Log::new(config.log.clone(), config.log_level);
     // Before anything is written for a folder that is not there.
     config.check().map_err(host_error)?;
     let polling = Polling::new(poll)?;
-    let home = home(&source);
+    let home = home(&source.identity());
     let mut follower = Follower::start(source, home.as_deref(), trust, &log, polling.stop())?;
     config.index = Some(follower.served());
     apply(trust, &follower, &mut config)?;
@@ -171,8 +186,8 @@ pub fn run(args: ServeArgs, registry: &Registry, trust: &Trust) -> twinfer::Resu
 }
 
 /// Where what was approved is kept, for the next start with this registry.
-fn home(source: &Source) -> Option<PathBuf> {
-    let digest = Digest::of(source.identity().as_bytes());
+fn home(identity: &str) -> Option<PathBuf> {
+    let digest = Digest::of(identity.as_bytes());
     let folder = crate::user::folder("XDG_CACHE_HOME", ".cache")?;
     Some(folder.join("twinfer/served").join(digest.hex()))
 }
@@ -190,7 +205,7 @@ fn apply(trust: &Trust, follower: &Follower, config: &mut HostConfig) -> twinfer
         config.announce.push(announcement(&tag, decided));
     }
     let counters = serde_json::to_string(&trust.counters()?)
-        .map_err(|e| twinfer::err!(Internal, "counters have no JSON form: {e}"))?;
+        .map_err(|e| err!(Internal, "counters have no JSON form: {e}"))?;
     config.env.extend([
         ("TWINFER_TRUST_POLICY".to_owned(), policy.json().to_owned()),
         ("TWINFER_TRUST_COUNTERS".to_owned(), counters),

@@ -6,29 +6,36 @@ use std::sync::Arc;
 
 use twinfer::{Result, bail};
 use twinfer_package::{FolderStore, Index, Reference, Store};
-use twinfer_registry::Location;
+use twinfer_registry::{Location, OciStore};
 
+use super::kept::Kept;
 use crate::registry::Registry;
 
+/// Where the content is.
+enum Content {
+    Folder(FolderStore),
+    /// In a folder of its own, once it was asked for.
+    Remote(Kept, Option<Arc<OciStore>>),
+}
+
 /// A registry, as far as it is served.
-#[derive(Clone)]
 pub struct Source {
     location: Location,
-    /// Asked for the index, each time anew.
-    asked: Arc<dyn Store>,
-    /// What gives the content: for a remote registry the cache before it.
-    store: Arc<dyn Store>,
-    /// The folder with the blobs, for the guest and for pages.
-    folder: PathBuf,
+    content: Content,
     models: Vec<Reference>,
 }
 
 impl Source {
-    /// The registry with these models, or all that it has.
+    /// The registry with these models, or all that it has. `home` gives the folder of a
+    /// registry on a network, by what this is called.
     ///
     /// # Errors
     /// `invalid_parameter` for a model with a digest; those of opening the registry.
-    pub fn open(registry: &Registry, models: Vec<Reference>) -> Result<Self> {
+    pub fn open(
+        registry: &Registry,
+        models: Vec<Reference>,
+        home: impl FnOnce(&str) -> Result<PathBuf>,
+    ) -> Result<Self> {
         if let Some(pinned) = models.iter().find(|model| model.digest().is_some()) {
             bail!(
                 InvalidParameter,
@@ -36,49 +43,65 @@ impl Source {
             );
         }
         let location = registry.location().clone();
-        let (asked, store, folder): (Arc<dyn Store>, Arc<dyn Store>, _) = match location.folder() {
-            Some(folder) => {
-                let store = Arc::new(FolderStore::new(folder));
-                (store.clone(), store, folder.to_owned())
+        let content = match location.folder() {
+            Some(folder) => Content::Folder(FolderStore::new(folder)),
+            None => {
+                let home = home(&identity(&location, &models))?;
+                let oci = match &location {
+                    Location::Oci { host, prefix } => {
+                        Some(Arc::new(OciStore::new(host, prefix, registry.net())?))
+                    }
+                    _ => None,
+                };
+                let remote: Arc<dyn Store> = match &oci {
+                    Some(oci) => oci.clone(),
+                    None => location.open(registry.net())?.into(),
+                };
+                Content::Remote(Kept::new(remote, home.join("content")), oci)
             }
-            None => bail!(InvalidParameter, "only a folder can be served"),
         };
         Ok(Self {
             location,
-            asked,
-            store,
-            folder,
+            content,
             models,
         })
     }
 
     /// Whether its content comes over a network.
     pub fn is_remote(&self) -> bool {
-        self.location.folder().is_none()
+        matches!(self.content, Content::Remote(..))
+    }
+
+    /// Keeps the content of this index only, of a registry whose content is kept.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub fn keep_only(&self, index: &Index) -> Result<()> {
+        match &self.content {
+            Content::Folder(_) => Ok(()),
+            Content::Remote(kept, _) => kept.keep_only(index),
+        }
     }
 
     /// What gives the content.
     pub fn store(&self) -> &dyn Store {
-        &*self.store
+        match &self.content {
+            Content::Folder(store) => store,
+            Content::Remote(store, _) => store,
+        }
     }
 
     /// The folder with the blobs.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        match &self.content {
+            Content::Folder(store) => store.root(),
+            Content::Remote(store, _) => store.folder(),
+        }
     }
 
     /// Where it is, and what of it is served: the same for each start with the same words.
     pub fn identity(&self) -> String {
-        let place = match self.location.folder() {
-            Some(folder) => std::path::absolute(folder)
-                .unwrap_or_else(|_| folder.to_owned())
-                .display()
-                .to_string(),
-            None => self.location.to_string(),
-        };
-        let mut models: Vec<String> = self.models.iter().map(ToString::to_string).collect();
-        models.sort();
-        format!("{place}\n{}", models.join("\n"))
+        identity(&self.location, &self.models)
     }
 
     /// The index as the registry has it now, as far as it is served.
@@ -87,17 +110,17 @@ impl Source {
     /// `network`, `unauthorized`, `storage`; that it is malformed.
     pub fn index(&self) -> Result<Index> {
         if self.models.is_empty() {
-            return Index::from_json(&self.asked.index()?);
+            return Index::from_json(&self.store().index()?);
         }
         let mut served = Index::default();
-        let whole = match self.location {
-            Location::Oci { .. } => None,
-            _ => Some(Index::from_json(&self.asked.index()?)?.by_name()),
+        let (oci, whole) = match &self.content {
+            Content::Remote(_, Some(oci)) => (Some(oci), BTreeMap::new()),
+            _ => (None, Index::from_json(&self.store().index()?)?.by_name()),
         };
         for (name, tags) in self.wanted() {
-            let part = match &whole {
-                Some(whole) => whole.get(name).cloned().unwrap_or_default(),
-                None => self.ask(name, &tags)?,
+            let part = match oci {
+                Some(oci) => ask(oci, name, tags.as_ref())?,
+                None => whole.get(name).cloned().unwrap_or_default(),
             };
             served.merge(&match tags {
                 Some(tags) => part.of_tags(&tags),
@@ -119,16 +142,32 @@ impl Source {
         }
         wanted
     }
+}
 
-    /// What a registry that is asked by name has.
-    fn ask(&self, name: &str, tags: &Option<BTreeSet<String>>) -> Result<Index> {
-        let mut found = Index::default();
-        for tag in tags.iter().flatten() {
-            let reference = Reference::new(name, tag)?;
-            found.merge(&Index::from_json(&self.asked.index_of(&reference)?)?);
-        }
-        Ok(found)
+/// What a registry that is asked by name has.
+fn ask(oci: &OciStore, name: &str, tags: Option<&BTreeSet<String>>) -> Result<Index> {
+    let Some(tags) = tags else {
+        return Index::from_json(&oci.index_of_name(name)?);
+    };
+    let mut found = Index::default();
+    for tag in tags {
+        let part = oci.index_of(&Reference::new(name, tag)?)?;
+        found.merge(&Index::from_json(&part)?);
     }
+    Ok(found)
+}
+
+fn identity(location: &Location, models: &[Reference]) -> String {
+    let place = match location.folder() {
+        Some(folder) => std::path::absolute(folder)
+            .unwrap_or_else(|_| folder.to_owned())
+            .display()
+            .to_string(),
+        None => location.to_string(),
+    };
+    let mut models: Vec<String> = models.iter().map(ToString::to_string).collect();
+    models.sort();
+    format!("{place}\n{}", models.join("\n"))
 }
 
 impl std::fmt::Display for Source {

@@ -72,7 +72,10 @@ impl Pool {
     /// An idle instance that did not take part in this round and has the model.
     fn take_unprepared(&self, model: &str, round: u64) -> Option<Guest> {
         let idle = &mut self.guests().idle;
-        for guest in idle.iter_mut().filter(|guest| !guest.models.contains(model)) {
+        for guest in idle
+            .iter_mut()
+            .filter(|guest| !guest.models.contains(model))
+        {
             guest.round = round;
         }
         let at = idle.iter().position(|guest| guest.round < round)?;
@@ -93,11 +96,7 @@ impl Pool {
         true
     }
 
-    async fn ask(
-        &self,
-        guest: &mut Guest,
-        path: &str,
-    ) -> Result<http::Response<Bytes>, Failure> {
+    async fn ask(&self, guest: &mut Guest, path: &str) -> Result<http::Response<Bytes>, Failure> {
         let limit = self.limits.request_timeout;
         let request = http::Request::get(format!("http://localhost{path}"))
             .header(http::header::HOST, "localhost")

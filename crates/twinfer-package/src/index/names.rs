@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use twinfer::Result;
+
 use super::{Entry, Index};
-use crate::Digest;
 use crate::oci::REF_NAME;
 use crate::reference::{check_name, check_tag, is_reserved, referrers_tag};
+use crate::{Descriptor, Digest};
 
 impl Entry {
     /// `(name, tag)` of a package, or of what is attached to one.
@@ -87,7 +89,9 @@ impl Index {
                         .iter()
                         .all(|known| known.full_tag() != entry.full_tag())
             }
-            Some(_) => digests.iter().any(|digest| digest.to_string() == entry.digest),
+            Some(_) => digests
+                .iter()
+                .any(|digest| digest.to_string() == entry.digest),
             None => false,
         });
         for entry in &mut part.manifests {
@@ -96,6 +100,20 @@ impl Index {
             }
         }
         part
+    }
+
+    /// What is attached to packages: signed tags, and lists of signatures.
+    ///
+    /// # Errors
+    /// `invalid_digest`.
+    pub fn attached(&self) -> Result<Vec<Descriptor>> {
+        let mut attached = Vec::new();
+        for (name, tag) in self.manifests.iter().filter_map(Entry::full_tag) {
+            if is_reserved(tag) {
+                attached.extend(self.named(name, tag)?);
+            }
+        }
+        Ok(attached)
     }
 
     /// The digests of all entries, as text: other tools may use algorithms that are not read
