@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use self::server::{Server, expected, get, pack, predict};
+use self::server::{Server, StaticHost, expected, get, pack, predict};
 use crate::support::Place;
 
 const STABLE: &str = "/versions/stable";
@@ -110,7 +110,7 @@ fn a_version_that_fails_its_examples_is_refused_until_it_is_mended() {
     let port = server.port;
     let bad = pack(&place, "2.0.0", "forest", "mlp");
     move_stable(&place, "2.0.0");
-    let refused = server.wait_for("update_refused", |line| line["reference"] == "risk:stable");
+    let refused = server.wait_for("update_refused", |_| true);
     assert_eq!(
         (&refused["code"], &refused["digest"], &refused["level"]),
         (&json!("self_test_failed"), &json!(bad), &json!("error"))
@@ -219,7 +219,7 @@ fn what_is_taken_away_is_gone_and_what_is_new_is_there() {
     let models = get(port, "/v2/models").json;
     assert_eq!(models["models"].as_array().unwrap().len(), 1, "{models}");
     assert_eq!(get(port, "/v2/models/risk/versions/2.0.0").status, 404);
-    place.good(&["rm", "risk:1.0.0"]);
+    place.good(&["rm", "risk:1.0.0", "--force"]);
     server.wait_for("removed", |line| line["reference"] == "risk:1.0.0");
     assert_eq!(get(port, "/v2/models/risk/versions/1.0.0").status, 404);
     assert_eq!(is_of(&predict(port, STABLE).json), Some("1.0.0"));
@@ -233,4 +233,68 @@ fn what_is_taken_away_is_gone_and_what_is_new_is_there() {
     place.write("registry/index.json", index);
     server.wait_for("source_reachable", |_| true);
     assert_eq!(server.events("source_unreachable").len(), 1);
+}
+
+#[test]
+fn a_remote_registry_is_followed_and_outlived() {
+    let place = two_versions();
+    let host = StaticHost::start(place.path("registry"), 0);
+    let (location, port) = (host.location(), host.port);
+    let arguments = ["--registry", &location, "--model", "risk"];
+    let mut server = Server::start(&place, &arguments);
+    assert_eq!(is_of(&predict(server.port, STABLE).json), Some("1.0.0"));
+    move_stable(&place, "2.0.0");
+    server.wait_for("updated", |line| line["reference"] == "risk:stable");
+    assert_eq!(is_of(&predict(server.port, STABLE).json), Some("2.0.0"));
+    // What comes over the network is tested like what is in a folder.
+    let bad = pack(&place, "3.0.0", "forest", "mlp");
+    let refused = server.wait_for("update_refused", |_| true);
+    assert_eq!(
+        (&refused["code"], &refused["digest"]),
+        (&json!("self_test_failed"), &json!(bad))
+    );
+    // The network is cut.
+    drop(host);
+    let lost = server.wait_for("source_unreachable", |_| true);
+    assert_eq!(lost["code"], "network");
+    assert_eq!(is_of(&predict(server.port, STABLE).json), Some("2.0.0"));
+    // And stays so for the next start.
+    drop(server);
+    let mut server = Server::start(&place, &arguments);
+    server.wait_for("following", |line| line["from"] == "last_approved");
+    assert_eq!(is_of(&predict(server.port, STABLE).json), Some("2.0.0"));
+    assert_eq!(is_of(&predict(server.port, "").json), Some("2.0.0"));
+    // Pages get the same packages from it.
+    let index = get(server.port, "/registry/index.json").json;
+    assert!(!index.to_string().contains(&bad), "{index}");
+    // It is back, with something good.
+    place.good(&["rm", "risk:3.0.0"]);
+    move_stable(&place, "1.0.0");
+    let _host = StaticHost::start(place.path("registry"), port);
+    server.wait_for("source_reachable", |_| true);
+    server.wait_for("updated", |line| line["reference"] == "risk:stable");
+    assert_eq!(is_of(&predict(server.port, STABLE).json), Some("1.0.0"));
+}
+
+#[test]
+fn a_remote_registry_that_was_never_reached_ends_the_start() {
+    let place = Place::new();
+    place.write("component.wasm", "");
+    let host = StaticHost::start(place.path("registry"), 0);
+    let location = host.location();
+    drop(host);
+    let said = place
+        .command(&[
+            "serve",
+            "--registry",
+            &location,
+            "--component",
+            "component.wasm",
+        ])
+        .env("XDG_CACHE_HOME", place.path("cache"))
+        .output()
+        .unwrap();
+    assert_eq!(said.status.code(), Some(4));
+    let text = String::from_utf8_lossy(&said.stderr);
+    assert!(text.contains("error[network]"), "{text}");
 }

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use serde_json::Value as Json;
 use crate::support::{Place, sample};
 
 /// How long anything may take that a test waits for.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `twinfer serve`, as long as this lives.
 pub struct Server {
@@ -30,7 +31,8 @@ pub struct Answer {
 }
 
 impl Server {
-    /// With the registry `registry` of the place, looked at ten times a second.
+    /// With the registry `registry` of the place, looked at ten times a second unless said
+    /// otherwise.
     pub fn start(place: &Place, arguments: &[&str]) -> Self {
         // One compiles, the others then find it in the cache.
         static COMPILING: Mutex<()> = Mutex::new(());
@@ -39,22 +41,22 @@ impl Server {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let component = component();
         let compiled = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
-        let fixed = [
+        let mut all = vec![
             "serve",
             "--no-page",
             "--listen",
             "127.0.0.1:0",
             "--instances",
             "2",
-            "--poll",
-            "0.1",
-            "--component",
-            component.to_str().unwrap(),
-            "--cache",
-            compiled.to_str().unwrap(),
         ];
+        all.extend(["--component", component.to_str().unwrap()]);
+        all.extend(["--cache", compiled.to_str().unwrap()]);
+        if !arguments.contains(&"--poll") {
+            all.extend(["--poll", "0.1"]);
+        }
+        all.extend(arguments);
         let mut child = place
-            .command(&[&fixed, arguments].concat())
+            .command(&all)
             .env("XDG_CACHE_HOME", place.path("cache"))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -261,4 +263,69 @@ pub fn pack(place: &Place, version: &str, model: &str, examples: &str) -> String
     );
     let packed = place.json(&["pack", "risk", "--no-self-test", "--force"]);
     packed["digest"].as_str().unwrap().to_owned()
+}
+
+/// A static host of a folder, as long as this lives.
+pub struct StaticHost {
+    pub port: u16,
+    end: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl StaticHost {
+    /// On a free port, or on one where such a host was before.
+    pub fn start(folder: PathBuf, port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let end = Arc::new(AtomicBool::new(false));
+        let ended = end.clone();
+        let thread = thread::spawn(move || {
+            for stream in listener.incoming() {
+                if ended.load(Ordering::Relaxed) {
+                    return;
+                }
+                // A client that goes away is its own affair.
+                let _ = stream.and_then(|stream| answer(stream, &folder));
+            }
+        });
+        Self {
+            port,
+            end,
+            thread: Some(thread),
+        }
+    }
+
+    pub fn location(&self) -> String {
+        format!("http://127.0.0.1:{}/", self.port)
+    }
+}
+
+impl Drop for StaticHost {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let _ = self.thread.take().unwrap().join();
+    }
+}
+
+fn answer(mut stream: TcpStream, folder: &Path) -> std::io::Result<()> {
+    let mut request = String::new();
+    let mut lines = BufReader::new(&stream);
+    lines.read_line(&mut request)?;
+    let mut line = String::from("first");
+    while !line.trim().is_empty() {
+        line.clear();
+        lines.read_line(&mut line)?;
+    }
+    let path = request.split(' ').nth(1).unwrap_or("/");
+    let (status, body) = match fs::read(folder.join(path.trim_start_matches('/'))) {
+        Ok(body) => ("200 OK", body),
+        Err(_) => ("404 Not Found", Vec::new()),
+    };
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    )?;
+    stream.write_all(&body)
 }
