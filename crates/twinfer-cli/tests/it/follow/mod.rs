@@ -298,3 +298,17 @@ fn a_remote_registry_that_was_never_reached_ends_the_start() {
     let text = String::from_utf8_lossy(&said.stderr);
     assert!(text.contains("error[network]"), "{text}");
 }
+
+#[test]
+fn an_instance_has_loaded_what_it_will_be_asked_for() {
+    let place = two_versions();
+    let mut server = Server::start(&place, &["--instances", "1"]);
+    assert_eq!(is_of(&predict(server.port, STABLE).json), Some("1.0.0"));
+    move_stable(&place, "2.0.0");
+    server.wait_for("updated", |_| true);
+    // Whoever loads it now would not find it.
+    fs::remove_file(place.blob(&place.layer("risk:2.0.0", "model.onnx"))).unwrap();
+    let answer = predict(server.port, STABLE);
+    assert_eq!(is_of(&answer.json), Some("2.0.0"), "{}", answer.json);
+    assert_eq!(server.events("instance_started").len(), 1);
+}

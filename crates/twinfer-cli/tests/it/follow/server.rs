@@ -41,14 +41,10 @@ impl Server {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let component = component();
         let compiled = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
-        let mut all = vec![
-            "serve",
-            "--no-page",
-            "--listen",
-            "127.0.0.1:0",
-            "--instances",
-            "2",
-        ];
+        let mut all = vec!["serve", "--no-page", "--listen", "127.0.0.1:0"];
+        if !arguments.contains(&"--instances") {
+            all.extend(["--instances", "2"]);
+        }
         all.extend(["--component", component.to_str().unwrap()]);
         all.extend(["--cache", compiled.to_str().unwrap()]);
         if !arguments.contains(&"--poll") {
