@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod crash;
+mod follow;
 mod maintain;
 mod mlflow;
 mod packages;
