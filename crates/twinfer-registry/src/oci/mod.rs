@@ -4,6 +4,7 @@
 //! limits of size, go on where they broke off, and are tried again, which it does not offer.
 
 mod change;
+mod index;
 mod read;
 mod tags;
 mod upload;
@@ -65,6 +66,27 @@ impl OciStore {
     /// # Errors
     /// `invalid_parameter` for a malformed host or prefix, or a CA file that is none.
     pub fn new(host: &str, prefix: &str, options: &NetOptions) -> Result<Self> {
+        let inner = Inner::new(host, prefix, Net::new(options)?)?;
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Every tag of a model, as an index.
+    ///
+    /// # Errors
+    /// `network`, `unauthorized`, `storage`.
+    pub fn index_of_name(&self, name: &str) -> Result<Vec<u8>> {
+        check_name(name)?;
+        let inner = &self.inner;
+        crate::entries::index_json(&inner.net.run(inner.index_of_name(name))?)
+    }
+}
+
+impl Inner {
+    /// The registry at this host, reached by this client.
+    pub(crate) fn new(host: &str, prefix: &str, net: Arc<Net>) -> Result<Self> {
+        let options = &net.options;
         for part in prefix.split('/').filter(|_| !prefix.is_empty()) {
             check_name(part)?;
         }
@@ -79,28 +101,15 @@ impl OciStore {
             false => secure,
         };
         Ok(Self {
-            inner: Arc::new(Inner {
-                net: Net::new(options)?,
-                auth: Arc::new(Auth::new(&base, host, options)),
-                base,
-                host: host.into(),
-                prefix: prefix.into(),
-                seen: Mutex::default(),
-            }),
+            auth: Arc::new(Auth::new(&base, host, options)),
+            base,
+            host: host.into(),
+            prefix: prefix.into(),
+            seen: Mutex::default(),
+            net,
         })
     }
 
-    /// Every tag of a model, as an index.
-    ///
-    /// # Errors
-    /// `network`, `unauthorized`, `storage`.
-    pub fn index_of_name(&self, name: &str) -> Result<Vec<u8>> {
-        check_name(name)?;
-        crate::entries::index_json(&self.inner.index_of_name(name)?)
-    }
-}
-
-impl Inner {
     /// The repository of a model.
     fn repository(&self, name: &str) -> String {
         let repository = match self.prefix.is_empty() {
@@ -168,11 +177,14 @@ fn pull(repository: &str) -> Scope {
 impl Store for OciStore {
     /// Every model under the prefix, where the registry tells which there are.
     fn index(&self) -> Result<Vec<u8>> {
-        self.inner.whole_index()
+        self.inner.net.run(self.inner.whole_index())
     }
 
     fn index_of(&self, reference: &Reference) -> Result<Vec<u8>> {
-        self.inner.index_of(reference)
+        let made = self.inner.net.run(self.inner.index_of(reference, None))?;
+        // Without anything before it there is always one.
+        made.map(|made| made.index)
+            .ok_or_else(|| err!(Internal, "{reference}: no index was made"))
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
