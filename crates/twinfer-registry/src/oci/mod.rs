@@ -5,7 +5,7 @@
 
 mod change;
 mod index;
-mod read;
+pub(crate) mod read;
 mod tags;
 mod upload;
 
@@ -27,7 +27,7 @@ use crate::net::{Access, Net, is_loopback};
 use crate::walk::is_manifest;
 
 /// What is accepted as a manifest. Without the old types a registry would convert.
-const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
+pub(crate) const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 
 /// Manifests that are kept, so that what was just resolved is not fetched again.
 const KEPT: usize = 256;
@@ -40,8 +40,8 @@ pub struct OciStore {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    net: Arc<Net>,
+pub(crate) struct Inner {
+    pub(crate) net: Arc<Net>,
     auth: Arc<Auth>,
     /// `scheme://host:port/`
     base: Url,
@@ -52,9 +52,9 @@ struct Inner {
 
 /// What was learned on the way. Blobs live in repositories, but descriptors do not say in which.
 #[derive(Default)]
-struct Seen {
-    repositories: HashMap<Digest, String>,
-    manifests: HashMap<Digest, Bytes>,
+pub(crate) struct Seen {
+    pub(crate) repositories: HashMap<Digest, String>,
+    pub(crate) manifests: HashMap<Digest, Bytes>,
     /// The repository that was asked last.
     last: Option<String>,
 }
@@ -111,7 +111,7 @@ impl Inner {
     }
 
     /// The repository of a model.
-    fn repository(&self, name: &str) -> String {
+    pub(crate) fn repository(&self, name: &str) -> String {
         let repository = match self.prefix.is_empty() {
             true => name.to_owned(),
             false => format!("{}/{name}", self.prefix),
@@ -120,13 +120,13 @@ impl Inner {
         repository
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
         // Nothing that holds the lock leaves it half changed.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The repository with this content, as far as is known.
-    fn repository_of(&self, digest: &Digest) -> Result<String> {
+    pub(crate) fn repository_of(&self, digest: &Digest) -> Result<String> {
         let seen = self.seen();
         let known = seen.repositories.get(digest).or(seen.last.as_ref());
         known.cloned().ok_or_else(|| {
@@ -143,7 +143,7 @@ impl Inner {
             .map_err(|e| err!(Internal, "the address of {path}: {e}"))
     }
 
-    fn content_url(&self, repository: &str, descriptor: &Descriptor) -> Result<Url> {
+    pub(crate) fn content_url(&self, repository: &str, descriptor: &Descriptor) -> Result<Url> {
         let kind = match is_manifest(&descriptor.media_type) {
             true => "manifests",
             false => "blobs",
@@ -151,7 +151,7 @@ impl Inner {
         self.url(&format!("v2/{repository}/{kind}/{}", descriptor.digest))
     }
 
-    fn access<'a>(&'a self, scope: &'a Scope) -> Access<'a> {
+    pub(crate) fn access<'a>(&'a self, scope: &'a Scope) -> Access<'a> {
         Some((&self.auth, scope))
     }
 
@@ -167,7 +167,7 @@ impl Inner {
     }
 }
 
-fn pull(repository: &str) -> Scope {
+pub(crate) fn pull(repository: &str) -> Scope {
     Scope {
         repository: repository.into(),
         push: false,

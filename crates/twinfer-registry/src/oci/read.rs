@@ -99,7 +99,7 @@ impl Inner {
     }
 
     /// Remembers a verified manifest, and where what it refers to is.
-    pub(super) fn learn(&self, repository: &str, digest: &Digest, bytes: &Bytes) {
+    pub(crate) fn learn(&self, repository: &str, digest: &Digest, bytes: &Bytes) {
         let below = children("", bytes).unwrap_or_default();
         let mut seen = self.seen();
         if seen.manifests.len() >= KEPT {
@@ -230,7 +230,7 @@ impl Inner {
 }
 
 /// The descriptor of a manifest, by its content.
-fn describe(what: &str, kind: &str, body: Vec<u8>) -> Result<(Descriptor, Bytes)> {
+pub(crate) fn describe(what: &str, kind: &str, body: Vec<u8>) -> Result<(Descriptor, Bytes)> {
     if body.len() as u64 > MAX_MANIFEST_BYTES {
         bail!(
             InvalidManifest,

@@ -145,7 +145,7 @@ impl Inner {
     }
 
     /// Every tag of every model.
-    pub(super) async fn whole_index(&self) -> Result<Vec<u8>> {
+    pub(crate) async fn whole_index(&self) -> Result<Vec<u8>> {
         let mut lines = Vec::new();
         for name in self.names().await? {
             lines.extend(self.index_of_name(&name).await?);
