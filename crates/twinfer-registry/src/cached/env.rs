@@ -13,7 +13,9 @@ pub struct SystemEnv;
 impl Env for SystemEnv {
     fn now(&self) -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        since.map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
     }
 
     async fn sleep(&self, milliseconds: u64) {

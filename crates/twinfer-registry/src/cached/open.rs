@@ -94,10 +94,7 @@ pub(super) fn in_folder(
     wanted: &Wanted,
     offset: u64,
 ) -> Result<Opened<OriginBody>> {
-    let path = folder
-        .root()
-        .join("blobs/sha256")
-        .join(wanted.digest.hex());
+    let path = folder.root().join("blobs/sha256").join(wanted.digest.hex());
     let failed = |e| match e {
         e if std::io::Error::kind(&e) == ErrorKind::NotFound => missing(wanted, &path.display()),
         e => err!(Storage, "cannot read {}: {e}", path.display()),

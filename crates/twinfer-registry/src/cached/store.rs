@@ -131,9 +131,7 @@ impl CachedStore {
     /// # Errors
     /// `storage`, `out_of_space`.
     pub fn use_from_now_on(&self, reference: &Reference, digest: Digest) -> Result<()> {
-        let remember = self
-            .cache
-            .use_from_now_on(&self.origins, reference, digest);
+        let remember = self.cache.use_from_now_on(&self.origins, reference, digest);
         self.net.run(remember)
     }
 
@@ -260,8 +258,11 @@ impl CachedStore {
             (Some(_), Policy::Online) => Policy::StaleWhileRevalidate,
             (_, policy) => policy,
         };
-        let resolve =
-            async |policy| self.cache.resolve(&self.origins, reference, policy, &self.listen).await;
+        let resolve = async |policy| {
+            self.cache
+                .resolve(&self.origins, reference, policy, &self.listen)
+                .await
+        };
         let has = |resolved: &Resolved| {
             Index::from_json(&resolved.index).is_ok_and(|index| index.resolve(reference).is_ok())
         };
@@ -271,7 +272,10 @@ impl CachedStore {
             (Ok(resolved), None) if matches!(resolved.source, Source::Fresh | Source::Stale) => {
                 // Perhaps it was published meanwhile.
                 let asked = resolve(Policy::Online).await;
-                Ok(asked.ok().filter(|a| a.source == Source::Registry).unwrap_or(resolved))
+                Ok(asked
+                    .ok()
+                    .filter(|a| a.source == Source::Registry)
+                    .unwrap_or(resolved))
             }
             (resolved, None) => resolved,
             (resolved, Some(digest)) => match self.entry_of(reference, digest).await {
@@ -325,11 +329,7 @@ impl CachedStore {
         else {
             return true;
         };
-        match self
-            .cache
-            .hold(reference.name(), &manifest, wanted)
-            .await
-        {
+        match self.cache.hold(reference.name(), &manifest, wanted).await {
             Ok(lease) => {
                 self.used().leases.push(lease);
                 true
@@ -434,9 +434,9 @@ impl Store for CachedStore {
                 "what an OCI registry has is not in the cache, and it must not be asked"
             ),
             _ => {
-                let resolve =
-                    self.cache
-                        .resolve(&self.origins, &all, self.policy, &self.listen);
+                let resolve = self
+                    .cache
+                    .resolve(&self.origins, &all, self.policy, &self.listen);
                 Ok(self.net.run(resolve)?.index)
             }
         }

@@ -139,7 +139,7 @@ impl Change {
         if let Some(subject) = referrers_subject(tag) {
             let by_itself = self.lists_referrers
                 || self
-                    .wait(inner.referrers_by_api(&self.repository, &subject))?
+                    .wait(self.inner.referrers_by_api(&self.repository, &subject))?
                     .is_some();
             if by_itself {
                 return Ok(());

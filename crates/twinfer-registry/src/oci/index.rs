@@ -47,7 +47,10 @@ impl Inner {
             part(before?).as_ref().filter(|known| known.what == what)
         };
         let package = match &tag {
-            Some(tag) => self.ask(&repository, tag, known(|p| &p.package, tag)).await?,
+            Some(tag) => {
+                self.ask(&repository, tag, known(|p| &p.package, tag))
+                    .await?
+            }
             None => None,
         };
         let Some(package) = package else {
@@ -76,7 +79,13 @@ impl Inner {
             return Ok(None);
         }
         let tag = reference.tag().map(str::to_owned);
-        let shown = tag.or_else(|| reference.digest().is_none().then_some(parts.tag()).flatten());
+        let shown = tag.or_else(|| {
+            reference
+                .digest()
+                .is_none()
+                .then_some(parts.tag())
+                .flatten()
+        });
         Ok(Some(Made {
             index: index_json(&parts.lines(name, shown))?,
             parts: Some(parts),
@@ -93,9 +102,13 @@ impl Parts {
             (&self.signed_tags, &other.signed_tags),
         ];
         let points = |known: &Option<Known>| {
-            known.as_ref().map(|known| (known.what.clone(), known.found.digest))
+            known
+                .as_ref()
+                .map(|known| (known.what.clone(), known.found.digest))
         };
-        pairs.iter().all(|(ours, theirs)| points(ours) == points(theirs))
+        pairs
+            .iter()
+            .all(|(ours, theirs)| points(ours) == points(theirs))
     }
 
     /// The tag that was asked for.

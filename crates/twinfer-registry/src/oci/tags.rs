@@ -3,7 +3,7 @@
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
-use twinfer::{ErrorCode, Result, bail};
+use twinfer::{ErrorCode, Result, bail, err};
 use twinfer_package::limits::MAX_MANIFEST_BYTES;
 use twinfer_package::{Reference, SIGNED_TAGS, check_name, media};
 
