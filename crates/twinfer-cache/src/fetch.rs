@@ -205,12 +205,9 @@ impl<B: Backend, E: Env> Cache<B, E> {
         let wanted = incoming.wanted;
         // All of it can be there already, and only the commit have been missing.
         if wanted.size.is_none_or(|size| incoming.at < size) || incoming.at == 0 {
-            let opening = pin!(origin.open(wanted, incoming.at, anew));
-            let stalled = pin!(self.env.sleep(self.options.stall));
-            let mut opened = match select(opening, stalled).await {
-                Either::Left((opened, _)) => opened.map_err(Broken::Origin)?,
-                Either::Right(_) => return Err(Broken::Origin(self.too_slow(wanted))),
-            };
+            let opening = origin.open(wanted, incoming.at, anew);
+            let opened = self.within(self.options.stall, opening).await;
+            let mut opened = opened.map_err(Broken::Origin)?;
             let mut skip = incoming.at.checked_sub(opened.offset).ok_or_else(|| {
                 Broken::Origin(err!(
                     Network,

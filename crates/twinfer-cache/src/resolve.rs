@@ -168,7 +168,12 @@ impl<B: Backend, E: Env> Cache<B, E> {
         Err(failed.unwrap_or_else(no_origin))
     }
 
-    async fn within<T>(&self, limit: u64, asking: impl Future<Output = Result<T>>) -> Result<T> {
+    /// What a registry answers, if it does before so many milliseconds have passed.
+    pub(crate) async fn within<T>(
+        &self,
+        limit: u64,
+        asking: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         match select(pin!(asking), pin!(self.env.sleep(limit))).await {
             Either::Left((asked, _)) => asked,
             Either::Right(_) => Err(err!(

@@ -23,6 +23,10 @@ pub struct FolderLock {
 }
 
 #[derive(Debug)]
+#[cfg_attr(
+    not(unix),
+    expect(dead_code, reason = "closing the file is what counts")
+)]
 struct LockFile {
     file: File,
     path: PathBuf,
