@@ -37,7 +37,10 @@ impl<B: Backend, E: Env> Cache<B, E> {
     }
 
     /// As [`Cache::get`]; without `keep`, what has to be fetched is not kept.
-    pub(crate) async fn get_and_keep<O: Origin>(
+    ///
+    /// # Errors
+    /// As [`Cache::get`].
+    pub async fn get_and_keep<O: Origin>(
         &self,
         origins: &[O],
         wanted: &Wanted,

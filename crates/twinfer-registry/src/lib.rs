@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 
 mod auth;
+mod cached;
 mod copy;
 mod download;
 mod entries;
@@ -13,6 +14,7 @@ mod oci;
 mod static_host;
 mod walk;
 
+pub use cached::{CacheSettings, CachedStore, Moved, OriginBody, RegistryOrigin};
 pub use copy::{Copied, CopyOptions, Progress, Stage, copy};
 pub use location::Location;
 pub use mirror::{MirrorOptions, Mirrored, mirror};

@@ -1,0 +1,13 @@
+//! Registries behind the versioned cache.
+
+mod decode;
+mod env;
+mod open;
+mod origin;
+mod store;
+mod used;
+
+pub(crate) use decode::decoded;
+pub use open::OriginBody;
+pub use origin::RegistryOrigin;
+pub use store::{CacheSettings, CachedStore, Moved};
