@@ -160,7 +160,7 @@ fn quoted(tag: &str) -> String {
 /// other content would be kept with it for ever.
 async fn content_tag(file: &mut tokio::fs::File) -> Result<String, Failure> {
     let mut bytes = Vec::new();
-    let mut limited = (&mut *file).take(MAX_DIGESTED);
+    let mut limited = AsyncReadExt::take(&mut *file, MAX_DIGESTED);
     let read = limited.read_to_end(&mut bytes).await;
     read.map_err(|e| unreadable(&e))?;
     file.rewind().await.map_err(|e| unreadable(&e))?;

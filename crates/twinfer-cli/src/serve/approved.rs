@@ -69,6 +69,11 @@ impl Approved {
         self.folder.path().join("served")
     }
 
+    /// The folder of this run, which goes with it.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// What is approved.
     pub fn index(&self) -> &Index {
         &self.index

@@ -113,6 +113,11 @@ impl Follower {
         self.approved.served()
     }
 
+    /// The folder of this run.
+    pub fn folder(&self) -> &std::path::Path {
+        self.approved.folder()
+    }
+
     /// From now on changes are tried out in this host, and its instances prepared.
     pub fn attach(&mut self, host: Handle) {
         self.host = Some(host);

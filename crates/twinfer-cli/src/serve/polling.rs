@@ -1,5 +1,6 @@
 //! When the registry is looked at: every few seconds, on SIGHUP, and no more at the end.
 
+use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ pub struct Polling {
 pub struct Following {
     thread: JoinHandle<()>,
     stop: watch::Sender<bool>,
+    /// The folder of this run.
+    folder: PathBuf,
 }
 
 /// Why the registry is looked at.
@@ -66,12 +69,16 @@ impl Polling {
     /// # Errors
     /// `internal`.
     pub fn begin(self, follower: Follower) -> Result<Following> {
-        let stop = self.stop.clone();
+        let (stop, folder) = (self.stop.clone(), follower.folder().to_owned());
         let thread = thread::Builder::new()
             .name("twinfer-follow".into())
             .spawn(move || self.follow(follower))
             .map_err(|e| err!(Internal, "a thread cannot be started: {e}"))?;
-        Ok(Following { thread, stop })
+        Ok(Following {
+            thread,
+            stop,
+            folder,
+        })
     }
 
     fn follow(mut self, mut follower: Follower) {
@@ -103,6 +110,9 @@ impl Following {
         while !self.thread.is_finished() && begin.elapsed() < END {
             thread::sleep(Duration::from_millis(5));
         }
+        // A thread that still waits for the network does not come to it any more. What cannot
+        // be removed is by the next start.
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
