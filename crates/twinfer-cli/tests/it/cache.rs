@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::{Place, Said};
+use crate::trust;
 
 /// A static host of the registry of a place, which counts what it is asked for.
 struct Host {
@@ -302,4 +303,49 @@ fn a_folder_that_is_no_cache_is_left_alone() {
     // Local registries need no cache.
     place.good(&["inspect", "tumour-risk-mlp"]);
     assert!(!place.path("package-cache").exists());
+}
+
+#[test]
+fn a_policy_refuses_nothing_because_the_cache_is_old() {
+    let place = trust::place();
+    let host = Host::start(place.path("registry"), Duration::ZERO);
+    let location = host.location();
+    let remote = ["inspect", "big", "--registry", &location];
+    place.good(&remote);
+    // What the cache knows is unsigned.
+    place.good(&["sign", "big:1.0.0", "--key", "release.key"]);
+    trust::policy(&place, serde_json::json!({"signed_tags": "required"}));
+    let sign = trust::with_trust(&["sign-tags", "big", "--key", "release.key", "--days", "30"]);
+    place.good(&sign);
+    let trusted = trust::with_trust(&remote);
+    place.good(&trusted);
+    // And then a list of tags that is older than one that was seen.
+    place.good(&sign);
+    place.good(&trust::with_trust(&["inspect", "big"]));
+    place.good(&trusted);
+    // Signatures are no left-overs: without the network the policy still decides.
+    place.good(&["cache", "prune", "--to", "0"]);
+    let offline = [&trusted[..], &["--offline"]].concat();
+    place.good(&offline);
+    let unpack = [
+        "unpack",
+        "big",
+        "files",
+        "--offline",
+        "--registry",
+        &location,
+    ];
+    place.good(&trust::with_trust(&unpack));
+    // What the policy really refuses stays refused.
+    let pem = fs::read_to_string(place.path("release.key.pub")).unwrap();
+    place.good(&["keygen", "other.key"]);
+    place.write("other.pem", &pem);
+    let other = fs::read_to_string(place.path("other.key.pub")).unwrap();
+    let policy = fs::read_to_string(place.path("policy.json")).unwrap();
+    let quoted = |text: &str| serde_json::to_string(text).unwrap();
+    place.write(
+        "policy.json",
+        policy.replace(&quoted(&pem), &quoted(&other)),
+    );
+    place.bad(&trusted, "untrusted_key", 3);
 }

@@ -22,9 +22,6 @@ use crate::net::Net;
 use crate::oci::read::describe;
 use crate::{Location, NetOptions};
 
-/// How long a process that has its result waits for newer answers.
-const PATIENCE: Duration = Duration::from_secs(2);
-
 /// Where and how to keep.
 #[derive(Debug, Clone)]
 pub struct CacheSettings {
@@ -38,31 +35,20 @@ pub struct CacheSettings {
     pub keep: bool,
 }
 
-/// A tag that points to something else than it did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Moved {
-    /// The tag.
-    pub reference: Reference,
-    /// What this process used.
-    pub from: Option<Digest>,
-    /// What it points to now; `None` where it is gone.
-    pub to: Option<Digest>,
-}
-
 type Listen = Box<dyn Fn(Event<'_>) + Send + Sync>;
 
 /// A registry, and mirrors of it, behind the versioned cache. What it gives was verified.
 ///
 /// Its methods wait for the network: they are not for threads of an asynchronous runtime.
 pub struct CachedStore {
-    cache: Cache<FolderBackend, SystemEnv>,
-    origins: Vec<RegistryOrigin>,
+    pub(super) cache: Cache<FolderBackend, SystemEnv>,
+    pub(super) origins: Vec<RegistryOrigin>,
     policy: Policy,
     candidates: bool,
-    listen: Listen,
+    pub(super) listen: Listen,
     used: Mutex<Used<FolderLock>>,
     // Last: what is above may have to do with its runtime.
-    net: Arc<Net>,
+    pub(super) net: Arc<Net>,
 }
 
 impl CachedStore {
@@ -135,77 +121,6 @@ impl CachedStore {
         self.net.run(remember)
     }
 
-    /// Asks anew for what was answered from the cache, where the registry is there to answer;
-    /// whether any answer changed. What failed may succeed then.
-    pub fn refresh(&self) -> bool {
-        let answers = self.used().answers.clone();
-        let mut changed = false;
-        for answer in answers.iter().filter(|answer| answer.may_be_old()) {
-            changed |= matches!(self.net.run(self.ask_again(answer)), Ok(true));
-        }
-        changed
-    }
-
-    /// Asks whether the answers that were used at once, and may be old, still hold, and keeps
-    /// what the registry says for the next time; the tags that have moved. This takes two
-    /// seconds at most, and a registry that does not answer is no error.
-    pub fn revalidate_pending(&self) -> Vec<Moved> {
-        let answers = self.used().answers.clone();
-        let pending: Vec<&Answer> = answers
-            .iter()
-            .filter(|a| a.source == Source::Stale && a.reference.digest().is_none())
-            .collect();
-        if pending.is_empty() {
-            return Vec::new();
-        }
-        let ask = iter(pending)
-            .map(async |answer: &Answer| {
-                let asked = self.ask_again(answer).await;
-                asked.is_ok_and(|changed| changed).then_some(answer)
-            })
-            .buffer_unordered(self.cache.options().parallel)
-            .filter_map(async |answer| answer);
-        let changed: Vec<&Answer> = self.net.run(async {
-            let all = tokio::time::timeout(PATIENCE, ask.collect());
-            all.await.unwrap_or_default()
-        });
-        let used = self.used();
-        let moved = changed.into_iter().filter_map(|before| {
-            let target = |answer: &Answer| answer.target().map(|descriptor| descriptor.digest);
-            let now = used
-                .answers
-                .iter()
-                .find(|a| a.reference == before.reference)?;
-            let (from, to) = (target(before), target(now));
-            let reference = before.reference.clone();
-            (from != to).then_some(Moved {
-                reference,
-                from,
-                to,
-            })
-        });
-        moved.collect()
-    }
-
-    /// Asks the registry; whether its answer is another one.
-    async fn ask_again(&self, before: &Answer) -> Result<bool> {
-        let listen: &dyn Fn(Event<'_>) = &|event| match event {
-            // Nobody waits for this answer.
-            Event::Unreachable { .. } | Event::Retry { .. } => {}
-            event => (self.listen)(event),
-        };
-        let resolved = self
-            .cache
-            .revalidate(&self.origins, &before.reference, listen)
-            .await?;
-        if resolved.source != Source::Registry {
-            return Ok(false);
-        }
-        let changed = resolved.index != before.index;
-        self.remember(&before.reference, resolved);
-        Ok(changed)
-    }
-
     /// What the cache holds.
     ///
     /// # Errors
@@ -238,7 +153,7 @@ impl CachedStore {
         self.net.run(self.cache.clear())
     }
 
-    fn used(&self) -> MutexGuard<'_, Used<FolderLock>> {
+    pub(super) fn used(&self) -> MutexGuard<'_, Used<FolderLock>> {
         // Nothing that holds the lock leaves it half changed.
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -303,7 +218,7 @@ impl CachedStore {
     }
 
     /// Remembers what a reference points to, and where its content is.
-    fn remember(&self, reference: &Reference, resolved: Resolved) {
+    pub(super) fn remember(&self, reference: &Reference, resolved: Resolved) {
         if let Ok(index) = Index::from_json(&resolved.index) {
             for origin in &self.origins {
                 origin.about(reference.name(), &index);
