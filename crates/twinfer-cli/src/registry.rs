@@ -98,8 +98,13 @@ impl Registry {
         packages_cache::open(&self.cache, locations, &self.net, Bar::new(output))
     }
 
+    /// How references are looked up.
+    pub fn policy(&self) -> Policy {
+        self.cache.policy()
+    }
+
     /// The registry, and its mirrors.
-    fn locations(&self) -> Vec<Location> {
+    pub fn locations(&self) -> Vec<Location> {
         let mut locations = vec![self.location.clone()];
         locations.extend(self.cache.mirrors.iter().cloned());
         locations

@@ -21,4 +21,4 @@ pub use mirror::{MirrorOptions, Mirrored, mirror};
 pub use net::NetOptions;
 pub use oci::OciStore;
 pub use static_host::HttpStore;
-pub use walk::read_all;
+pub use walk::{closure, read_all};

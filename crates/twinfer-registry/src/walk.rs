@@ -105,7 +105,10 @@ pub fn read_all(store: &dyn Store, roots: &[Descriptor]) -> Result<()> {
 }
 
 /// Everything from these manifests on, what is referred to before what refers to it.
-pub(crate) fn closure(store: &dyn Store, roots: &[Descriptor]) -> Result<Vec<Descriptor>> {
+///
+/// # Errors
+/// Those of the store; `size_mismatch`, `digest_mismatch`, `invalid_manifest`.
+pub fn closure(store: &dyn Store, roots: &[Descriptor]) -> Result<Vec<Descriptor>> {
     let mut walk = Walk {
         store,
         seen: BTreeSet::new(),

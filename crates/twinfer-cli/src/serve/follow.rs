@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 use twinfer::{Error, Result};
 use twinfer_host::{Handle, Log, LogLevel};
-use twinfer_package::{Index, Package, Parts, Reference};
+use twinfer_package::{Digest, Index, Package, Parts, Reference};
 
 use super::approved::{Approved, View};
 use super::change::{Change, Moved, Refusal, is_passing};
@@ -164,6 +164,8 @@ impl Follower {
             Package::open_parts(view, reference, Parts::All)?;
             self.attached(part)
         };
+        let held = self.source.hold(name, part);
+        held.map_err(|error| Box::new(Refusal::new(name.to_owned(), None, &error)))?;
         for Moved { reference, to, .. } in change.iter().flat_map(|change| &change.moved) {
             fetch(reference).map_err(|error| {
                 Box::new(Refusal::new(reference.to_string(), Some(*to), &error))
@@ -178,8 +180,6 @@ impl Follower {
         if !self.source.is_remote() {
             return last;
         }
-        // Best effort: what is kept too long only needs space.
-        let _ = self.source.keep_only(&last);
         for (name, part) in last.by_name() {
             if let Err(no) = self.fetch(&name, &part) {
                 let fields =
@@ -188,7 +188,21 @@ impl Follower {
                 last = without(last, &name);
             }
         }
+        for tag in last.tags() {
+            self.used(Reference::new(&tag.name, &tag.tag), tag.digest);
+        }
+        // Best effort: what is kept too long only needs space.
+        let _ = self.source.prune();
         last
+    }
+
+    /// Best effort as well: it is what an eviction goes by, and there is none before the next
+    /// start.
+    fn used(&self, reference: Result<Reference>, digest: Digest) {
+        let noted = reference.and_then(|reference| self.source.use_from_now_on(&reference, digest));
+        if let Err(error) = noted {
+            self.not_kept(&error);
+        }
     }
 
     /// Gets what is attached to packages, for pages that have a trust policy of their own.
@@ -272,7 +286,9 @@ impl Follower {
         let last = self.counters.get(change.name).copied();
         let counter = change.admit(self.source.store(), &self.trust, last)?;
         change.test(self.source.store())?;
-        let attached = self.attached(change.new);
+        let attached = self
+            .attached(change.new)
+            .and_then(|()| self.source.hold(change.name, change.new));
         attached.map_err(|e| Box::new(Refusal::new(change.name.to_owned(), None, &e)))?;
         let Some(host) = &self.host else {
             return Ok(counter);
@@ -337,6 +353,7 @@ impl Follower {
             let fields =
                 json!({"reference": reference.to_string(), "from": from, "to": to, "ms": ms});
             self.event(LogLevel::Info, "updated", fields);
+            self.used(Ok(reference.clone()), *to);
         }
         self.removed(change);
         if change.moved.is_empty() && change.gone.is_empty() {

@@ -3,7 +3,6 @@
 mod approved;
 mod change;
 mod follow;
-mod kept;
 mod polling;
 mod source;
 
@@ -14,7 +13,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use twinfer::err;
-use twinfer_host::{Announcement, Host, HostConfig, Log, LogLevel};
+use twinfer_host::{Announcement, Host, HostConfig, Log, LogLevel, LogSink};
 use twinfer_package::{Decision, Digest, Reference, Tagged, Verdict};
 
 use self::follow::Follower;
@@ -159,7 +158,8 @@ pub fn run(args: ServeArgs, registry: &Registry, trust: &Trust) -> twinfer::Resu
             "there is no folder for the content of {registry}: set XDG_CACHE_HOME or HOME"
         )
     };
-    let source = Source::open(registry, args.model.clone(), |identity| {
+    let log = Log::new(LogSink::Stderr, args.log_level.into());
+    let source = Source::open(registry, args.model.clone(), &log, |identity| {
         let home = home(identity).ok_or_else(no_home)?;
         std::fs::create_dir_all(home.join("content"))
             .map_err(|e| err!(Storage, "cannot make {}: {e}", home.display()))?;
@@ -169,7 +169,6 @@ pub fn run(args: ServeArgs, registry: &Registry, trust: &Trust) -> twinfer::Resu
         .poll
         .unwrap_or(if source.is_remote() { 30.0 } else { 2.0 });
     let mut config = config(args, source.folder());
-    let log = Log::new(config.log.clone(), config.log_level);
     // Before anything is written for a folder that is not there.
     config.check().map_err(host_error)?;
     let polling = Polling::new(poll)?;

@@ -121,6 +121,22 @@ impl CachedStore {
         self.net.run(remember)
     }
 
+    /// Notes that these contents belong to a package that this process uses until its end, and
+    /// makes room for what of them is not there: nobody evicts them meanwhile.
+    ///
+    /// # Errors
+    /// `out_of_space`, `storage`.
+    pub fn hold_package(
+        &self,
+        name: &str,
+        manifest: &Descriptor,
+        contents: &[Descriptor],
+    ) -> Result<()> {
+        let lease = self.net.run(self.cache.hold(name, manifest, contents))?;
+        self.used().leases.push(lease);
+        Ok(())
+    }
+
     /// What the cache holds.
     ///
     /// # Errors
