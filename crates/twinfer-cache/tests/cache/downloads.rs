@@ -77,7 +77,7 @@ async fn a_lying_registry_changes_nothing<P: Place>() {
     ] {
         let place = P::new();
         let cache = place.cache();
-        let origins = [Scripted::new(&store).always(fault.clone())];
+        let origins = [Scripted::new(&store).always(fault)];
         let found = cache.get(&origins, &wanted, &quiet).await;
         match &fault {
             // It goes on from where the answer ended, and that is right in the end.
@@ -89,7 +89,7 @@ async fn a_lying_registry_changes_nothing<P: Place>() {
         }
         assert_eq!(cache.backend().blobs().await.unwrap(), []);
         // Right the next time, and asked for around caches on the way.
-        let origins = [Scripted::new(&store).with([fault.clone()])];
+        let origins = [Scripted::new(&store).with([fault])];
         if fault != Fault::Refuses {
             assert!(got(&cache, &origins, &wanted).await == bytes, "{fault:?}");
             let anew = origins[0]
@@ -231,7 +231,7 @@ async fn what_stalls_is_given_up<P: Place>() {
         (Fault::Drip(20_000), 0),
     ] {
         let place = P::new();
-        let origins = [Scripted::new(&store).with([fault.clone()])];
+        let origins = [Scripted::new(&store).with([fault])];
         if let Fault::Drip(_) = fault {
             // 100 bytes every 20 seconds.
             origins[0].piece.set(100);
