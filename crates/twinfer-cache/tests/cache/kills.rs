@@ -26,7 +26,7 @@ fn next(seed: &mut u64, below: u64) -> u64 {
 fn model(name: usize, version: u64) -> Vec<u8> {
     noise(
         10 * name as u64 + version,
-        150_000 + 1000 * version as usize,
+        400_000 + 1000 * version as usize,
     )
 }
 
@@ -41,7 +41,7 @@ fn published() -> Rc<MemoryStore> {
 
 fn cache(folder: &Path) -> Cache<FolderBackend, Virtual> {
     let options = Options {
-        quota: Some(700_000),
+        quota: Some(1_800_000),
         pin: 60_000,
         ..Options::default()
     };
@@ -71,7 +71,7 @@ pub fn work(folder: &Path, mut seed: u64) {
                         model(number, version),
                     );
                 }
-                1 => drop(cache.prune(next(&mut seed, 700_000)).await.unwrap()),
+                1 => drop(cache.prune(next(&mut seed, 1_800_000)).await.unwrap()),
                 2 => drop(cache.verify().await.unwrap()),
                 3 if next(&mut seed, 4) == 0 => drop(cache.clear().await.unwrap()),
                 4 => pass(40_000),

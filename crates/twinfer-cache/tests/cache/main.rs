@@ -6,6 +6,7 @@
 #[cfg(unix)]
 mod child;
 mod content;
+mod downloads;
 mod folder;
 mod key_value;
 #[cfg(unix)]

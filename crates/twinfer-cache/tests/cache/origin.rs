@@ -129,7 +129,7 @@ impl Scripted {
 
     fn fault(&self) -> Fault {
         let next = self.faults.borrow_mut().pop_front();
-        next.unwrap_or_else(|| self.always.borrow().clone())
+        next.unwrap_or_else(|| *self.always.borrow())
     }
 
     async fn before(&self, fault: &Fault) -> Result<()> {
