@@ -85,6 +85,66 @@ impl<B: Backend, E: Env> Cache<B, E> {
         Ok(loaded)
     }
 
+    /// Brings what a load would want into the cache, without having it in memory, and gives the
+    /// digest of the package. It is not remembered as what the tag is used with.
+    ///
+    /// # Errors
+    /// Those of [`Cache::load`], and `out_of_space`, `storage`: what cannot be kept was fetched
+    /// for nothing.
+    pub async fn prefetch<O: Origin>(
+        &self,
+        origins: &[O],
+        reference: &Reference,
+        options: &LoadOptions<'_>,
+        listen: Listener<'_>,
+    ) -> Result<Digest> {
+        let run = Run {
+            cache: self,
+            origins,
+            reference,
+            options,
+            listen,
+        };
+        let fetched = run.prefetch().await;
+        self.save_statistics().await;
+        fetched.map_err(|error| error.context(reference))
+    }
+
+    /// A further layer of a package that was loaded before, such as its golden examples. It is
+    /// kept as long as the package is.
+    ///
+    /// # Errors
+    /// Those of [`Cache::get`].
+    pub async fn part<O: Origin>(
+        &self,
+        origins: &[O],
+        package: &Digest,
+        part: &Descriptor,
+        policy: Policy,
+        listen: Listener<'_>,
+    ) -> Result<Content> {
+        if self.options.keep
+            && let Err(error) = self.note_part(package, part).await
+        {
+            listen(Event::NotKept { error: &error });
+        }
+        let wanted = Wanted::from(part);
+        match policy {
+            Policy::Offline => self.only_kept(&wanted, listen).await,
+            _ => self.get(origins, &wanted, listen).await,
+        }
+    }
+
+    async fn only_kept(&self, wanted: &Wanted, listen: Listener<'_>) -> Result<Content> {
+        self.local(wanted, listen).await.ok_or_else(|| {
+            twinfer::err!(
+                Network,
+                "{} is not in the cache, and the registry must not be asked: load it once with the network",
+                wanted.label()
+            )
+        })
+    }
+
     /// Remembers that a tag is used with this package. [`Cache::load`] does that by itself, but
     /// for candidates.
     ///
@@ -134,13 +194,7 @@ impl<B: Backend, E: Env, O: Origin> Run<'_, B, E, O> {
         let (mut reader, decision) = self.begin(policy, source).await?;
         let digest = *reader.digest();
         let lease = self.lease(&digest).await;
-        // The manifest first: it says what else there is.
-        for descriptor in reader.needs() {
-            if descriptor.digest == digest {
-                reader.supply_content(self.get(&descriptor, self.listen).await?)?;
-            }
-        }
-        let needs = reader.needs();
+        let needs = self.get_manifest(&mut reader).await?;
         self.prepare(&reader, &needs).await?;
         self.get_all(&mut reader, &needs).await?;
         let package = reader.finish()?;
@@ -154,6 +208,32 @@ impl<B: Backend, E: Env, O: Origin> Run<'_, B, E, O> {
             source: *source,
             lease,
         })
+    }
+
+    async fn prefetch(&self) -> Result<Digest> {
+        let (mut reader, _) = self.begin(self.options.policy, &mut None).await?;
+        let digest = *reader.digest();
+        let _lease = self.lease(&digest).await;
+        let needs = self.get_manifest(&mut reader).await?;
+        self.note(&reader, &needs).await?;
+        self.cache.make_room(&needs).await?;
+        for descriptor in &needs {
+            let wanted = Wanted::from(descriptor);
+            self.cache
+                .ensure(self.origins, &wanted, self.listen)
+                .await?;
+        }
+        Ok(digest)
+    }
+
+    /// The manifest first: it says what else is needed.
+    async fn get_manifest(&self, reader: &mut PackageReader) -> Result<Vec<Descriptor>> {
+        for descriptor in reader.needs() {
+            if descriptor.digest == *reader.digest() {
+                reader.supply_content(self.get(&descriptor, self.listen).await?)?;
+            }
+        }
+        Ok(reader.needs())
     }
 
     /// Looks the reference up, and lets the trust policy decide.
@@ -199,26 +279,16 @@ impl<B: Backend, E: Env, O: Origin> Run<'_, B, E, O> {
     async fn get(&self, descriptor: &Descriptor, listen: Listener<'_>) -> Result<Content> {
         let wanted = Wanted::from(descriptor);
         match self.options.policy {
-            Policy::Offline => self.only_kept(&wanted, listen).await,
+            Policy::Offline => self.cache.only_kept(&wanted, listen).await,
             _ => self.cache.get(self.origins, &wanted, listen).await,
         }
     }
 
     async fn get_wanted(&self, wanted: &Wanted, policy: Policy) -> Result<Content> {
         match policy {
-            Policy::Offline => self.only_kept(wanted, self.listen).await,
+            Policy::Offline => self.cache.only_kept(wanted, self.listen).await,
             _ => self.cache.get(self.origins, wanted, self.listen).await,
         }
-    }
-
-    async fn only_kept(&self, wanted: &Wanted, listen: Listener<'_>) -> Result<Content> {
-        self.cache.local(wanted, listen).await.ok_or_else(|| {
-            twinfer::err!(
-                Network,
-                "{} is not in the cache, and the registry must not be asked: load it once with the network",
-                wanted.label()
-            )
-        })
     }
 
     /// Nobody evicts what is in use. A place that cannot be locked is used without.
@@ -232,22 +302,20 @@ impl<B: Backend, E: Env, O: Origin> Run<'_, B, E, O> {
             .ok()
     }
 
+    async fn note(&self, reader: &PackageReader, needs: &[Descriptor]) -> Result<()> {
+        let name = self.reference.name();
+        self.cache
+            .note_package(reader.digest(), name, reader.manifest_size(), needs)
+            .await
+    }
+
     /// Notes what belongs to the package before any of it is there, so that no eviction takes
     /// it for left-overs, and makes room.
     async fn prepare(&self, reader: &PackageReader, needs: &[Descriptor]) -> Result<()> {
         if !self.cache.options.keep {
             return Ok(());
         }
-        let noted = self
-            .cache
-            .note_package(
-                reader.digest(),
-                self.reference.name(),
-                reader.manifest_size(),
-                needs,
-            )
-            .await;
-        if let Err(error) = noted {
+        if let Err(error) = self.note(reader, needs).await {
             (self.listen)(Event::NotKept { error: &error });
             return Ok(());
         }

@@ -277,7 +277,7 @@ describe("what a page can get wrong", () => {
       const controller = new AbortController();
       const loading = loadModel("/registry/record", {
         signal: controller.signal,
-        onProgress: ({ status }) => status === "verify" && controller.abort(),
+        onProgress: ({ status }) => status === "download" && controller.abort(),
       });
       const code = await loading.then(() => "loaded", (error: { code: string }) => error.code);
       const model = await loadModel("/registry/record");
