@@ -25,6 +25,8 @@ type FileHandle = FileSystemFileHandle & Movable & { createSyncAccessHandle?(): 
 
 /** How many sizes are asked for at the same time. */
 const BATCH = 64;
+/** How many bytes are written at once on the page's own thread. */
+const TOGETHER = 1 << 20;
 
 export class OpfsBlobs implements Blobs {
   readonly label = `the private file system of ${globalThis.origin}`;
@@ -172,6 +174,9 @@ class StreamWriter implements Writer {
   readonly #begun: File;
   readonly #stream: FileSystemWritableFileStream;
   readonly #commit: () => Promise<void>;
+  /** Every write is a message to another process: pieces of `fetch` are put together. */
+  #pending: Bytes[] = [];
+  #pendingLength = 0;
   #closed = false;
 
   private constructor(begun: File, stream: FileSystemWritableFileStream, commit: () => Promise<void>) {
@@ -192,17 +197,20 @@ class StreamWriter implements Writer {
   }
 
   async append(bytes: Bytes): Promise<void> {
-    const data = bytes.slice();
-    await this.#stream.write({ type: "write", position: this.length, data });
-    this.length += data.length;
+    this.#pending.push(bytes.slice());
+    this.#pendingLength += bytes.length;
+    this.length += bytes.length;
+    if (this.#pendingLength >= TOGETHER) await this.#write();
   }
 
   async clear(): Promise<void> {
+    [this.#pending, this.#pendingLength] = [[], 0];
     await this.#stream.truncate(0);
     this.length = 0;
   }
 
   async commit(): Promise<void> {
+    await this.#write();
     this.#closed = true;
     await this.#stream.close();
     await this.#commit();
@@ -212,5 +220,12 @@ class StreamWriter implements Writer {
     if (this.#closed) return;
     this.#closed = true;
     this.#stream.abort().catch(() => undefined);
+  }
+
+  async #write(): Promise<void> {
+    if (this.#pendingLength === 0) return;
+    const [data, position] = [new Blob(this.#pending), this.length - this.#pendingLength];
+    [this.#pending, this.#pendingLength] = [[], 0];
+    await this.#stream.write({ type: "write", position, data });
   }
 }
