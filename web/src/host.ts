@@ -51,18 +51,19 @@ export class EngineHost {
   async load({ reference, wish }: { reference: string; wish: Wish }, onEvent?: (event: LoadEvent) => void): Promise<ModelInfo> {
     const storage = await this.#storage;
     if (!storage && this.#setup?.mustKeep) throw new TwinferError("storage", "there is no storage to keep the package in, and mustKeep was given");
-    let kept = storage?.label;
+    let problem: TwinferError | undefined;
     const listen = (event: LoadEvent): void => {
       onEvent?.(event);
       if (event.event !== "not-kept") return;
-      kept = undefined;
+      problem ??= new TwinferError(event.code, event.message);
       // The engine cannot be told from here: what it fetches ends.
-      if (this.#setup?.mustKeep) this.#fail(new TwinferError(event.code, event.message));
+      if (this.#setup?.mustKeep) this.#fail(problem);
     };
     const found = await this.#guard(this.#started(this.#cache).load(reference, wish, thinned(listen)));
+    if (problem && this.#setup?.mustKeep) throw problem;
     onEvent?.({ event: "load" });
     this.#model = found.model();
-    return { ...(this.#model.info() as ModelInfo), ...(kept !== undefined && { kept }) };
+    return { ...(this.#model.info() as ModelInfo), ...(storage && !problem && { kept: storage.label }) };
   }
 
   /** What the registry says that a reference points to. */

@@ -30,7 +30,10 @@ export type Progress =
   | { readonly status: "retry"; readonly code: ErrorCode; readonly message: string; readonly wait: number }
   /** What was kept is not what it should be; it was removed, and is fetched again. */
   | { readonly status: "damaged"; readonly layer: string; readonly digest: string; readonly message: string }
-  /** The package cannot be kept (`out_of_space`: there is no room, said before anything is fetched); it is loaded all the same. */
+  /**
+   * The package cannot be kept (`out_of_space`: there is no room, said before anything is fetched
+   * where the browser or a quota tells); it is loaded all the same.
+   */
   | { readonly status: "not-kept"; readonly code: ErrorCode; readonly message: string }
   /** No registry answers; the last answer is used. */
   | { readonly status: "unreachable"; readonly code: ErrorCode; readonly message: string }
@@ -107,8 +110,8 @@ export interface LoadOptions {
   /** Bytes that may be kept at most; by default what the browser grants. What was not used lately goes first. */
   quota?: number;
   /**
-   * What cannot be kept is an error (`out_of_space`, before anything is fetched; `storage`) instead
-   * of a warning: for pages that must work without a network afterwards.
+   * What cannot be kept is an error (`out_of_space`, `storage`), as soon as it is known, instead of
+   * a warning: for pages that must work without a network afterwards.
    */
   mustKeep?: boolean;
   /**

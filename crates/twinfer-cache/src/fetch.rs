@@ -32,6 +32,17 @@ impl<B: Backend, E: Env> Cache<B, E> {
         wanted: &Wanted,
         listen: Listener<'_>,
     ) -> Result<Content> {
+        self.get_and_keep(origins, wanted, true, listen).await
+    }
+
+    /// As [`Cache::get`]; where there is no room for it, it is not kept.
+    pub(crate) async fn get_and_keep<O: Origin>(
+        &self,
+        origins: &[O],
+        wanted: &Wanted,
+        room: bool,
+        listen: Listener<'_>,
+    ) -> Result<Content> {
         if let Some(content) = self.local(wanted, listen).await {
             return Ok(content);
         }
@@ -40,7 +51,7 @@ impl<B: Backend, E: Env> Cache<B, E> {
         if let Some(content) = self.local(wanted, listen).await {
             return Ok(content);
         }
-        let writer = match self.options.keep {
+        let writer = match self.options.keep && room {
             true => self.writer(wanted, listen).await,
             false => None,
         };
@@ -182,8 +193,11 @@ impl<B: Backend, E: Env> Cache<B, E> {
         incoming: &mut Incoming<'_, B::Writer>,
         listen: Listener<'_>,
     ) -> Result<(), Broken> {
-        let (mut failures, mut failed_at, mut anew) = (0, incoming.at, false);
+        let (mut failures, mut failed_at) = (0, incoming.at);
+        // Counted by itself: content that is wrong made progress, too.
+        let mut times_wrong = 0;
         loop {
+            let anew = times_wrong > 0;
             let error = match self.attempt(origin, incoming, anew, listen).await {
                 Ok(()) => return Ok(()),
                 Err(Broken::Keeping(error)) => return Err(Broken::Keeping(error)),
@@ -200,16 +214,16 @@ impl<B: Backend, E: Env> Cache<B, E> {
             if wrong {
                 // Nothing of it can be trusted; a cache on the way may be what damaged it.
                 incoming.clear(listen).await.map_err(Broken::Keeping)?;
-                anew = true;
+                times_wrong += 1;
             }
             failed_at = incoming.at;
             let attempts = match error.code() {
                 ErrorCode::Network => self.options.attempts,
                 ErrorCode::MissingBlob | ErrorCode::UnknownVersion => self.options.attempts.min(2),
-                _ if wrong => self.options.attempts.min(2),
+                _ if wrong => self.options.attempts,
                 _ => 1,
             };
-            if failures >= attempts {
+            if failures >= attempts || times_wrong >= self.options.attempts.min(2) {
                 return Err(Broken::Origin(error));
             }
             self.pause(failures, &error, listen).await;

@@ -1,7 +1,7 @@
 //! Loading a package through the cache: resolve, admit, fetch and verify, one way for page,
 //! component, host and command line.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use futures_util::stream::{StreamExt, iter};
@@ -65,6 +65,7 @@ impl<B: Backend, E: Env> Cache<B, E> {
             reference,
             options,
             listen,
+            room: Cell::new(true),
         };
         let mut source = None;
         let first = run.load(options.policy, &mut source).await;
@@ -104,6 +105,7 @@ impl<B: Backend, E: Env> Cache<B, E> {
             reference,
             options,
             listen,
+            room: Cell::new(true),
         };
         let fetched = run.prefetch().await;
         self.save_statistics().await;
@@ -187,6 +189,8 @@ struct Run<'a, B, E, O> {
     reference: &'a Reference,
     options: &'a LoadOptions<'a>,
     listen: Listener<'a>,
+    /// Whether what is fetched can be kept.
+    room: Cell<bool>,
 }
 
 impl<B: Backend, E: Env, O: Origin> Run<'_, B, E, O> {
@@ -280,7 +284,12 @@ impl<B: Backend, E: Env, O: Origin> Run<'_, B, E, O> {
         let wanted = Wanted::from(descriptor);
         match self.options.policy {
             Policy::Offline => self.cache.only_kept(&wanted, listen).await,
-            _ => self.cache.get(self.origins, &wanted, listen).await,
+            _ => {
+                let room = self.room.get();
+                self.cache
+                    .get_and_keep(self.origins, &wanted, room, listen)
+                    .await
+            }
         }
     }
 
@@ -325,6 +334,7 @@ impl<B: Backend, E: Env, O: Origin> Run<'_, B, E, O> {
         // Without room it is loaded all the same, and not kept.
         if let Err(error) = self.cache.make_room(needs).await {
             (self.listen)(Event::NotKept { error: &error });
+            self.room.set(false);
         }
         Ok(())
     }

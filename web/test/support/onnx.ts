@@ -66,7 +66,7 @@ function nodeProto({ op, inputs, outputs }: Graph["nodes"][number]): number[] {
   return [
     ...inputs.flatMap((name) => field(1, text(name))),
     ...outputs.flatMap((name) => field(2, text(name))),
-    ...field(3, text(`the ${op}`)),
+    ...field(3, text(`the ${op} of ${outputs.join()}`)),
     ...field(4, text(op)),
   ];
 }
