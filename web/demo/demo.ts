@@ -3,14 +3,14 @@ import { faces } from "./faces.js";
 import { files } from "./files.js";
 import { Panel } from "./panel.js";
 import { tumour } from "./tumour.js";
+import { keepOffline } from "./twinfer/offline.js";
 
-const panels = new Map(
-  Object.entries({
-    faces: faces(new Panel("faces", "/registry/face-detector")),
-    files: files(new Panel("files", "/registry/file-type")),
-    tumour: tumour(new Panel("tumour", "/registry/tumour-risk")),
-  }),
-);
+const shown = [
+  { panel: new Panel("faces", "/registry/face-detector"), show: faces },
+  { panel: new Panel("files", "/registry/file-type"), show: files },
+  { panel: new Panel("tumour", "/registry/tumour-risk"), show: tumour },
+];
+const panels = new Map(shown.map(({ panel, show }) => [panel.root.id, { panel, ...show(panel) }]));
 const started = new Set<string>();
 const tabs = [...document.querySelectorAll<HTMLElement>("[role=tab]")];
 
@@ -27,6 +27,19 @@ function select(tab: HTMLElement): void {
   if (!started.has(id)) {
     started.add(id);
     void panels.get(id)?.start();
+    void panels.get(id)?.panel.model().then(keep, () => undefined);
+  }
+}
+
+/** Once a model is there, all that it takes is kept: the page opens without a network from then on. */
+async function keep(): Promise<void> {
+  const said = find(document, "[data-offline]");
+  try {
+    const { files, bytes } = await keepOffline({ serviceWorker: "sw.js" });
+    said.textContent = `Works without a network from now on: ${files} files of this page (${(bytes / 1e6).toFixed(1)} MB) and its models are kept here.`;
+  } catch (error) {
+    // Every answer is given all the same, with the network.
+    said.textContent = `Needs a network: ${error instanceof Error ? error.message : String(error)}`;
   }
 }
 

@@ -23,7 +23,12 @@ fn app() -> &'static App {
         }
         options.clock = Some(milliseconds);
         options.trust = trust();
-        App::new(Arc::new(FolderStore::new(registry)), options)
+        // Where the host decides what is served, it keeps an index of its own.
+        let store = match std::env::var_os("TWINFER_INDEX") {
+            Some(index) => FolderStore::with_index(registry, index),
+            None => FolderStore::new(registry),
+        };
+        App::new(Arc::new(store), options)
     })
 }
 

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use twinfer_registry::Location;
 
 use crate::commands::*;
-use crate::options::{NetworkArgs, location};
+use crate::options::{CacheArgs, NetworkArgs, location};
 use crate::serve::ServeArgs;
 
 const EXIT_CODES: &str = "\
@@ -40,6 +40,9 @@ pub struct Args {
 
     #[command(flatten)]
     pub network: NetworkArgs,
+
+    #[command(flatten)]
+    pub cache: CacheArgs,
 
     /// A trust policy (JSON): what it refuses is not opened
     #[arg(long, global = true, value_name = "FILE", env = "TWINFER_TRUST")]
@@ -79,6 +82,7 @@ pub enum Command {
     Sign(sign::SignArgs),
     SignTags(sign_tags::SignTagsArgs),
     Policy(policy::PolicyArgs),
+    Cache(cache::CacheCommand),
     Serve(ServeArgs),
 }
 

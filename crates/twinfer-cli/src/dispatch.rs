@@ -13,17 +13,26 @@ use crate::trust::Trust;
 /// # Errors
 /// Those of the command.
 pub fn run(args: Args, output: &Output) -> Result<()> {
-    let registry = Registry::new(args.registry, &args.network);
+    let registry = Registry::new(args.registry, &args.network, &args.cache);
     let trust = Trust::read(args.trust.as_deref(), args.trust_state)?;
+    let args_cache = args.cache.clone();
     let plain_http = args.network.plain_http;
     match args.command {
         Command::Pack(mut args) => {
             args.import.plain_http = plain_http;
             pack::run(&args, &registry.folder()?, output)
         }
-        Command::Inspect(args) => inspect::run(&args, registry.store()?, &trust, output),
-        Command::Predict(args) => predict::run(&args, registry.store()?, &trust, output),
-        Command::Run(args) => run::run(&args, &registry, &trust, output),
+        Command::Inspect(args) => registry.read(output, |_, store| {
+            inspect::run(&args, store, &trust, output)
+        }),
+        Command::Predict(args) => registry.read(output, |_, store| {
+            predict::run(&args, store, &trust, output)
+        }),
+        // Of a model file no registry is wanted.
+        Command::Run(args) if args.is_file() => run::run(&args, &registry, None, &trust, output),
+        Command::Run(args) => registry.read(output, |registry, store| {
+            run::run(&args, registry, Some(store), &trust, output)
+        }),
         Command::Verify(args) => verify::run(&args, &registry, trust, output),
         Command::Ls(args) => ls::run(&args, &registry, output),
         Command::Push(args) => push::run(&args, &registry, output),
@@ -33,12 +42,20 @@ pub fn run(args: Args, output: &Output) -> Result<()> {
         Command::Tag(args) => tag::run(&args, &*registry.writable()?, output),
         Command::Rm(args) => rm::run(&args, &registry.folder()?, output),
         Command::Gc(args) => gc::run(&args, &registry.folder()?, output),
-        Command::Unpack(args) => unpack::run(&args, registry.store()?, &trust, output),
-        Command::Diff(args) => diff::run(&args, registry.store()?, &trust, output),
+        Command::Unpack(args) => {
+            registry.read(output, |_, store| unpack::run(&args, store, &trust, output))
+        }
+        Command::Diff(args) => {
+            registry.read(output, |_, store| diff::run(&args, store, &trust, output))
+        }
+        Command::Cache(args) => {
+            let quota = args_cache.cache_quota;
+            cache::run(&args, &registry.cached(&[], output)?, quota, output)
+        }
         Command::Keygen(args) => keygen::run(&args, output),
         Command::Policy(args) => policy::run(&args, output),
         Command::Sign(args) => sign::run(&args, &*registry.writable()?, output),
         Command::SignTags(args) => sign_tags::run(&args, &*registry.writable()?, &trust, output),
-        Command::Serve(args) => crate::serve::run(args, &trust),
+        Command::Serve(args) => crate::serve::run(args, &registry, &trust),
     }
 }

@@ -11,6 +11,7 @@ mod keys;
 mod npy;
 mod options;
 mod output;
+mod packages_cache;
 mod registry;
 mod serve;
 mod transfer;

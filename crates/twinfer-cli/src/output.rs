@@ -41,6 +41,12 @@ impl Output {
         }
     }
 
+    /// Says something beside the result, where errors go.
+    pub fn note(&self, text: &str) {
+        // Nothing more can be done when standard error is closed.
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
     /// Prints an error and gives the exit code.
     pub fn fail(&self, error: &Error) -> ExitCode {
         let code = error.code();

@@ -89,21 +89,25 @@ impl Bar {
     }
 
     pub fn show(&mut self, progress: &Progress<'_>) {
+        if progress.stage == Stage::Sending {
+            let descriptor = progress.descriptor;
+            let name = descriptor.file_name().unwrap_or(&descriptor.media_type);
+            let name: String = name.chars().take(40).collect();
+            let what = format!("{}  {name}", progress.reference);
+            self.line(&what, progress.done, descriptor.size);
+        }
+    }
+
+    /// Says that so much of something is there, if that was not said a moment ago.
+    pub fn line(&mut self, what: &str, done: u64, of: u64) {
         const OFTEN: Duration = Duration::from_millis(100);
         let soon = self.shown.is_some_and(|shown| shown.elapsed() < OFTEN);
-        if !self.on || soon || progress.stage != Stage::Sending {
+        if !self.on || soon {
             return;
         }
         self.shown = Some(Instant::now());
-        let descriptor = progress.descriptor;
-        let name = descriptor.file_name().unwrap_or(&descriptor.media_type);
-        let name: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
-        let text = format!(
-            "{}  {name}  {} of {}",
-            progress.reference,
-            bytes(progress.done),
-            bytes(descriptor.size)
-        );
+        let what: String = what.chars().filter(|c| !c.is_control()).take(200).collect();
+        let text = format!("{what}  {} of {}", bytes(done), bytes(of));
         let width = self.width;
         self.width = text.chars().count();
         self.write(&format!("\r{text:<width$}"));

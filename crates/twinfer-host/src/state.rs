@@ -2,6 +2,7 @@
 //! limit, its (absent) network, its log lines.
 
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -22,6 +23,10 @@ use crate::log::{Log, LogLevel};
 
 /// Where the guest sees the registry folder.
 const GUEST_REGISTRY: &str = "/registry";
+/// Where the guest sees the folder of another index, if there is one.
+const GUEST_INDEX: &str = "/index";
+/// The index in it.
+const GUEST_INDEX_FILE: &str = "/index/index.json";
 /// A log line of a guest is cut here, so that it cannot grow without end.
 const MAX_LINE: usize = 8 << 10;
 /// Elements of all tables of an instance; tract's function table has 26,000.
@@ -37,20 +42,33 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(config: &HostConfig, instance: u64, log: &Log) -> Result<Self, HostError> {
+    pub(crate) fn new(
+        config: &HostConfig,
+        index: Option<&Path>,
+        instance: u64,
+        log: &Log,
+    ) -> Result<Self, HostError> {
         let mut wasi = WasiCtx::builder();
         wasi.env("TWINFER_REGISTRY", GUEST_REGISTRY)
             .env("TWINFER_MAX_BODY", config.limits.max_body.to_string())
             .envs(&config.env)
             .stdout(GuestOutput::new("stdout", instance, log))
             .stderr(GuestOutput::new("stderr", instance, log));
-        wasi.preopened_dir(&config.registry, GUEST_REGISTRY, FsPerms::ReadOnly)
-            .map_err(|e| {
-                HostError::internal(format!(
-                    "the registry folder {} cannot be opened: {e:#}",
-                    config.registry.display()
-                ))
-            })?;
+        let mut open = |folder: &Path, seen_as| {
+            wasi.preopened_dir(folder, seen_as, FsPerms::ReadOnly)
+                .map(|_| ())
+                .map_err(|e| {
+                    HostError::internal(format!(
+                        "the folder {} cannot be opened: {e:#}",
+                        folder.display()
+                    ))
+                })
+        };
+        open(&config.registry, GUEST_REGISTRY)?;
+        if let Some(index) = index {
+            open(index, GUEST_INDEX)?;
+            wasi.env("TWINFER_INDEX", GUEST_INDEX_FILE);
+        }
         Ok(Self {
             table: ResourceTable::new(),
             wasi: wasi.build(),

@@ -203,8 +203,8 @@ impl PackageReader {
             if needs.is_empty() {
                 return self.finish();
             }
-            for descriptor in needs {
-                self.supply(&descriptor.digest, store.blob(&descriptor)?)?;
+            for content in store.contents(&needs)? {
+                self.supply_content(content)?;
             }
         }
     }

@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 
 mod auth;
+mod cached;
 mod copy;
 mod download;
 mod entries;
@@ -13,9 +14,11 @@ mod oci;
 mod static_host;
 mod walk;
 
+pub use cached::{CacheSettings, CachedStore, Moved, OriginBody, RegistryOrigin};
 pub use copy::{Copied, CopyOptions, Progress, Stage, copy};
 pub use location::Location;
 pub use mirror::{MirrorOptions, Mirrored, mirror};
 pub use net::NetOptions;
 pub use oci::OciStore;
 pub use static_host::HttpStore;
+pub use walk::read_all;

@@ -284,36 +284,42 @@ impl Net {
     /// # Errors
     /// `network`, `unauthorized`.
     pub fn fetch(&self, call: &Call<'_>, access: Access<'_>, limit: u64) -> Result<Answer> {
-        self.run(async {
-            let mut failures = 0;
-            loop {
-                let response = self.send(call, access).await?;
-                let (status, headers) = (response.status(), response.headers().clone());
-                let longest = self.options.read_timeout * PATIENCE;
-                // A byte now and then must not hold us for ever.
-                let body = tokio::time::timeout(longest, body(response, limit)).await;
-                let body = match body {
-                    Ok(body) => body.map_err(|e| causes(&e)),
-                    Err(_) => Err(format!("the answer took longer than {longest:?}")),
-                };
-                match body {
-                    Ok(body) => {
-                        return Ok(Answer {
-                            status,
-                            headers,
-                            body,
-                        });
+        self.run(self.answer(call, access, limit))
+    }
+
+    /// The same, without waiting for it here.
+    ///
+    /// # Errors
+    /// As [`Net::fetch`].
+    pub async fn answer(&self, call: &Call<'_>, access: Access<'_>, limit: u64) -> Result<Answer> {
+        let mut failures = 0;
+        loop {
+            let response = self.send(call, access).await?;
+            let (status, headers) = (response.status(), response.headers().clone());
+            let longest = self.options.read_timeout * PATIENCE;
+            // A byte now and then must not hold us for ever.
+            let body = tokio::time::timeout(longest, body(response, limit)).await;
+            let body = match body {
+                Ok(body) => body.map_err(|e| causes(&e)),
+                Err(_) => Err(format!("the answer took longer than {longest:?}")),
+            };
+            match body {
+                Ok(body) => {
+                    return Ok(Answer {
+                        status,
+                        headers,
+                        body,
+                    });
+                }
+                Err(reason) => {
+                    failures += 1;
+                    if failures >= self.options.attempts || !call.retry {
+                        return Err(failed(call, &reason, failures));
                     }
-                    Err(reason) => {
-                        failures += 1;
-                        if failures >= self.options.attempts || !call.retry {
-                            return Err(failed(call, &reason, failures));
-                        }
-                        self.pause(failures, None).await;
-                    }
+                    self.pause(failures, None).await;
                 }
             }
-        })
+        }
     }
 }
 

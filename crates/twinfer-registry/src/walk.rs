@@ -91,6 +91,19 @@ pub(crate) fn manifest(store: &dyn Store, descriptor: &Descriptor) -> Result<Vec
     Ok(json)
 }
 
+/// Reads everything from these manifests on, verified: for a store that keeps what was read.
+///
+/// # Errors
+/// Those of the store; `size_mismatch`, `digest_mismatch`, `invalid_manifest`.
+pub fn read_all(store: &dyn Store, roots: &[Descriptor]) -> Result<()> {
+    for descriptor in closure(store, roots)? {
+        if !is_manifest(&descriptor.media_type) {
+            descriptor.verify(&store.blob(&descriptor)?)?;
+        }
+    }
+    Ok(())
+}
+
 /// Everything from these manifests on, what is referred to before what refers to it.
 pub(crate) fn closure(store: &dyn Store, roots: &[Descriptor]) -> Result<Vec<Descriptor>> {
     let mut walk = Walk {

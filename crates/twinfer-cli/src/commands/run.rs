@@ -8,7 +8,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::json;
 use tempfile::TempDir;
 use twinfer::{MapKeys, Maps, Result, Session, Tensor, Value, bail, err};
-use twinfer_package::{Built, FolderStore, ModelFolder, Parts, Reference};
+use twinfer_package::{Built, FolderStore, ModelFolder, Parts, Reference, Store};
 use twinfer_registry::CopyOptions;
 
 use crate::component;
@@ -65,11 +65,25 @@ pub struct ComponentArgs {
     pub component: Option<PathBuf>,
 }
 
-pub fn run(args: &RunArgs, registry: &Registry, trust: &Trust, output: &Output) -> Result<()> {
+impl RunArgs {
+    /// The model is a file, not in a registry.
+    pub fn is_file(&self) -> bool {
+        matches!(ModelSource::of(&self.model), Ok(ModelSource::File(_)))
+    }
+}
+
+/// Runs the model; of a package in `store`, which is the registry or a cache in front of it.
+pub fn run(
+    args: &RunArgs,
+    registry: &Registry,
+    store: Option<&dyn Store>,
+    trust: &Trust,
+    output: &Output,
+) -> Result<()> {
     let model = ModelSource::of(&args.model)?;
     let values = match args.target {
-        Target::Native => natively(&model, args, registry, trust)?,
-        Target::Component => in_component(&model, args, registry, trust)?,
+        Target::Native => natively(&model, args, store, trust)?,
+        Target::Component => in_component(&model, args, (registry, store), trust)?,
     };
     let files = files(&values)?;
     fs::create_dir_all(&args.output_dir)
@@ -129,17 +143,21 @@ fn read_model(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(failed)
 }
 
+fn opened(store: Option<&dyn Store>) -> Result<&dyn Store> {
+    store.ok_or_else(|| err!(Internal, "no registry was opened for a package"))
+}
+
 fn natively(
     model: &ModelSource,
     args: &RunArgs,
-    registry: &Registry,
+    store: Option<&dyn Store>,
     trust: &Trust,
 ) -> Result<Vec<(String, Value)>> {
     let session = match model {
         ModelSource::File(path) => Session::load_with(&read_model(path)?, &ModelFolder::of(path))
             .map_err(|e| e.context(path.display()))?,
         ModelSource::Package(reference) => {
-            let package = trust.open(registry.store()?, reference, Parts::Model)?;
+            let package = trust.open(opened(store)?, reference, Parts::Model)?;
             package.session()?
         }
     };
@@ -149,13 +167,13 @@ fn natively(
 fn in_component(
     model: &ModelSource,
     args: &RunArgs,
-    registry: &Registry,
+    (registry, store): (&Registry, Option<&dyn Store>),
     trust: &Trust,
 ) -> Result<Vec<(String, Value)>> {
     let component = component::find(args.component.component.as_deref())?;
     match model {
         ModelSource::Package(reference) => {
-            let (_kept, store) = on_disk(registry, reference)?;
+            let (_kept, store) = on_disk(registry, opened(store)?, reference)?;
             let package = trust.open(&store, reference, Parts::Model)?;
             let Some(signature) = &package.config().signature else {
                 bail!(
@@ -186,7 +204,11 @@ fn in_component(
 
 /// The registry as a folder, which the component's host needs: as it is, or a copy of the
 /// package in a temporary one.
-fn on_disk(registry: &Registry, reference: &Reference) -> Result<(Option<TempDir>, FolderStore)> {
+fn on_disk(
+    registry: &Registry,
+    store: &dyn Store,
+    reference: &Reference,
+) -> Result<(Option<TempDir>, FolderStore)> {
     if let Ok(folder) = registry.folder() {
         return Ok((None, folder));
     }
@@ -195,7 +217,7 @@ fn on_disk(registry: &Registry, reference: &Reference) -> Result<(Option<TempDir
     let folder = FolderStore::new(kept.path().join("registry"));
     let references = std::slice::from_ref(reference);
     twinfer_registry::copy(
-        registry.store()?,
+        store,
         &folder,
         references,
         &CopyOptions::default(),

@@ -4,7 +4,9 @@
 // The helpers of tests too may fail by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cache;
 mod crash;
+mod follow;
 mod maintain;
 mod mlflow;
 mod packages;

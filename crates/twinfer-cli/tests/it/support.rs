@@ -49,6 +49,7 @@ impl Place {
             command.env_remove(variable);
         }
         command.env("TWINFER_TRUST_STATE", self.path("trust-state.json"));
+        command.env("TWINFER_CACHE_DIR", self.path("package-cache"));
         command
     }
 

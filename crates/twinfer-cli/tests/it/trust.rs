@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use crate::support::Place;
 
 /// A registry with a small package, and a key.
-fn place() -> Place {
+pub fn place() -> Place {
     let place = Place::new();
     place.recipe("1.0.0", 10);
     place.good(&["pack", "recipe"]);
@@ -16,7 +16,7 @@ fn place() -> Place {
 }
 
 /// Writes a policy that demands the key `release.key` for all names, with more in its rule.
-fn policy(place: &Place, more: Json) {
+pub fn policy(place: &Place, more: Json) {
     let pem = fs::read_to_string(place.path("release.key.pub")).unwrap();
     let mut rule = json!({"names": "*", "keys": ["release"]});
     rule.as_object_mut()
@@ -34,7 +34,7 @@ const TRUST: [&str; 4] = [
     "state/trust.json",
 ];
 
-fn with_trust<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+pub fn with_trust<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     [arguments, &TRUST].concat()
 }
 

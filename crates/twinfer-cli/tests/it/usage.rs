@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "pack",
     "inspect",
     "predict",
@@ -24,6 +24,7 @@ const COMMANDS: [&str; 20] = [
     "sign",
     "sign-tags",
     "policy",
+    "cache",
     "serve",
 ];
 
@@ -63,7 +64,7 @@ fn wrong_usage_ends_with_2() {
         &["copy", "m"],
         &["mirror"],
         &["ls", "--registry", "oci://"],
-        &["serve", "--registry", "oci://127.0.0.1:5000/models"],
+        &["serve", "--poll", "soon"],
         &["run", "m.onnx", "--output-dir", "o", "--target", "moon"],
         &["ls", "--registry"],
         &["inspect", "Not A Name"],
@@ -72,6 +73,12 @@ fn wrong_usage_ends_with_2() {
         &["verify", "../m"],
         &["unpack", "m"],
         &["diff", "m"],
+        &["cache"],
+        &["cache", "prune", "--to", "much"],
+        &["ls", "--cache-quota", "-1"],
+        &["ls", "--offline", "--cache-policy", "online"],
+        &["ls", "--offline", "--no-package-cache"],
+        &["ls", "--mirror", "oci://"],
     ] {
         let said = place.twinfer(arguments);
         assert_eq!(said.code, Some(2), "{arguments:?}: {}", said.err);

@@ -9,6 +9,7 @@ mod bad_guests;
 mod codes;
 mod component;
 mod files;
+mod index;
 mod lifecycle;
 mod support;
 mod wire;

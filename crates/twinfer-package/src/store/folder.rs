@@ -25,12 +25,26 @@ const PARTIAL: &str = ".partial-";
 #[derive(Debug, Clone)]
 pub struct FolderStore {
     root: PathBuf,
+    /// Where the index is, when it is not in the root.
+    index: Option<PathBuf>,
 }
 
 impl FolderStore {
     /// The registry in this folder. It is made by the first change, where it is not there.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self {
+            root: root.into(),
+            index: None,
+        }
+    }
+
+    /// The blobs in this folder, and another file as their index: what of a registry may be
+    /// used, where somebody decides that. It can only be read, and the index must be there.
+    pub fn with_index(root: impl Into<PathBuf>, index_file: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            index: Some(index_file.into()),
+        }
     }
 
     /// The folder.
@@ -110,6 +124,10 @@ impl FolderStore {
 
 impl Store for FolderStore {
     fn index(&self) -> Result<Vec<u8>> {
+        if let Some(path) = &self.index {
+            return read_regular(path, MAX_INDEX_BYTES)?
+                .ok_or_else(|| err!(Storage, "there is no index {}", path.display()));
+        }
         self.check_layout()?;
         if let Some(bytes) = read_regular(&self.root.join(INDEX), MAX_INDEX_BYTES)? {
             return Ok(bytes);
@@ -140,6 +158,14 @@ impl Store for FolderStore {
 
 impl WritableStore for FolderStore {
     fn begin(&self, _name: &str) -> Result<Box<dyn Transaction + '_>> {
+        if let Some(index) = &self.index {
+            bail!(
+                Storage,
+                "the registry {} is read through the index {}: nothing is changed through that",
+                self.root.display(),
+                index.display()
+            );
+        }
         fs::create_dir_all(&self.root).map_err(|e| storage("make", &self.root, &e))?;
         let path = self.root.join(LOCK);
         let lock = File::options()
@@ -198,7 +224,10 @@ impl Transaction for Change<'_> {
 /// The length of a file; `None` when there is none. Links are not followed, and pipes and
 /// devices not opened: a registry that was unpacked from somewhere must not make us read
 /// elsewhere, or for ever.
-fn regular_length(path: &Path) -> Result<Option<u64>> {
+///
+/// # Errors
+/// `storage`.
+pub fn regular_length(path: &Path) -> Result<Option<u64>> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -209,7 +238,7 @@ fn regular_length(path: &Path) -> Result<Option<u64>> {
     if !metadata.is_file() {
         bail!(
             Storage,
-            "{} is not a regular file; links are not followed in a registry",
+            "{} is not a regular file; links are not followed here",
             path.display()
         );
     }
@@ -218,7 +247,10 @@ fn regular_length(path: &Path) -> Result<Option<u64>> {
 
 /// Reads a regular file of at most `limit` bytes, or the first `limit + 1` of a longer one;
 /// `None` when there is none.
-fn read_regular(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+///
+/// # Errors
+/// `storage`, `out_of_memory`.
+pub fn read_regular(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     let Some(length) = regular_length(path)? else {
         return Ok(None);
     };
@@ -292,7 +324,10 @@ fn write_atomic(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
 }
 
 /// Flushes the names in a folder to the disk, where the system has such a thing.
-fn sync_folder(folder: &Path) -> Result<()> {
+///
+/// # Errors
+/// `storage`, `out_of_space`.
+pub fn sync_folder(folder: &Path) -> Result<()> {
     if cfg!(unix) {
         File::open(folder)
             .and_then(|f| f.sync_all())
@@ -301,7 +336,11 @@ fn sync_folder(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn read_folder(folder: &Path) -> Result<Vec<String>> {
+/// The names in a folder.
+///
+/// # Errors
+/// `storage`.
+pub fn read_folder(folder: &Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(folder).map_err(|e| storage("read", folder, &e))?;
     let mut names = Vec::new();
     for entry in entries {
@@ -312,7 +351,7 @@ fn read_folder(folder: &Path) -> Result<Vec<String>> {
 }
 
 /// An error of the file system as ours.
-pub(crate) fn storage(what: &str, path: &Path, error: &io::Error) -> Error {
+pub fn storage(what: &str, path: &Path, error: &io::Error) -> Error {
     let path = path.display();
     match error.kind() {
         // FileTooLarge is also what a quota of the process (`ulimit -f`) gives.

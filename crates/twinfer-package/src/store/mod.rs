@@ -10,11 +10,11 @@ use std::sync::Arc;
 use twinfer::{Error, Result, err};
 
 pub use folder::FolderStore;
-pub(crate) use folder::storage;
+pub use folder::{read_folder, read_regular, regular_length, storage, sync_folder};
 pub use gc::Collected;
 pub use memory::MemoryStore;
 
-use crate::{Descriptor, Index, Reference, Verifier};
+use crate::{Content, Descriptor, Index, Reference, Verifier};
 
 /// Hands content on in pieces, and checks it against its descriptor.
 ///
@@ -75,7 +75,17 @@ pub trait Store: Send + Sync {
     /// `missing_blob` when it is not there, `storage` when it cannot be read.
     fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>>;
 
-    /// The same as a stream, for what is copied rather than used.
+    /// The contents of several descriptors, verified, in their order. A store over a network
+    /// fetches them at the same time.
+    ///
+    /// # Errors
+    /// As [`Store::blob`]; `size_mismatch`, `digest_mismatch`.
+    fn contents(&self, wanted: &[Descriptor]) -> Result<Vec<Content>> {
+        let content = |descriptor| Content::check(descriptor, self.blob(descriptor)?);
+        wanted.iter().map(content).collect()
+    }
+
+    /// One as a stream, for what is copied rather than used.
     ///
     /// # Errors
     /// As [`Store::blob`]; later ones come from reading.
@@ -150,6 +160,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
         (**self).blob(descriptor)
+    }
+
+    fn contents(&self, wanted: &[Descriptor]) -> Result<Vec<Content>> {
+        (**self).contents(wanted)
     }
 
     fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {

@@ -190,3 +190,19 @@ fn a_change_that_is_dropped_leaves_the_index() {
     assert_eq!(store.index().unwrap(), before);
     store.begin("m").unwrap();
 }
+
+#[test]
+fn another_index_decides_what_is_in_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = FolderStore::new(folder.path());
+    own.begin("").unwrap().commit(&Index::default()).unwrap();
+    let file = folder.path().join("approved.json");
+    let other = FolderStore::with_index(folder.path(), &file);
+    // One that is not there is not taken for an empty one.
+    assert_eq!(other.index().unwrap_err().code(), Storage);
+    fs::write(&file, "approved").unwrap();
+    assert_eq!(other.index().unwrap(), b"approved");
+    assert_ne!(own.index().unwrap(), b"approved");
+    let error = other.begin("").map(drop).unwrap_err();
+    assert_eq!(error.code(), Storage);
+}

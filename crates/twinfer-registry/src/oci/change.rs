@@ -53,6 +53,10 @@ impl Change {
         }
     }
 
+    fn wait<T>(&self, answer: impl Future<Output = Result<T>>) -> Result<T> {
+        self.inner.net.run(answer)
+    }
+
     /// Sends a manifest under its digest or a tag.
     fn put_manifest(&mut self, tag: &str, kind: &str, content: Bytes) -> Result<()> {
         #[derive(Deserialize)]
@@ -100,7 +104,7 @@ impl Change {
             return Ok(content.clone());
         }
         let digest = descriptor.digest.to_string();
-        let found = self.inner.manifest(&self.repository, &digest)?;
+        let found = self.wait(self.inner.manifest(&self.repository, &digest))?;
         let kept = self.inner.seen().manifests.get(&descriptor.digest).cloned();
         match found.and(kept) {
             Some(content) => Ok(content),
@@ -119,7 +123,8 @@ impl Change {
             tag, descriptor, ..
         } = entry;
         let was = find(before, &self.name, tag).map(|d| d.digest);
-        let now = self.inner.head(&self.repository, tag)?.map(|d| d.digest);
+        let now = self.wait(self.inner.head(&self.repository, tag))?;
+        let now = now.map(|d| d.digest);
         if now == Some(descriptor.digest) {
             return Ok(());
         }
@@ -134,14 +139,13 @@ impl Change {
         if let Some(subject) = referrers_subject(tag) {
             let by_itself = self.lists_referrers
                 || self
-                    .inner
-                    .referrers_by_api(&self.repository, &subject)?
+                    .wait(self.inner.referrers_by_api(&self.repository, &subject))?
                     .is_some();
             if by_itself {
                 return Ok(());
             }
             if now != was
-                && let Some(now) = self.inner.manifest(&self.repository, tag)?
+                && let Some(now) = self.wait(self.inner.manifest(&self.repository, tag))?
             {
                 content = merge(&content, &self.manifest(&now)?)?.into();
             }
@@ -186,7 +190,7 @@ impl Transaction for Change {
         if let Some(index) = &*before {
             return Ok(index.clone());
         }
-        let lines = self.inner.index_of_name(&self.name)?;
+        let lines = self.wait(self.inner.index_of_name(&self.name))?;
         let index = Index::from_json(&index_json(&lines)?)?;
         *before = Some(index.clone());
         Ok(index)

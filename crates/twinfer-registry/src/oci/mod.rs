@@ -4,7 +4,8 @@
 //! limits of size, go on where they broke off, and are tried again, which it does not offer.
 
 mod change;
-mod read;
+mod index;
+pub(crate) mod read;
 mod tags;
 mod upload;
 
@@ -26,7 +27,7 @@ use crate::net::{Access, Net, is_loopback};
 use crate::walk::is_manifest;
 
 /// What is accepted as a manifest. Without the old types a registry would convert.
-const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
+pub(crate) const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 
 /// Manifests that are kept, so that what was just resolved is not fetched again.
 const KEPT: usize = 256;
@@ -39,8 +40,8 @@ pub struct OciStore {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    net: Arc<Net>,
+pub(crate) struct Inner {
+    pub(crate) net: Arc<Net>,
     auth: Arc<Auth>,
     /// `scheme://host:port/`
     base: Url,
@@ -51,9 +52,9 @@ struct Inner {
 
 /// What was learned on the way. Blobs live in repositories, but descriptors do not say in which.
 #[derive(Default)]
-struct Seen {
-    repositories: HashMap<Digest, String>,
-    manifests: HashMap<Digest, Bytes>,
+pub(crate) struct Seen {
+    pub(crate) repositories: HashMap<Digest, String>,
+    pub(crate) manifests: HashMap<Digest, Bytes>,
     /// The repository that was asked last.
     last: Option<String>,
 }
@@ -65,6 +66,27 @@ impl OciStore {
     /// # Errors
     /// `invalid_parameter` for a malformed host or prefix, or a CA file that is none.
     pub fn new(host: &str, prefix: &str, options: &NetOptions) -> Result<Self> {
+        let inner = Inner::new(host, prefix, Net::new(options)?)?;
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Every tag of a model, as an index.
+    ///
+    /// # Errors
+    /// `network`, `unauthorized`, `storage`.
+    pub fn index_of_name(&self, name: &str) -> Result<Vec<u8>> {
+        check_name(name)?;
+        let inner = &self.inner;
+        crate::entries::index_json(&inner.net.run(inner.index_of_name(name))?)
+    }
+}
+
+impl Inner {
+    /// The registry at this host, reached by this client.
+    pub(crate) fn new(host: &str, prefix: &str, net: Arc<Net>) -> Result<Self> {
+        let options = &net.options;
         for part in prefix.split('/').filter(|_| !prefix.is_empty()) {
             check_name(part)?;
         }
@@ -79,30 +101,17 @@ impl OciStore {
             false => secure,
         };
         Ok(Self {
-            inner: Arc::new(Inner {
-                net: Net::new(options)?,
-                auth: Arc::new(Auth::new(&base, host, options)),
-                base,
-                host: host.into(),
-                prefix: prefix.into(),
-                seen: Mutex::default(),
-            }),
+            auth: Arc::new(Auth::new(&base, host, options)),
+            base,
+            host: host.into(),
+            prefix: prefix.into(),
+            seen: Mutex::default(),
+            net,
         })
     }
 
-    /// Every tag of a model, as an index.
-    ///
-    /// # Errors
-    /// `network`, `unauthorized`, `storage`.
-    pub fn index_of_name(&self, name: &str) -> Result<Vec<u8>> {
-        check_name(name)?;
-        crate::entries::index_json(&self.inner.index_of_name(name)?)
-    }
-}
-
-impl Inner {
     /// The repository of a model.
-    fn repository(&self, name: &str) -> String {
+    pub(crate) fn repository(&self, name: &str) -> String {
         let repository = match self.prefix.is_empty() {
             true => name.to_owned(),
             false => format!("{}/{name}", self.prefix),
@@ -111,13 +120,13 @@ impl Inner {
         repository
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
         // Nothing that holds the lock leaves it half changed.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The repository with this content, as far as is known.
-    fn repository_of(&self, digest: &Digest) -> Result<String> {
+    pub(crate) fn repository_of(&self, digest: &Digest) -> Result<String> {
         let seen = self.seen();
         let known = seen.repositories.get(digest).or(seen.last.as_ref());
         known.cloned().ok_or_else(|| {
@@ -134,7 +143,7 @@ impl Inner {
             .map_err(|e| err!(Internal, "the address of {path}: {e}"))
     }
 
-    fn content_url(&self, repository: &str, descriptor: &Descriptor) -> Result<Url> {
+    pub(crate) fn content_url(&self, repository: &str, descriptor: &Descriptor) -> Result<Url> {
         let kind = match is_manifest(&descriptor.media_type) {
             true => "manifests",
             false => "blobs",
@@ -142,7 +151,7 @@ impl Inner {
         self.url(&format!("v2/{repository}/{kind}/{}", descriptor.digest))
     }
 
-    fn access<'a>(&'a self, scope: &'a Scope) -> Access<'a> {
+    pub(crate) fn access<'a>(&'a self, scope: &'a Scope) -> Access<'a> {
         Some((&self.auth, scope))
     }
 
@@ -158,7 +167,7 @@ impl Inner {
     }
 }
 
-fn pull(repository: &str) -> Scope {
+pub(crate) fn pull(repository: &str) -> Scope {
     Scope {
         repository: repository.into(),
         push: false,
@@ -168,11 +177,14 @@ fn pull(repository: &str) -> Scope {
 impl Store for OciStore {
     /// Every model under the prefix, where the registry tells which there are.
     fn index(&self) -> Result<Vec<u8>> {
-        self.inner.whole_index()
+        self.inner.net.run(self.inner.whole_index())
     }
 
     fn index_of(&self, reference: &Reference) -> Result<Vec<u8>> {
-        self.inner.index_of(reference)
+        let made = self.inner.net.run(self.inner.index_of(reference, None))?;
+        // Without anything before it there is always one.
+        made.map(|made| made.index)
+            .ok_or_else(|| err!(Internal, "{reference}: no index was made"))
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {

@@ -1,22 +1,18 @@
-//! Reading manifests, and making an index of them.
+//! Reading manifests.
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT as ACCEPT_HEADER, HeaderValue};
+use reqwest::header::{ACCEPT as ACCEPT_HEADER, HeaderValue, IF_NONE_MATCH};
 use reqwest::{Method, StatusCode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use twinfer::{Result, bail};
 use twinfer_package::limits::MAX_MANIFEST_BYTES;
-use twinfer_package::{Descriptor, Digest, Reference, SIGNED_TAGS, media, referrers_tag};
+use twinfer_package::{Descriptor, Digest, media, referrers_tag};
 
 use super::{ACCEPT, Inner, KEPT, pull};
 use crate::auth::Scope;
-use crate::entries::{highest, index_json};
 use crate::error::shorten;
 use crate::net::{Call, said};
 use crate::walk::children;
-
-/// How many tags a message about a missing one needs.
-const TOLD: usize = 21;
 
 /// A reference of the index that is being made, and what it points to.
 pub(super) type Line = (Option<String>, Descriptor);
@@ -28,21 +24,47 @@ struct Head {
     artifact_type: Option<String>,
 }
 
+/// What a tag pointed to when it was asked for, so that the next answer can be "the same".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Known {
+    pub what: String,
+    pub etag: String,
+    pub found: Descriptor,
+}
+
 impl Inner {
     /// Gets a manifest by its tag or digest; `None` where there is none.
-    pub(super) fn manifest(&self, repository: &str, tag: &str) -> Result<Option<Descriptor>> {
+    pub(super) async fn manifest(&self, repository: &str, tag: &str) -> Result<Option<Descriptor>> {
+        let known = self.ask(repository, tag, None).await?;
+        Ok(known.map(|known| known.found))
+    }
+
+    /// The same, where what is known may still hold: then its content does not come again.
+    pub(super) async fn ask(
+        &self,
+        repository: &str,
+        tag: &str,
+        known: Option<&Known>,
+    ) -> Result<Option<Known>> {
         let what = format!("{repository}:{tag}");
         let url = self.url(&format!("v2/{repository}/manifests/{tag}"))?;
         let mut call = Call::get(url, &what);
         call.headers
             .insert(ACCEPT_HEADER, HeaderValue::from_static(ACCEPT));
+        if let Some(known) = known
+            && let Ok(etag) = HeaderValue::from_str(&known.etag)
+        {
+            call.headers.insert(IF_NONE_MATCH, etag);
+        }
         let scope = pull(repository);
         let answer = self
             .net
-            .fetch(&call, self.access(&scope), MAX_MANIFEST_BYTES)?;
-        match answer.status {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Ok(None),
+            .answer(&call, self.access(&scope), MAX_MANIFEST_BYTES)
+            .await?;
+        match (answer.status, known) {
+            (StatusCode::OK, _) => {}
+            (StatusCode::NOT_MODIFIED, Some(known)) => return Ok(Some(known.clone())),
+            (StatusCode::NOT_FOUND, _) => return Ok(None),
             _ => bail!(
                 Network,
                 "{what}: {} answered with {}",
@@ -53,6 +75,7 @@ impl Inner {
         let kind = answer.header("content-type").unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim().to_owned();
         let told = answer.header("docker-content-digest").map(str::to_owned);
+        let etag = answer.header("etag").map(str::to_owned);
         let (descriptor, bytes) = describe(&what, &kind, answer.body)?;
         let told = told.filter(|told| told.starts_with("sha256:"));
         let asked = Some(tag.to_owned()).filter(|tag| tag.contains(':'));
@@ -68,11 +91,15 @@ impl Inner {
             }
         }
         self.learn(repository, &descriptor.digest, &bytes);
-        Ok(Some(descriptor))
+        Ok(Some(Known {
+            what: tag.into(),
+            etag: etag.unwrap_or_else(|| format!("\"{}\"", descriptor.digest)),
+            found: descriptor,
+        }))
     }
 
     /// Remembers a verified manifest, and where what it refers to is.
-    pub(super) fn learn(&self, repository: &str, digest: &Digest, bytes: &Bytes) {
+    pub(crate) fn learn(&self, repository: &str, digest: &Digest, bytes: &Bytes) {
         let below = children("", bytes).unwrap_or_default();
         let mut seen = self.seen();
         if seen.manifests.len() >= KEPT {
@@ -86,14 +113,14 @@ impl Inner {
     }
 
     /// What a tag points to, without its content; `None` where there is none.
-    pub(super) fn head(&self, repository: &str, tag: &str) -> Result<Option<Descriptor>> {
+    pub(super) async fn head(&self, repository: &str, tag: &str) -> Result<Option<Descriptor>> {
         let what = format!("{repository}:{tag}");
         let url = self.url(&format!("v2/{repository}/manifests/{tag}"))?;
         let mut call = Call::new(Method::HEAD, url, &what);
         call.headers
             .insert(ACCEPT_HEADER, HeaderValue::from_static(ACCEPT));
         let scope = pull(repository);
-        let answer = self.net.fetch(&call, self.access(&scope), 0)?;
+        let answer = self.net.answer(&call, self.access(&scope), 0).await?;
         match answer.status {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => return Ok(None),
@@ -116,63 +143,30 @@ impl Inner {
         match known() {
             Some(descriptor) => Ok(Some(descriptor)),
             // These headers are optional.
-            None => self.manifest(repository, tag),
+            None => self.manifest(repository, tag).await,
         }
-    }
-
-    /// The index with what has to do with a reference.
-    pub(super) fn index_of(&self, reference: &Reference) -> Result<Vec<u8>> {
-        let name = reference.name();
-        let repository = self.repository(name);
-        let found = match (reference.digest(), reference.tag()) {
-            (Some(digest), tag) => {
-                let found = self.manifest(&repository, &digest.to_string())?;
-                found.map(|d| (tag.map(|tag| format!("{name}:{tag}")), d))
-            }
-            (None, Some(tag)) => {
-                let found = self.manifest(&repository, tag)?;
-                found.map(|d| (Some(format!("{name}:{tag}")), d))
-            }
-            (None, None) => {
-                let tags = self.tags(&repository)?;
-                match highest(&tags) {
-                    Some(tag) => {
-                        let found = self.manifest(&repository, tag)?;
-                        found.map(|d| (Some(format!("{name}:{tag}")), d))
-                    }
-                    None => None,
-                }
-            }
-        };
-        let Some(found) = found else {
-            // What there is instead, for the message.
-            return index_json(&self.lines(name, &repository, TOLD)?);
-        };
-        let digest = found.1.digest;
-        let mut lines = vec![found];
-        if let Some(list) = self.referrers(&repository, &digest)? {
-            lines.push((Some(format!("{name}:{}", referrers_tag(&digest))), list));
-        }
-        if let Some(tags) = self.manifest(&repository, SIGNED_TAGS)? {
-            lines.push((Some(format!("{name}:{SIGNED_TAGS}")), tags));
-        }
-        index_json(&lines)
     }
 
     /// The list of what is attached to a manifest, by the API where there is one.
-    pub(super) fn referrers(
+    pub(super) async fn referrers(
         &self,
         repository: &str,
         digest: &Digest,
-    ) -> Result<Option<Descriptor>> {
-        match self.referrers_by_api(repository, digest)? {
-            Some(list) => Ok(Some(list)),
-            None => self.manifest(repository, &referrers_tag(digest)),
+        known: Option<&Known>,
+    ) -> Result<Option<Known>> {
+        let tag = referrers_tag(digest);
+        match self.referrers_by_api(repository, digest).await? {
+            Some(found) => Ok(Some(Known {
+                what: tag,
+                etag: format!("\"{}\"", found.digest),
+                found,
+            })),
+            None => self.ask(repository, &tag, known).await,
         }
     }
 
     /// The same by the API; `None` where the registry has no API.
-    pub(super) fn referrers_by_api(
+    pub(super) async fn referrers_by_api(
         &self,
         repository: &str,
         digest: &Digest,
@@ -180,11 +174,14 @@ impl Inner {
         let what = format!("what is attached to {digest}");
         let url = self.url(&format!("v2/{repository}/referrers/{digest}"))?;
         let scope = pull(repository);
-        let answer = self.net.fetch(
-            &Call::get(url, &what),
-            self.access(&scope),
-            MAX_MANIFEST_BYTES,
-        )?;
+        let answer = self
+            .net
+            .answer(
+                &Call::get(url, &what),
+                self.access(&scope),
+                MAX_MANIFEST_BYTES,
+            )
+            .await?;
         let kind = answer.header("content-type").unwrap_or_default();
         // Some registries without the API answer with something else than 404.
         if answer.status != StatusCode::OK || !kind.starts_with(media::INDEX) {
@@ -233,7 +230,7 @@ impl Inner {
 }
 
 /// The descriptor of a manifest, by its content.
-fn describe(what: &str, kind: &str, body: Vec<u8>) -> Result<(Descriptor, Bytes)> {
+pub(crate) fn describe(what: &str, kind: &str, body: Vec<u8>) -> Result<(Descriptor, Bytes)> {
     if body.len() as u64 > MAX_MANIFEST_BYTES {
         bail!(
             InvalidManifest,

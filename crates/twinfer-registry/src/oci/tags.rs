@@ -1,10 +1,6 @@
 //! Which models and tags a registry has.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-
+use futures_util::stream::{StreamExt, TryStreamExt, iter};
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 use twinfer::{ErrorCode, Result, bail, err};
@@ -37,21 +33,24 @@ struct Catalog {
 
 impl Inner {
     /// The tags of a repository; none where it is not there.
-    pub(super) fn tags(&self, repository: &str) -> Result<Vec<String>> {
+    pub(super) async fn tags(&self, repository: &str) -> Result<Vec<String>> {
         let what = format!("the tags of {repository}");
         let path = format!("v2/{repository}/tags/list?n={PAGE}");
         self.pages(&what, &path, &pull(repository), |json| {
             Ok(serde_json::from_slice::<Tags>(json)?.tags)
         })
+        .await
     }
 
     /// The models under the prefix.
-    fn names(&self) -> Result<Vec<String>> {
+    async fn names(&self) -> Result<Vec<String>> {
         let what = "the list of repositories";
         let scope = pull("catalog");
-        let all = self.pages(what, &format!("v2/_catalog?n={PAGE}"), &scope, |json| {
-            Ok(serde_json::from_slice::<Catalog>(json)?.repositories)
-        });
+        let all = self
+            .pages(what, &format!("v2/_catalog?n={PAGE}"), &scope, |json| {
+                Ok(serde_json::from_slice::<Catalog>(json)?.repositories)
+            })
+            .await;
         let all = all.map_err(|e| match e.code() {
             ErrorCode::Network => e,
             code => twinfer::Error::new(
@@ -70,7 +69,7 @@ impl Inner {
     }
 
     /// Follows the pages of a list.
-    fn pages(
+    async fn pages(
         &self,
         what: &str,
         path: &str,
@@ -83,7 +82,8 @@ impl Inner {
             let call = Call::get(url.clone(), what);
             let answer = self
                 .net
-                .fetch(&call, self.access(scope), MAX_MANIFEST_BYTES)?;
+                .answer(&call, self.access(scope), MAX_MANIFEST_BYTES)
+                .await?;
             match answer.status {
                 StatusCode::OK => {}
                 StatusCode::NOT_FOUND if scope.repository != "catalog" => return Ok(Vec::new()),
@@ -111,61 +111,51 @@ impl Inner {
     }
 
     /// The tags of a model as lines of an index, at most so many.
-    pub(super) fn lines(&self, name: &str, repository: &str, most: usize) -> Result<Vec<Line>> {
-        let mut tags = self.tags(repository)?;
+    pub(super) async fn lines(
+        &self,
+        name: &str,
+        repository: &str,
+        most: usize,
+    ) -> Result<Vec<Line>> {
+        let mut tags = self.tags(repository).await?;
         tags.retain(|tag| Reference::new(name, tag).is_ok());
         tags.truncate(most);
-        let lines = Mutex::new(Vec::new());
-        let next = AtomicUsize::new(0);
-        let work = || -> Result<()> {
-            while let Some(tag) = tags.get(next.fetch_add(1, Ordering::Relaxed)) {
-                // One that has gone in the meantime is none.
-                if let Some(mut found) = self.head(repository, tag)? {
-                    if tag == SIGNED_TAGS {
-                        // What this tag is for is fixed; HEAD does not tell.
-                        found.artifact_type = Some(media::TAGS.into());
-                    }
-                    let line = (Some(format!("{name}:{tag}")), found);
-                    lines
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(line);
-                }
+        let line = async |tag: String| -> Result<Option<Line>> {
+            // One that has gone in the meantime is none.
+            let Some(mut found) = self.head(repository, &tag).await? else {
+                return Ok(None);
+            };
+            if tag == SIGNED_TAGS {
+                // What this tag is for is fixed; HEAD does not tell.
+                found.artifact_type = Some(media::TAGS.into());
             }
-            Ok(())
+            Ok(Some((Some(format!("{name}:{tag}")), found)))
         };
-        thread::scope(|scope| {
-            let threads: Vec<_> = (0..TOGETHER.min(tags.len()))
-                .map(|_| scope.spawn(work))
-                .collect();
-            threads.into_iter().try_for_each(|thread| {
-                thread
-                    .join()
-                    .map_err(|_| err!(Internal, "listing {repository} failed"))?
-            })
-        })?;
-        let mut lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let all = iter(tags).map(line).buffer_unordered(TOGETHER);
+        let all: Vec<Option<Line>> = all.try_collect().await?;
+        let mut lines: Vec<Line> = all.into_iter().flatten().collect();
         lines.sort_by(|a, b| a.0.cmp(&b.0));
         let mut seen = self.seen();
         for (_, descriptor) in &lines {
             seen.repositories
                 .insert(descriptor.digest, repository.to_owned());
         }
+        drop(seen);
         Ok(lines)
     }
 
     /// Every tag of every model.
-    pub(super) fn whole_index(&self) -> Result<Vec<u8>> {
+    pub(crate) async fn whole_index(&self) -> Result<Vec<u8>> {
         let mut lines = Vec::new();
-        for name in self.names()? {
-            lines.extend(self.lines(&name, &self.repository(&name), MOST)?);
+        for name in self.names().await? {
+            lines.extend(self.index_of_name(&name).await?);
         }
         index_json(&lines)
     }
 
     /// Every tag of a model.
-    pub(super) fn index_of_name(&self, name: &str) -> Result<Vec<Line>> {
-        self.lines(name, &self.repository(name), MOST)
+    pub(super) async fn index_of_name(&self, name: &str) -> Result<Vec<Line>> {
+        self.lines(name, &self.repository(name), MOST).await
     }
 }
 

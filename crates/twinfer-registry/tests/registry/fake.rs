@@ -14,6 +14,8 @@ pub struct State {
     pub blobs: BTreeMap<String, Vec<u8>>,
     /// By `repository/tag` and `repository/digest`: media type and content.
     pub manifests: BTreeMap<String, (String, Vec<u8>)>,
+    /// Of a static host, by path.
+    pub files: BTreeMap<String, Vec<u8>>,
     pub uploads: BTreeMap<usize, Vec<u8>>,
     /// Requests as `METHOD path status`, in their order.
     pub log: Vec<String>,
@@ -45,6 +47,14 @@ pub struct Faults {
     pub always_401: bool,
     /// Answers instead of the content: path prefix, status, headers, body.
     pub instead: Vec<(String, u16, String, Vec<u8>)>,
+    /// Headers of the index of a static host.
+    pub index_headers: String,
+    /// Files of a static host come with this content encoding, whatever was asked for.
+    pub encoding: Option<&'static str>,
+    /// Ranges begin a byte too late.
+    pub shifted_ranges: bool,
+    /// Nobody answers.
+    pub gone: bool,
     /// Content of this path never ends.
     pub endless: Option<String>,
 }
@@ -87,6 +97,29 @@ impl Fake {
         format!("oci://127.0.0.1:{}/models", self.port)
     }
 
+    /// The address of the static host, with the files of a folder on it.
+    pub fn publish(&self, folder: &std::path::Path) -> String {
+        let mut files = BTreeMap::new();
+        let mut waiting = vec![(folder.to_owned(), "/registry".to_owned())];
+        while let Some((folder, path)) = waiting.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let entry = entry.unwrap();
+                let path = format!("{path}/{}", entry.file_name().to_str().unwrap());
+                match entry.file_type().unwrap().is_dir() {
+                    true => waiting.push((entry.path(), path)),
+                    false => drop(files.insert(path, std::fs::read(entry.path()).unwrap())),
+                }
+            }
+        }
+        self.state.lock().unwrap().files = files;
+        format!("http://127.0.0.1:{}/registry/", self.port)
+    }
+
+    /// Requests so far.
+    pub fn requests(&self) -> usize {
+        self.state.lock().unwrap().log.len()
+    }
+
     pub fn set(&self, faults: Faults) {
         self.state.lock().unwrap().faults = faults;
     }
@@ -106,6 +139,9 @@ fn serve(stream: TcpStream, port: u16, state: &Mutex<State>) -> std::io::Result<
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = stream;
     while let Some(request) = head(&mut reader)? {
+        if state.lock().unwrap().faults.gone {
+            return writer.shutdown(Shutdown::Both);
+        }
         let answer = answer(&request, &mut reader, port, state);
         let Some((status, headers, body)) = answer else {
             // Cut off in the middle of the request.
@@ -135,7 +171,7 @@ fn serve(stream: TcpStream, port: u16, state: &Mutex<State>) -> std::io::Result<
         if is_head {
             continue;
         }
-        let is_blob = request.path.contains("/blobs/sha256:");
+        let is_blob = request.path.contains("/blobs/sha256");
         let mut keep = body.len();
         if is_blob {
             let mut state = state.lock().unwrap();
@@ -237,7 +273,12 @@ fn answer(
         let challenge = format!("WWW-Authenticate: Bearer realm=\"{realm}\",service=\"fake\"\r\n");
         return Some((401, challenge, Vec::new()));
     }
-    let rest = path.strip_prefix("/v2/")?;
+    if let Some(file) = state.files.get(path) {
+        return Some(static_file(path, file, headers, &state.faults));
+    }
+    let Some(rest) = path.strip_prefix("/v2/") else {
+        return plain(404);
+    };
     if let Some((repository, rest)) = rest.split_once("/blobs/uploads/") {
         let _ = repository;
         let at = |n: usize| {
@@ -300,23 +341,7 @@ fn answer(
         let Some(blob) = state.blobs.get(digest) else {
             return plain(404);
         };
-        let from = headers.get("range").and_then(|r| {
-            r.strip_prefix("bytes=")?
-                .strip_suffix('-')?
-                .parse::<usize>()
-                .ok()
-        });
-        return match from.filter(|_| !state.faults.no_ranges) {
-            Some(from) => {
-                let range = format!(
-                    "Content-Range: bytes {from}-{}/{}\r\n",
-                    blob.len() - 1,
-                    blob.len()
-                );
-                Some((206, range, blob[from..].to_vec()))
-            }
-            None => Some((200, String::new(), blob.clone())),
-        };
+        return Some(content(blob, headers, &state.faults));
     }
     if let Some((repository, tag)) = rest.split_once("/manifests/") {
         let key = format!("{repository}/{tag}");
@@ -341,7 +366,12 @@ fn answer(
             return plain(404);
         };
         let digest = Digest::of(content);
-        let headers = format!("Content-Type: {kind}\r\nDocker-Content-Digest: {digest}\r\n");
+        let etag = format!("\"{digest}\"");
+        if headers.get("if-none-match") == Some(&etag) {
+            return plain(304);
+        }
+        let headers =
+            format!("Content-Type: {kind}\r\nDocker-Content-Digest: {digest}\r\nETag: {etag}\r\n");
         return Some((200, headers, content.clone()));
     }
     if let Some((repository, digest)) = rest.split_once("/referrers/") {
@@ -381,4 +411,53 @@ fn answer(
         ));
     }
     plain(if rest.is_empty() { 200 } else { 404 })
+}
+
+/// Content, or a part of it.
+fn content(blob: &[u8], headers: &BTreeMap<String, String>, faults: &Faults) -> Answer {
+    let from = headers.get("range").and_then(|r| {
+        r.strip_prefix("bytes=")?
+            .strip_suffix('-')?
+            .parse::<usize>()
+            .ok()
+    });
+    match from.filter(|_| !faults.no_ranges) {
+        Some(from) if from >= blob.len() => (416, String::new(), Vec::new()),
+        Some(from) => {
+            let from = from + usize::from(faults.shifted_ranges);
+            let range = format!(
+                "Content-Range: bytes {from}-{}/{}\r\n",
+                blob.len() - 1,
+                blob.len()
+            );
+            (206, range, blob[from..].to_vec())
+        }
+        None => (200, String::new(), blob.to_vec()),
+    }
+}
+
+fn static_file(
+    path: &str,
+    file: &[u8],
+    headers: &BTreeMap<String, String>,
+    faults: &Faults,
+) -> Answer {
+    let mut more = String::new();
+    if path.ends_with("index.json") {
+        let etag = format!("\"{}\"", &Digest::of(file).hex()[..16]);
+        more = format!("ETag: {etag}\r\n{}", faults.index_headers);
+        if headers.get("if-none-match") == Some(&etag) {
+            return (304, more, Vec::new());
+        }
+    }
+    let mut file = file.to_vec();
+    if let Some(encoding) = faults.encoding {
+        use flate2::{Compression, write::GzEncoder};
+        more = format!("{more}Content-Encoding: {encoding}\r\n");
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&file).unwrap();
+        file = encoder.finish().unwrap();
+    }
+    let (status, range, body) = content(&file, headers, faults);
+    (status, format!("{more}{range}"), body)
 }

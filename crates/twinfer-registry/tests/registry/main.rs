@@ -3,6 +3,8 @@
 // The helpers of tests too may fail by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cached;
+mod cached_real;
 mod copies;
 mod fake;
 mod faults;

@@ -9,14 +9,15 @@ use twinfer_registry::{MirrorOptions, mirror};
 use crate::fake::{Fake, Faults};
 use crate::support::{Place, Server, attach, copy_one, free_port, have, open, reference, writable};
 
-fn nginx(place: &Place, folder: &str) -> Server {
+/// nginx on a folder, with these directives beside it, and an access log `access.log`.
+pub fn nginx(place: &Place, folder: &str, more: &str) -> Server {
     let port = free_port();
     let root = place.path("");
     place.write(
         "nginx.conf",
         format!(
             "daemon off; pid {root}/nginx.pid; error_log {root}/error.log;\nworker_processes 1;\nevents {{}}\n\
-             http {{ access_log off; client_body_temp_path {root}/t1; proxy_temp_path {root}/t2; fastcgi_temp_path {root}/t3; uwsgi_temp_path {root}/t4; scgi_temp_path {root}/t5;\n\
+             http {{ log_format short '$request_uri $status $body_bytes_sent'; access_log {root}/access.log short; {more} client_body_temp_path {root}/t1; proxy_temp_path {root}/t2; fastcgi_temp_path {root}/t3; uwsgi_temp_path {root}/t4; scgi_temp_path {root}/t5;\n\
              server {{ listen 127.0.0.1:{port}; root {folder}; location ~ /\\. {{ deny all; }} }} }}",
             root = root.display(),
             folder = place.path(folder).display(),
@@ -54,7 +55,7 @@ fn nginx_serves_a_mirror() {
             .unwrap()
             .unchanged
     );
-    let server = nginx(&place, "public");
+    let server = nginx(&place, "public", "");
     let location = format!("http://127.0.0.1:{}", server.port);
     let store = open(&location);
     assert_eq!(
