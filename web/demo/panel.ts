@@ -100,8 +100,8 @@ export class Panel {
         step.textContent = progress.cached ? "From the cache" : `Downloading ${megabytes(progress.loaded)} of ${megabytes(progress.total)}`;
         bar.value = progress.total ? progress.loaded / progress.total : 0;
         break;
-      case "verify":
-        step.textContent = "Comparing digests";
+      case "waiting":
+        step.textContent = "Another tab is fetching it";
         break;
       case "load":
         step.textContent = "Preparing the model";

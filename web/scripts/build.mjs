@@ -39,7 +39,7 @@ function buildPage() {
   for (const name of readdirSync(dist)) {
     const from = new URL(name, dist);
     if (statSync(from).isDirectory()) {
-      if (name === "generated") cpSync(from, new URL(name, own), { recursive: true });
+      if (name === "generated" || name === "storage") cpSync(from, new URL(name, own), { recursive: true });
       continue;
     }
     linkOrCopy(from, new URL(name, own));

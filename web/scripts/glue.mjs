@@ -6,6 +6,19 @@
 
 const FETCHES = "module_or_path = new URL('twinfer_web_bg.wasm', import.meta.url);";
 
+/**
+ * An engine that stops in a task, in the middle of something asynchronous, never settles its
+ * promises: nobody would hear of it.
+ */
+const TASKS = `const queueMicrotask = (task) => globalThis.queueMicrotask(() => {
+  try {
+    task();
+  } catch (error) {
+    trapped(error);
+  }
+});
+`;
+
 /** @param {string} source @returns {string} */
 export function toFactory(source) {
   const names = [];
@@ -21,7 +34,8 @@ export function toFactory(source) {
   if (left || names.length === 0) {
     throw new Error(`the glue of wasm-bindgen has another form than this script knows: ${left?.[0] ?? "no exports"}`);
   }
-  return `// Made by scripts/glue.mjs from the glue of wasm-bindgen.\nexport function createGlue() {\n${body}}\n`;
+  if (!/^\s*queueMicrotask\(arg0\);$/m.test(body)) throw new Error("the glue of wasm-bindgen does not run its tasks as this script knows");
+  return `// Made by scripts/glue.mjs from the glue of wasm-bindgen.\nexport function createGlue(trapped) {\n${TASKS}${body}}\n`;
 }
 
 function replaceOnce(text, what, by) {

@@ -1,96 +1,49 @@
-/**
- * Verified layers in the Cache API, each under its digest: the same content has one entry,
- * whichever registry it came from, and an entry never goes stale.
- */
+/** What people do with the storage of a page: look into it, check it, make it smaller, empty it. */
 
-/** The name has the version of this format in it. */
-const CACHE_NAME = "twinfer-blobs-v1";
+import { connect } from "./connection.js";
+import { compileEngine } from "./engine.js";
+import { TwinferError } from "./errors.js";
+import type { Inspection } from "./host.js";
+import { engineAddress } from "./load.js";
+import type { CacheEstimate, CacheListing, CacheOptions, CacheRemoved, CacheStatistics, CacheVerified } from "./types.js";
 
-/** The address of an entry. Nothing is ever fetched from it; the Cache API wants one. */
-function entry(digest: string): string {
-  return new URL(`/.twinfer/blobs/${digest.replace(":", "/")}`, globalThis.location.origin).href;
-}
-
-async function open(): Promise<Cache | undefined> {
+/** Starts an engine in a worker, asks it one thing, and ends it. */
+async function ask<T>(what: Inspection, { place, engineUrl }: CacheOptions, bytes = 0): Promise<T> {
+  const connection = connect("worker");
   try {
-    return await globalThis.caches?.open(CACHE_NAME);
-  } catch {
-    // Private windows and storage that is switched off: the same as having no cache.
-    return undefined;
+    const keep = place ?? true;
+    const begun = connection.call("begin", { registries: [], reference: "", policy: "offline", trusted: false, keep, mustKeep: false });
+    const [module] = await Promise.all([compileEngine(engineAddress(engineUrl)), begun]);
+    await connection.call("start", { module });
+    return (await connection.call("inspect", { what, bytes })) as T;
+  } finally {
+    connection.end(new TwinferError("closed", "it was answered"));
   }
 }
 
-/** The bytes of an entry, not verified yet. */
-export async function fromCache(digest: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
-  try {
-    const response = await (await open())?.match(entry(digest));
-    return response && new Uint8Array(await response.arrayBuffer());
-  } catch {
-    return undefined;
-  }
-}
-
-/**
- * Keeps bytes that were verified.
- *
- * @returns what went wrong, where something did: a full disk costs a later download, not
- * this load.
- */
-export async function toCache(digest: string, bytes: Uint8Array<ArrayBuffer>): Promise<string | undefined> {
-  try {
-    const headers = { "content-type": "application/octet-stream", "content-length": String(bytes.length) };
-    await (await open())?.put(entry(digest), new Response(bytes, { headers }));
-    return undefined;
-  } catch (error) {
-    return String(error);
-  }
-}
-
-/** Removes an entry that turned out to be damaged. */
-export async function dropFromCache(digest: string): Promise<void> {
-  try {
-    await (await open())?.delete(entry(digest));
-  } catch {
-    // It is not used either way.
-  }
-}
-
-/** Small texts that are remembered between loads; with a name of their own, so that clearing layers keeps them. */
-const MEMORY_NAME = "twinfer-trust-v1";
-
-/** Where there is no Cache API (Node, pages without https): as long as the program runs. */
-const memory = new Map<string, string>();
-
-async function openMemory(): Promise<Cache | undefined> {
-  try {
-    return await globalThis.caches?.open(MEMORY_NAME);
-  } catch {
-    return undefined;
-  }
-}
-
-function memoryEntry(key: string): string {
-  return new URL(`/.twinfer/trust/${key}`, globalThis.location.origin).href;
-}
-
-/** A text that was kept under this key. */
-export async function kept(key: string): Promise<string | undefined> {
-  try {
-    const response = await (await openMemory())?.match(memoryEntry(key));
-    if (response) return await response.text();
-  } catch {
-    // As if nothing had been kept there.
-  }
-  return memory.get(key);
-}
-
-/** Keeps a text. Gives what went wrong, where something did. */
-export async function keep(key: string, text: string): Promise<string | undefined> {
-  memory.set(key, text);
-  try {
-    await (await openMemory())?.put(memoryEntry(key), new Response(text));
-    return undefined;
-  } catch (error) {
-    return String(error);
-  }
-}
+/** The storage that packages are kept in. Where there is none it is empty. */
+export const cache = {
+  /** What is there. */
+  ls: (options: CacheOptions = {}): Promise<CacheListing> => ask("list", options),
+  /** Reads everything, and removes what is damaged: it is fetched again when it is wanted. */
+  verify: (options: CacheOptions = {}): Promise<CacheVerified> => ask("verify", options),
+  /**
+   * Removes what was not used lately until at most this many bytes are left. What is in use, and
+   * the active and the previous version of a tag, stay.
+   */
+  prune: (bytes: number, options: CacheOptions = {}): Promise<CacheRemoved> => {
+    if (!(bytes >= 0)) throw new TwinferError("invalid_request", `prune needs a number of bytes, got ${bytes}`);
+    return ask("prune", options, bytes);
+  },
+  /** Removes everything but what is in use this moment. */
+  clear: (options: CacheOptions = {}): Promise<CacheRemoved> => ask("clear", options),
+  /** Hits, misses and bytes saved, of all tabs. */
+  statistics: (options: CacheOptions = {}): Promise<CacheStatistics> => ask("statistics", options),
+  /** What the browser says of its room. */
+  async estimate(): Promise<CacheEstimate> {
+    const storage = globalThis.navigator?.storage as StorageManager | undefined;
+    const { usage, quota } = (await storage?.estimate()) ?? {};
+    const persisted = (await storage?.persisted()) ?? false;
+    return { ...(usage !== undefined && { usage }), ...(quota !== undefined && { quota }), persisted };
+  },
+};

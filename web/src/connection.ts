@@ -7,11 +7,12 @@ import type { Method, Reply, Request } from "./wire.js";
 
 type Result<M extends Method> = Awaited<ReturnType<EngineHost[M]>>;
 type Args<M extends Method> = Parameters<EngineHost[M]> extends [infer A, ...unknown[]] ? A : Record<never, never>;
-export type OnProgress = (done: number, total: number) => void;
+/** Is told of what happens in a call; each method has its own form of it. */
+export type OnEvent = (event: never) => void;
 
 /** The way to an engine. */
 export interface Connection {
-  call<M extends Method>(method: M, args: Args<M>, transfer?: readonly Transferable[], onProgress?: OnProgress): Promise<Result<M>>;
+  call<M extends Method>(method: M, args: Args<M>, transfer?: readonly Transferable[], onEvent?: OnEvent): Promise<Result<M>>;
   /** Gives all memory back. Calls that still wait are rejected. */
   end(reason: Error): void;
 }
@@ -27,12 +28,12 @@ class LocalConnection implements Connection {
   #host: EngineHost | undefined = new EngineHost();
   #ended: Error | undefined;
 
-  async call<M extends Method>(method: M, args: Args<M>, _?: readonly Transferable[], onProgress?: OnProgress): Promise<Result<M>> {
+  async call<M extends Method>(method: M, args: Args<M>, _?: readonly Transferable[], onEvent?: OnEvent): Promise<Result<M>> {
     const host = this.#host;
     if (!host) throw this.#ended;
     try {
-      const call = host[method] as (this: EngineHost, args: Args<M>, onProgress?: OnProgress) => Promise<Result<M>>;
-      const result = await call.call(host, args, onProgress);
+      const call = host[method] as (this: EngineHost, args: Args<M>, onEvent?: OnEvent) => Promise<Result<M>>;
+      const result = await call.call(host, args, onEvent);
       // Asked for again: it may have ended while this call waited.
       if (this.#ended) throw this.#ended;
       return result;
@@ -43,6 +44,7 @@ class LocalConnection implements Connection {
 
   end(reason: Error): void {
     this.#ended ??= reason;
+    this.#host?.end(this.#ended);
     // Nothing holds the instance any more: its memory is collected.
     this.#host = undefined;
   }
@@ -51,7 +53,7 @@ class LocalConnection implements Connection {
 interface Waiting {
   resolve(result: unknown): void;
   reject(error: Error): void;
-  onProgress: OnProgress | undefined;
+  onEvent: OnEvent | undefined;
 }
 
 /** What a worker of the web and one of Node have in common. */
@@ -76,11 +78,11 @@ class WorkerConnection implements Connection {
     this.#port.busy(false);
   }
 
-  call<M extends Method>(method: M, args: Args<M>, transfer: readonly Transferable[] = [], onProgress?: OnProgress): Promise<Result<M>> {
+  call<M extends Method>(method: M, args: Args<M>, transfer: readonly Transferable[] = [], onEvent?: OnEvent): Promise<Result<M>> {
     return new Promise((resolve, reject) => {
       if (this.#ended) throw this.#ended;
       const id = this.#next++;
-      this.#waiting.set(id, { resolve: resolve as (result: unknown) => void, reject, onProgress });
+      this.#waiting.set(id, { resolve: resolve as (result: unknown) => void, reject, onEvent });
       this.#port.busy(true);
       try {
         this.#port.post({ id, method, args }, transfer);
@@ -102,8 +104,8 @@ class WorkerConnection implements Connection {
   #onReply(reply: Reply): void {
     const waiting = this.#waiting.get(reply.id);
     if (!waiting) return;
-    if ("progress" in reply) {
-      waiting.onProgress?.(...reply.progress);
+    if ("event" in reply) {
+      waiting.onEvent?.(reply.event as never);
       return;
     }
     this.#settled(reply.id);

@@ -55,9 +55,9 @@ function checked(bytes: Uint8Array<ArrayBuffer>, url: URL): Uint8Array<ArrayBuff
   );
 }
 
-/** A fresh instance with a memory of its own. */
-export async function startEngine(module: WebAssembly.Module): Promise<Glue> {
-  const glue = createGlue();
+/** A fresh instance with a memory of its own; `trapped` is told when it stops while it waits. */
+export async function startEngine(module: WebAssembly.Module, trapped: (error: unknown) => void): Promise<Glue> {
+  const glue = createGlue(trapped);
   await glue.init({ module_or_path: module });
   return glue;
 }

@@ -12,14 +12,12 @@ export interface Wanted {
   /** The code for an address where there is nothing. */
   missing: ErrorCode;
   signal?: AbortSignal | undefined;
-  /** Called with the bytes so far. */
-  onBytes?: ((loaded: number) => void) | undefined;
   cache?: RequestCache;
   headers?: Record<string, string>;
 }
 
 /**
- * Reads an address of the registry. What comes back is at most one byte longer than the
+ * Reads a small file as a whole: a policy, a manifest. What comes back is at most one byte longer than the
  * limit: enough for the caller's check of the size to see that it is too long.
  */
 export async function read(wanted: Wanted): Promise<Uint8Array<ArrayBuffer>> {
@@ -41,8 +39,8 @@ export async function read(wanted: Wanted): Promise<Uint8Array<ArrayBuffer>> {
   }
 }
 
-/** A response with status 200, or an error that says what is wrong. */
-export async function request(url: URL, what: string, missing: ErrorCode, init: RequestInit): Promise<Response> {
+/** A response with status 200 or one of these, or an error that says what is wrong. */
+export async function request(url: URL, what: string, missing: ErrorCode, init: RequestInit, also: readonly number[] = []): Promise<Response> {
   if (url.protocol !== "http:" && url.protocol !== "https:") {
     throw new TwinferError("invalid_reference", `${what}: ${url.protocol} addresses are not read: give one with http or https`);
   }
@@ -53,10 +51,26 @@ export async function request(url: URL, what: string, missing: ErrorCode, init: 
     if (init.signal?.aborted) throw aborted(init.signal);
     throw new TwinferError("network", `${what}: ${url} could not be fetched: ${describe(error)}`, { cause: error });
   }
-  if (response.ok) return response;
+  if (response.ok || also.includes(response.status)) return response;
   await response.body?.cancel().catch(() => undefined);
-  const code = response.status === 404 || response.status === 410 ? missing : "network";
+  const code = codeOf(response.status, missing);
   throw new TwinferError(code, `${what}: ${url} answered with status ${response.status} ${response.statusText}`.trimEnd());
+}
+
+function codeOf(status: number, missing: ErrorCode): ErrorCode {
+  switch (status) {
+    case 401:
+    case 403:
+      return "unauthorized";
+    case 404:
+    case 410:
+      return missing;
+    case 416:
+      // There is less than what an earlier answer gave.
+      return "size_mismatch";
+    default:
+      return "network";
+  }
 }
 
 async function readBody(response: Response, wanted: Wanted): Promise<Uint8Array<ArrayBuffer>> {
@@ -75,7 +89,6 @@ async function readBody(response: Response, wanted: Wanted): Promise<Uint8Array<
     }
     buffer.set(value.subarray(0, fits), filled);
     filled += fits;
-    wanted.onBytes?.(Math.min(filled, wanted.limit));
     if (filled > wanted.limit) {
       await reader.cancel();
       break;
@@ -112,7 +125,6 @@ async function readFile(wanted: Wanted): Promise<Uint8Array<ArrayBuffer>> {
     }
     const bytes = await files.readFile(wanted.url);
     throwIfAborted(wanted.signal);
-    wanted.onBytes?.(bytes.length);
     return bytes;
   } catch (error) {
     if (error instanceof TwinferError) throw error;

@@ -1,16 +1,19 @@
+import type { Origin } from "./origin.js";
+import type { Storage } from "./storage/storage.js";
+import type { CacheListing, CacheRemoved, CacheStatistics, CacheVerified, Lookup } from "./types.js";
+import type { LoadEvent, Wish } from "./wire.js";
+
 /**
  * The glue of wasm-bindgen as a factory: `scripts/glue.mjs` makes `dist/glue.js` of it. Every
  * call gives an instance with a memory of its own, so that models do not share one and a
- * stopped instance can be replaced.
+ * stopped instance can be replaced. `trapped` is called when it stops while it waits for something:
+ * then no promise of it is ever settled.
  */
-export function createGlue(): Glue;
+export function createGlue(trapped: (error: unknown) => void): Glue;
 
 export interface Glue {
   init(options: { module_or_path: WebAssembly.Module }): Promise<unknown>;
-  WebLoader: {
-    new (reference: string, index?: Uint8Array): WebLoader;
-    trusted(reference: string, index: Uint8Array, policy: string, now: number, lastCounter?: number): WebLoader;
-  };
+  WebCache: new (storage: Storage | undefined, registries: Origin[], quota: number | undefined) => WebCache;
   WebInput: {
     picture(bytes: Uint8Array): WebInput;
     pixels(image: { width: number; height: number; data: Uint8ClampedArray | Uint8Array }): WebInput;
@@ -24,18 +27,20 @@ export interface Glue {
   panicMessage(): string | undefined;
 }
 
-export interface Need {
-  digest: string;
-  size: number | null;
-  name: string;
+export interface WebCache {
+  load(reference: string, wish: Wish, listener?: (event: LoadEvent) => void): Promise<WebPackage>;
+  revalidate(reference: string, listener?: (event: LoadEvent) => void): Promise<{ digest: string; source: Lookup }>;
+  prefetch(reference: string, wish: Wish, listener?: (event: LoadEvent) => void): Promise<string>;
+  activate(reference: string, digest: string): Promise<void>;
+  list(): Promise<CacheListing>;
+  verify(): Promise<CacheVerified>;
+  prune(bytes: number): Promise<CacheRemoved>;
+  clear(): Promise<CacheRemoved>;
+  statistics(): Promise<CacheStatistics>;
 }
 
-export interface WebLoader {
-  needs(): Need[];
-  totalSize(): number | undefined;
-  decision(): unknown;
-  supply(digest: string, bytes: Uint8Array): void;
-  finish(): WebModel;
+export interface WebPackage {
+  model(): WebModel;
 }
 
 export interface WebInput {
@@ -61,8 +66,6 @@ export interface WebModel {
   predict(input: WebInput, parameters: object): string;
   preprocess(input: WebInput): WebTensor[];
   run(list: TensorList): WebTensor[];
-  goldenNeed(): Need | undefined;
-  supplyGolden(json: Uint8Array): void;
-  goldenJson(): string | undefined;
+  goldenJson(): Promise<string | undefined>;
   selfTest(progress?: (done: number, total: number) => boolean): Promise<unknown>;
 }

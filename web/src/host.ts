@@ -1,10 +1,17 @@
-import { toCache } from "./cache.js";
 import type { WireError } from "./errors.js";
-import { describe, isErrorCode } from "./errors.js";
+import { TwinferError, describe, isErrorCode } from "./errors.js";
 import { startEngine } from "./engine.js";
 import type { SelfTestReport } from "./generated/types.js";
-import type { Glue, Need, WebInput, WebLoader, WebModel, WebTensor } from "./glue.js";
-import type { ModelInfo, Needs, Supplied, WireDecision, WireInput, WirePrediction, WireTensor, WireTrust } from "./wire.js";
+import type { Glue, WebCache, WebInput, WebModel, WebTensor } from "./glue.js";
+import { digestOf } from "./oci.js";
+import { Origin } from "./origin.js";
+import type { Storage } from "./storage/storage.js";
+import { openStorage } from "./storage/storage.js";
+import type { Lookup } from "./types.js";
+import type { LoadEvent, ModelInfo, Setup, WireInput, WirePrediction, WireTensor, Wish } from "./wire.js";
+
+/** Methods of the cache that people call. */
+export type Inspection = "list" | "verify" | "prune" | "clear" | "statistics";
 
 /**
  * One engine with one model, on the thread where it computes: a worker, or the caller's.
@@ -12,40 +19,75 @@ import type { ModelInfo, Needs, Supplied, WireDecision, WireInput, WirePredictio
  */
 export class EngineHost {
   #glue: Glue | undefined;
-  #loader: WebLoader | undefined;
+  #cache: WebCache | undefined;
   #model: WebModel | undefined;
-  #keep = false;
+  #setup: Setup | undefined;
+  #origins: Origin[] = [];
+  #storage: Promise<Storage | undefined> = Promise.resolve(undefined);
   #cancelled = false;
+  #stop = (_: unknown): void => undefined;
+  /** Rejects when the engine stops while it waits: its own promises then never settle. */
+  readonly #trap = new Promise<never>((_, reject) => (this.#stop = reject));
 
-  async start({ module, keep }: { module: WebAssembly.Module; keep: boolean }): Promise<string> {
-    this.#glue = await startEngine(module);
-    this.#keep = keep;
-    return this.#glue.engineVersion();
+  constructor() {
+    this.#trap.catch(() => undefined);
   }
 
-  /** Begins a package; without an index the reference must have a digest. */
-  open({ reference, index, trust }: { reference: string; index?: Uint8Array; trust?: WireTrust }): Needs {
-    const { WebLoader } = this.#started();
-    this.#loader = trust
-      ? WebLoader.trusted(reference, index ?? new Uint8Array(), trust.policy, trust.now, trust.lastCounter)
-      : new WebLoader(reference, index);
-    return this.#needs();
+  /** Before the engine is there: opens the storage, and asks for the index where it will be wanted. */
+  begin(setup: Setup): void {
+    const { registries, reference, keep } = setup;
+    this.#setup = setup;
+    this.#storage = keep === false ? Promise.resolve(undefined) : openStorage(keep === true ? undefined : keep);
+    this.#origins = registries.map((registry) => new Origin(new URL(registry), reference, keep !== false));
+    void this.#expectIndex(setup);
   }
 
-  /** Verifies bytes; what is right is kept in the cache. */
-  async supply(content: Supplied): Promise<Needs> {
-    this.#opened().supply(content.digest, content.bytes);
-    await this.#toCache(content);
-    return this.#needs();
+  async start({ module }: { module: WebAssembly.Module }): Promise<void> {
+    this.#glue = await startEngine(module, this.#stop);
+    this.#cache = new this.#glue.WebCache(await this.#storage, this.#origins, this.#setup?.quota);
   }
 
-  /** Loads the model. */
-  finish(): ModelInfo {
-    const loader = this.#opened();
-    this.#loader = undefined;
-    const decision = loader.decision() as WireDecision | undefined;
-    this.#model = loader.finish();
-    return { ...(this.#model.info() as ModelInfo), ...(decision && { decision }) };
+  /** Gets the package and loads the model. */
+  async load({ reference, wish }: { reference: string; wish: Wish }, onEvent?: (event: LoadEvent) => void): Promise<ModelInfo> {
+    const storage = await this.#storage;
+    if (!storage && this.#setup?.mustKeep) throw new TwinferError("storage", "there is no storage to keep the package in, and mustKeep was given");
+    let problem: TwinferError | undefined;
+    const listen = (event: LoadEvent): void => {
+      onEvent?.(event);
+      if (event.event !== "not-kept") return;
+      problem ??= new TwinferError(event.code, event.message);
+      // The engine cannot be told from here: what it fetches ends.
+      if (this.#setup?.mustKeep) this.#fail(problem);
+    };
+    const found = await this.#guard(this.#started(this.#cache).load(reference, wish, thinned(listen)));
+    if (problem && this.#setup?.mustKeep) throw problem;
+    onEvent?.({ event: "load" });
+    this.#model = found.model();
+    return { ...(this.#model.info() as ModelInfo), ...(storage && !problem && { kept: storage.label }) };
+  }
+
+  /** What the registry says that a reference points to. */
+  async revalidate({ reference }: { reference: string }): Promise<{ digest: string; source: Lookup; problem?: string }> {
+    let problem: string | undefined;
+    const listen = (event: LoadEvent): void => void (event.event === "unreachable" && (problem = event.message));
+    const answer = await this.#guard(this.#started(this.#cache).revalidate(reference, listen));
+    return { ...answer, ...(problem !== undefined && { problem }) };
+  }
+
+  /** Brings a package into the storage; gives its digest, or nothing where nothing is kept. */
+  async prefetch({ reference, wish }: { reference: string; wish: Wish }): Promise<string | undefined> {
+    if (!(await this.#storage)) return undefined;
+    return this.#guard(this.#started(this.#cache).prefetch(reference, wish));
+  }
+
+  /** A tag is used with this package from now on. */
+  activate({ reference, digest }: { reference: string; digest: string }): Promise<void> {
+    return this.#guard(this.#started(this.#cache).activate(reference, digest));
+  }
+
+  /** What people ask of a cache. */
+  inspect({ what, bytes }: { what: Inspection; bytes: number }): Promise<unknown> {
+    return this.#guard<unknown>(this.#started(this.#cache)[what](bytes));
   }
 
   predict({ input, parameters }: { input: WireInput; parameters: object }): WirePrediction {
@@ -62,31 +104,56 @@ export class EngineHost {
     return this.#loaded().run(this.#tensors(tensors));
   }
 
-  goldenNeed(): Need | undefined {
-    return this.#loaded().goldenNeed();
+  goldenJson(): Promise<string | undefined> {
+    return this.#guard(this.#loaded().goldenJson());
   }
 
-  async supplyGolden(content: Supplied): Promise<void> {
-    this.#loaded().supplyGolden(content.bytes);
-    await this.#toCache(content);
-  }
-
-  goldenJson(): string | undefined {
-    return this.#loaded().goldenJson();
-  }
-
-  async selfTest(_: object, onProgress?: (done: number, total: number) => void): Promise<SelfTestReport> {
+  async selfTest(_: object, onEvent?: (done: [number, number]) => void): Promise<SelfTestReport> {
     this.#cancelled = false;
-    const report = await this.#loaded().selfTest((done, total) => {
-      onProgress?.(done, total);
-      return !this.#cancelled;
-    });
+    const report = await this.#guard(
+      this.#loaded().selfTest((done, total) => {
+        onEvent?.([done, total]);
+        return !this.#cancelled;
+      }),
+    );
     return report as SelfTestReport;
   }
 
   /** Ends a self-test that is under way; it lets messages in between its cases. */
   cancel(): void {
     this.#cancelled = true;
+  }
+
+  /** Gives back what is held over all tabs, and ends every transfer. */
+  end(reason: Error): void {
+    this.#fail(reason instanceof TwinferError ? reason : new TwinferError("aborted", reason.message));
+    void this.#storage.then((storage) => storage?.close());
+  }
+
+  #fail(reason: TwinferError): void {
+    for (const origin of this.#origins) origin.stop(reason);
+  }
+
+  /** The index is fetched while the engine is compiled, unless the last answer will do. */
+  async #expectIndex({ policy, reference, trusted }: Setup): Promise<void> {
+    const [origin] = this.#origins;
+    if (!origin || policy === "offline" || reference === "" || (reference.includes("@") && !trusted)) return;
+    try {
+      const storage = await this.#storage;
+      if (storage) {
+        // As `twinfer-cache` names it. Were it another name, the index would be asked for once too often.
+        const text = new TextEncoder().encode(`${origin.id}\n${origin.indexKey(reference)}`);
+        const known = await storage.document(`indexes/${(await digestOf(text)).replace("sha256:", "")}`);
+        if (known) return;
+      }
+      origin.expect(reference);
+    } catch {
+      // The engine asks itself.
+    }
+  }
+
+  #guard<T>(work: Promise<T>): Promise<T> {
+    return Promise.race([work, this.#trap]);
   }
 
   /** Whatever a method threw, as it crosses the wire. */
@@ -122,19 +189,8 @@ export class EngineHost {
     }
   }
 
-  async #toCache({ digest, bytes, cached }: Supplied): Promise<void> {
-    if (!this.#keep || cached) return;
-    const problem = await toCache(digest, bytes);
-    if (problem) console.warn(`twinfer: ${digest} was not kept in the cache: ${problem}`);
-  }
-
-  #needs(): Needs {
-    const loader = this.#opened();
-    return { needs: loader.needs(), total: loader.totalSize() };
-  }
-
   #input(input: WireInput): WebInput {
-    const { WebInput } = this.#started();
+    const { WebInput } = this.#started(this.#glue);
     switch (input.kind) {
       case "picture":
         return WebInput.picture(input.bytes);
@@ -152,7 +208,7 @@ export class EngineHost {
   }
 
   #tensors(tensors: WireTensor[]) {
-    const { TensorList } = this.#started();
+    const { TensorList } = this.#started(this.#glue);
     const list = new TensorList();
     for (const { name, dtype, shape, data } of tensors) {
       if (data instanceof Uint8Array) list.push(name, dtype, shape, data);
@@ -161,17 +217,27 @@ export class EngineHost {
     return list;
   }
 
-  #started(): Glue {
-    return this.#glue ?? unexpected();
-  }
-
-  #opened(): WebLoader {
-    return this.#loader ?? unexpected();
+  #started<T>(part: T | undefined): T {
+    return part ?? unexpected();
   }
 
   #loaded(): WebModel {
-    return this.#model ?? unexpected();
+    return this.#started(this.#model);
   }
+}
+
+/** Not every piece of a large layer is worth a message. */
+function thinned(listen: (event: LoadEvent) => void): (event: LoadEvent) => void {
+  const STEPS = 200;
+  let told = 0;
+  return (event) => {
+    if (event.event === "progress") {
+      const { loaded, total } = event;
+      if (loaded < total && loaded > told && loaded - told < total / STEPS) return;
+      told = loaded;
+    }
+    listen(event);
+  };
 }
 
 function unexpected(): never {

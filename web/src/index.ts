@@ -22,6 +22,7 @@ export async function loadModel(url: string, options: LoadOptions = {}): Promise
   return new LoadedModel(plan, await open(plan, options.onProgress ?? (() => undefined), options.signal));
 }
 
+export { cache } from "./cache.js";
 export { TwinferError } from "./errors.js";
 export type { ErrorCode } from "./generated/errors.js";
 export { ERROR_CODES } from "./generated/errors.js";
@@ -43,6 +44,12 @@ export type {
 export type {
   Box,
   ByteSource,
+  CacheEstimate,
+  CacheListing,
+  CacheOptions,
+  CacheRemoved,
+  CacheStatistics,
+  CacheVerified,
   CallOptions,
   Decision,
   Example,
@@ -50,9 +57,12 @@ export type {
   JsonValue,
   LabelScore,
   LoadOptions,
+  Lookup,
   Model,
   PictureSource,
   Pixels,
+  Place,
+  Policy,
   PredictOptions,
   Prediction,
   PredictionInfo,
@@ -63,4 +73,6 @@ export type {
   Timing,
   TrustDecision,
   TypedArray,
+  Update,
+  UpdateResult,
 } from "./types.js";

@@ -1,23 +1,27 @@
-import { dropFromCache } from "./cache.js";
 import type { Connection } from "./connection.js";
 import { connect } from "./connection.js";
 import { compileEngine, defaultEngineUrl } from "./engine.js";
-import { TwinferError, aborted, describe, throwIfAborted, unlessAborted } from "./errors.js";
-import type { Need } from "./glue.js";
+import { EngineStopped, TwinferError, aborted, describe, throwIfAborted, unlessAborted } from "./errors.js";
 import { baseUrl } from "./platform.js";
-import type { Content, GetOptions, Source } from "./registry.js";
-import { beginLoad, forgetDownload, getContent, pinnedDigest, readIndex } from "./registry.js";
-import type { LoadOptions, Progress } from "./types.js";
+import type { Source } from "./registry.js";
+import { parseMirror } from "./registry.js";
 import type { TrustSource } from "./trust.js";
-import { indexUnderTrust, remember, trustFor, trustSource } from "./trust.js";
-import type { ModelInfo, Needs, Supplied, WireTrust } from "./wire.js";
+import { remember, trustFor, trustSource } from "./trust.js";
+import type { LoadOptions, Place, Policy, Progress, Update } from "./types.js";
+import type { LoadEvent, ModelInfo, Setup, Wish } from "./wire.js";
 
 /** How a model is loaded, and loaded again after its engine stopped. */
 export interface Plan {
   source: Source;
+  mirrors: URL[];
   thread: "worker" | "main";
   engine: URL;
-  useCache: boolean;
+  policy: Policy;
+  keep: boolean | Place;
+  quota: number | undefined;
+  mustKeep: boolean;
+  persist: boolean;
+  onUpdate: ((update: Update) => void) | undefined;
   /** Where the trust policy is, where there is one. */
   trust: TrustSource | undefined;
 }
@@ -27,123 +31,147 @@ export interface Opened {
   info: ModelInfo;
 }
 
+const POLICIES: readonly Policy[] = ["online", "stale-while-revalidate", "offline"];
+const PLACES: readonly (boolean | Place)[] = [true, false, "opfs", "cache-api"];
+
 export function planOf(source: Source, options: LoadOptions): Plan {
-  const { thread = "worker", engineUrl, cache = true, trust } = options;
-  if (thread !== "worker" && thread !== "main") {
-    throw new TwinferError("invalid_request", `thread must be "worker" or "main", got ${JSON.stringify(thread)}`);
-  }
-  let engine = defaultEngineUrl();
+  const { thread = "worker", cache = true, policy = "stale-while-revalidate", quota, mirrors = [], trust } = options;
+  oneOf("thread", thread, ["worker", "main"]);
+  oneOf("policy", policy, POLICIES);
+  oneOf("cache", cache, PLACES);
+  if (quota !== undefined && !(Number.isSafeInteger(quota) && quota >= 0)) throw invalid(`quota is a number of bytes, got ${quota}`);
+  return {
+    source,
+    mirrors: mirrors.map(parseMirror),
+    thread,
+    engine: engineAddress(options.engineUrl),
+    policy,
+    keep: cache,
+    quota,
+    mustKeep: options.mustKeep ?? false,
+    persist: options.persist ?? true,
+    onUpdate: options.onUpdate,
+    trust: trust === undefined ? undefined : trustSource(trust),
+  };
+}
+
+function oneOf<T>(name: string, given: T, all: readonly T[]): void {
+  if (!all.includes(given)) throw invalid(`${name} must be one of ${all.map((one) => JSON.stringify(one)).join(", ")}, got ${JSON.stringify(given)}`);
+}
+
+function invalid(message: string): TwinferError {
+  return new TwinferError("invalid_request", message);
+}
+
+export function engineAddress(engineUrl: string | URL | undefined): URL {
+  if (engineUrl === undefined) return defaultEngineUrl();
   try {
-    if (engineUrl !== undefined) engine = new URL(engineUrl, baseUrl());
+    return new URL(engineUrl, baseUrl());
   } catch (error) {
     throw new TwinferError("invalid_request", `engineUrl is not an address: ${String(engineUrl)}`, { cause: error });
   }
-  return { source, thread, engine, useCache: cache, trust: trust === undefined ? undefined : trustSource(trust) };
 }
 
-/** Starts an engine and loads the package into it. */
-export async function open(plan: Plan, report: (progress: Progress) => void, signal: AbortSignal | undefined): Promise<Opened> {
+type Report = (progress: Progress) => void;
+
+/** Starts an engine and loads the package into it. A candidate is not yet what its tag is used with. */
+export async function open(plan: Plan, report: Report, signal: AbortSignal | undefined, candidate = false): Promise<Opened> {
   throwIfAborted(signal);
   const { source } = plan;
   const connection = connect(plan.thread);
-  // Ends every transfer, when the caller cancels and when anything else fails.
-  const stop = new AbortController();
   const cancel = (): void => {
     if (signal) connection.end(aborted(signal));
-    stop.abort(signal?.reason);
   };
   signal?.addEventListener("abort", cancel, { once: true });
-  const ended = beginLoad();
   try {
     report({ status: "engine", url: plan.engine.href });
     report({ status: "resolve", reference: source.reference });
-    const pinned = pinnedDigest(source.reference) !== undefined;
-    const trust = plan.trust === undefined ? undefined : trustFor(plan.trust, source, stop.signal);
-    const index = plan.trust !== undefined
-      ? indexUnderTrust(source, pinned && plan.useCache, stop.signal)
-      : pinned
-        ? undefined
-        : readIndex(source, stop.signal);
-    const [module, indexJson, wireTrust] = await unlessAborted(Promise.all([compileEngine(plan.engine), index, trust]), signal);
-    await connection.call("start", { module, keep: plan.useCache });
-    await supplyAll(connection, plan, { index: indexJson, trust: wireTrust }, report, stop.signal);
-    report({ status: "load" });
-    const info = await connection.call("finish", {});
+    const start = [compileEngine(plan.engine), wishOf(plan, signal, candidate), connection.call("begin", setupOf(plan))] as const;
+    const [module, wish] = await unlessAborted(Promise.all(start), signal);
+    await connection.call("start", { module });
+    const { reference } = source;
+    const info = await connection.call("load", { reference, wish }, [], reporting(reference, report));
     throwIfAborted(signal);
     if (info.decision) await remember(source, info.decision);
+    if (info.kept !== undefined && plan.persist) void persist();
     report({ status: "ready", digest: info.digest });
     return { connection, info };
   } catch (thrown) {
     const error = signal?.aborted ? aborted(signal) : inContext(thrown, plan);
     connection.end(error);
-    stop.abort();
     throw error;
   } finally {
     signal?.removeEventListener("abort", cancel);
-    ended();
   }
 }
 
-async function supplyAll(
-  connection: Connection,
-  plan: Plan,
-  { index, trust }: { index: Uint8Array | undefined; trust: WireTrust | undefined },
-  report: (progress: Progress) => void,
-  signal: AbortSignal,
-): Promise<void> {
-  const { reference } = plan.source;
-  let state = await connection.call("open", { reference, ...(index && { index }), ...(trust && { trust }) });
-  while (state.needs.length > 0) {
-    const { needs, total } = state;
-    const loaded = new Map<string, number>();
-    const one = (need: Need): Promise<Needs> => {
-      const supply: Supply<Needs> = (content, transfer) => {
-        report({ status: "verify", layer: need.name, digest: need.digest });
-        return connection.call("supply", content, transfer);
-      };
-      const onBytes = (bytes: number, cached: boolean): void => {
-        loaded.set(need.digest, bytes);
-        const sum = [...loaded.values()].reduce((a, b) => a + b, 0);
-        if (total !== undefined) report({ status: "download", layer: need.name, loaded: sum, total, cached });
-      };
-      return getAndSupply(plan, need, supply, { signal, onBytes });
-    };
-    // Each answer is what is still needed then: the one that comes last knows of all of them.
-    const note = (after: Needs): void => {
-      state = after;
-    };
-    await Promise.all(needs.map((need) => one(need).then(note)));
-  }
+function setupOf({ source, mirrors, policy, keep, quota, mustKeep, trust }: Plan): Setup {
+  return {
+    registries: [source.registry, ...mirrors].map(({ href }) => href),
+    reference: source.reference,
+    policy,
+    trusted: trust !== undefined,
+    keep,
+    ...(quota !== undefined && { quota }),
+    mustKeep,
+  };
 }
 
-/** Hands content to the engine: one of its methods that take some. */
-export type Supply<R> = (content: Supplied, transfer: Transferable[]) => Promise<R>;
+/** What is wanted, with what is known of time and past now. */
+export async function wishOf({ policy, trust, source }: Plan, signal: AbortSignal | undefined, candidate = false): Promise<Wish> {
+  if (trust === undefined) return { policy, candidate };
+  const { policy: text, ...seen } = await trustFor(trust, source, signal);
+  return { policy, candidate, trust: text, ...seen };
+}
 
-/**
- * Gets content and hands it in. What is damaged in the cache is fetched anew, once: an entry
- * of the cache is not a reason to fail.
- */
-export async function getAndSupply<R>(plan: Plan, need: Need, supply: Supply<R>, options: Omit<GetOptions, "useCache">): Promise<R> {
-  const { digest } = need;
-  const hand = ({ bytes, cached }: Content): Promise<R> =>
-    supply({ digest, bytes, cached }, plan.thread === "worker" ? [bytes.buffer] : []);
-  const content = await getContent(plan.source, need, { ...options, useCache: plan.useCache });
-  const { cached } = content;
+/** What happens in a load, as its caller is told; what people should know is in the console, too. */
+function reporting(reference: string, report: Report): (event: LoadEvent) => void {
+  let warned = false;
+  return (event) => {
+    switch (event.event) {
+      case "progress": {
+        const { layer, loaded, total, cached } = event;
+        return report({ status: "download", layer, loaded, total, cached });
+      }
+      case "waiting":
+        return report({ status: "waiting", layer: event.layer });
+      case "retry":
+        return report({ status: "retry", code: event.code, message: event.message, wait: event.wait });
+      case "damaged": {
+        const { layer, digest, message } = event;
+        console.warn(`twinfer: ${reference}: ${layer} was damaged in the cache, and is fetched again: ${message}`);
+        return report({ status: "damaged", layer, digest, message });
+      }
+      case "not-kept":
+        if (!warned) console.warn(`twinfer: ${reference} is not kept in the cache: ${event.message}`);
+        warned = true;
+        return report({ status: "not-kept", code: event.code, message: event.message });
+      case "unreachable":
+        return report({ status: "unreachable", code: event.code, message: event.message });
+      case "load":
+        return report({ status: "load" });
+    }
+  };
+}
+
+let persisting: Promise<boolean> | undefined;
+
+/** Asks the browser, once, to keep what is kept. */
+async function persist(): Promise<void> {
   try {
-    return await hand(content);
-  } catch (error) {
-    const damaged = error instanceof TwinferError && (error.code === "digest_mismatch" || error.code === "size_mismatch");
-    if (damaged) forgetDownload(plan.source, need);
-    if (!cached || !damaged) throw error;
-    await dropFromCache(digest);
-    return hand(await getContent(plan.source, need, { ...options, useCache: false }));
+    const { storage } = globalThis.navigator;
+    // A second question would be a second dialogue in browsers that ask their visitors.
+    persisting ??= storage.persisted().then((is) => is || storage.persist());
+    await persisting;
+  } catch {
+    // It is kept as long as there is room.
   }
 }
 
 /** Says which package it was about; whatever is not ours becomes `internal`. */
 function inContext(thrown: unknown, { source }: Plan): TwinferError {
-  if (!(thrown instanceof TwinferError)) {
-    return new TwinferError("internal", `${source.reference}: ${describe(thrown)}`, { cause: thrown });
-  }
-  return new TwinferError(thrown.code, `${source.reference}: ${thrown.message}`, { cause: thrown.cause ?? thrown });
+  const { reference } = source;
+  if (!(thrown instanceof TwinferError)) return new TwinferError("internal", `${reference}: ${describe(thrown)}`, { cause: thrown });
+  const named = thrown.message.startsWith(`${reference}: `) && !(thrown instanceof EngineStopped);
+  return new TwinferError(thrown.code, named ? thrown.message : `${reference}: ${thrown.message}`, { cause: thrown.cause ?? thrown });
 }

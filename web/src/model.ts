@@ -1,69 +1,76 @@
-import type { Connection } from "./connection.js";
-import { EngineStopped, TwinferError, aborted } from "./errors.js";
+import { Calls } from "./calls.js";
+import { TwinferError, aborted, describe } from "./errors.js";
 import { toExamples } from "./examples.js";
 import type { Descriptor, Golden, ModelConfig, SelfTestReport, Signature } from "./generated/types.js";
 import type { Ownership } from "./inputs.js";
 import { packInput, packTensors } from "./inputs.js";
 import type { Opened, Plan } from "./load.js";
-import { getAndSupply, open } from "./load.js";
+import { open, wishOf } from "./load.js";
 import { fromWireTensors } from "./tensors.js";
 import type {
   CallOptions,
   Example,
   InputValue,
   JsonValue,
+  Lookup,
   Model,
   PredictOptions,
   Prediction,
   TensorInput,
   TensorOutput,
   TrustDecision,
+  UpdateResult,
 } from "./types.js";
-import type { ModelInfo } from "./wire.js";
 
-/** Work that waits for the engine. */
-interface Task {
-  work: (connection: Connection) => Promise<unknown>;
-  resolve: (result: unknown) => void;
-  reject: (error: unknown) => void;
-  settled: boolean;
-}
-
-/**
- * A loaded model. Calls are queued here and sent one at a time, so that one which is
- * cancelled while it waits costs nothing, and a stopped engine takes only the call with it
- * that stopped it: the next one finds a new engine.
- */
+/** A loaded model: one package after the other, as its tag moves and `update` follows it. */
 export class LoadedModel implements Model {
-  readonly name: string;
-  readonly version: string;
-  readonly digest: string;
-  readonly signature: Signature;
-  readonly config: ModelConfig;
-  readonly layers: readonly Descriptor[];
-  readonly trust?: TrustDecision;
-
   readonly #plan: Plan;
-  readonly #queue: Task[] = [];
-  readonly #end = new AbortController();
-  #connection: Connection | undefined;
-  #current: Task | undefined;
+  /** What new calls go to. */
+  #calls: Calls;
+  /** Those that still answer what was asked of them before. */
+  readonly #retired = new Set<Calls>();
+  #updating: Promise<unknown> = Promise.resolve();
+  #isClosed = false;
 
-  constructor(plan: Plan, { connection, info }: Opened) {
-    const { name, version, digest, signature, config, layers, decision }: ModelInfo = info;
-    this.name = name;
-    this.version = version;
-    this.digest = digest;
-    this.signature = signature;
-    this.config = config;
-    this.layers = layers;
-    if (decision) {
-      const { verdict, keys, reason } = decision;
-      this.trust = { verdict, keys, ...(reason !== undefined && { reason }) };
-    }
-    // Loaded again, it must be the same package, wherever a tag points to by then.
-    this.#plan = { ...plan, source: { ...plan.source, reference: `${name}@${digest}` } };
-    this.#connection = connection;
+  constructor(plan: Plan, opened: Opened) {
+    this.#plan = plan;
+    this.#calls = new Calls(plan, opened);
+    if (opened.info.source === "stale") void this.#revalidate().catch(() => undefined);
+  }
+
+  get name(): string {
+    return this.#calls.info.name;
+  }
+
+  get version(): string {
+    return this.#calls.info.version;
+  }
+
+  get digest(): string {
+    return this.#calls.info.digest;
+  }
+
+  get source(): Lookup {
+    return this.#calls.info.source;
+  }
+
+  get signature(): Signature {
+    return this.#calls.info.signature;
+  }
+
+  get config(): ModelConfig {
+    return this.#calls.info.config;
+  }
+
+  get layers(): readonly Descriptor[] {
+    return this.#calls.info.layers;
+  }
+
+  get trust(): TrustDecision | undefined {
+    const { decision } = this.#calls.info;
+    if (!decision) return undefined;
+    const { verdict, keys, reason } = decision;
+    return { verdict, keys, ...(reason !== undefined && { reason }) };
   }
 
   async predict<Outputs extends object = Record<string, JsonValue>>(
@@ -71,119 +78,152 @@ export class LoadedModel implements Model {
     options: PredictOptions = {},
   ): Promise<Prediction<Outputs>> {
     const since = performance.now();
-    const { value: input, transfer } = await packInput(inputs, this.config, this.signature, this.#ownership(options));
     const parameters = plainParameters(options.parameters);
-    const { text, engine } = await this.#enqueue((to) => to.call("predict", { input, parameters }, transfer), options.signal);
+    const { text, engine } = await this.#use(async (calls) => {
+      const { config, signature } = calls.info;
+      const { value: input, transfer } = await packInput(inputs, config, signature, this.#ownership(options));
+      return calls.enqueue((to) => to.call("predict", { input, parameters }, transfer), options.signal);
+    });
     const { outputs, digest, mode } = JSON.parse(text);
     const timing = { engine, total: performance.now() - since };
     return { ...outputs, prediction: { outputs, digest, mode, timing } };
   }
 
-  async preprocess(inputs: Readonly<Record<string, InputValue>>, options: CallOptions = {}): Promise<Record<string, TensorOutput>> {
-    const { value: input, transfer } = await packInput(inputs, this.config, this.signature, this.#ownership(options));
-    return fromWireTensors(await this.#enqueue((to) => to.call("preprocess", { input }, transfer), options.signal));
+  preprocess(inputs: Readonly<Record<string, InputValue>>, options: CallOptions = {}): Promise<Record<string, TensorOutput>> {
+    return this.#use(async (calls) => {
+      const { config, signature } = calls.info;
+      const { value: input, transfer } = await packInput(inputs, config, signature, this.#ownership(options));
+      return fromWireTensors(await calls.enqueue((to) => to.call("preprocess", { input }, transfer), options.signal));
+    });
   }
 
-  async run(tensors: Readonly<Record<string, TensorInput>>, options: CallOptions = {}): Promise<Record<string, TensorOutput>> {
-    const { value, transfer } = packTensors(tensors, this.signature, this.#ownership(options));
-    return fromWireTensors(await this.#enqueue((to) => to.call("run", { tensors: value }, transfer), options.signal));
+  run(tensors: Readonly<Record<string, TensorInput>>, options: CallOptions = {}): Promise<Record<string, TensorOutput>> {
+    return this.#use(async (calls) => {
+      const { value, transfer } = packTensors(tensors, calls.info.signature, this.#ownership(options));
+      return fromWireTensors(await calls.enqueue((to) => to.call("run", { tensors: value }, transfer), options.signal));
+    });
   }
 
-  async examples({ signal }: { signal?: AbortSignal } = {}): Promise<Example[]> {
-    const json = await this.#enqueue(async (to) => {
-      await this.#supplyGolden(to);
-      return to.call("goldenJson", {});
-    }, signal);
-    return json === undefined ? [] : toExamples(JSON.parse(json) as Golden, this.config);
+  examples({ signal }: { signal?: AbortSignal } = {}): Promise<Example[]> {
+    return this.#use(async (calls) => {
+      const json = await calls.enqueue((to) => to.call("goldenJson", {}), signal);
+      return json === undefined ? [] : toExamples(JSON.parse(json) as Golden, calls.info.config);
+    });
   }
 
-  async selfTest(options: { signal?: AbortSignal; onProgress?: (done: number, total: number) => void } = {}): Promise<SelfTestReport> {
-    const { signal, onProgress } = options;
-    return this.#enqueue(async (to) => {
-      await this.#supplyGolden(to);
-      const cancel = (): void => void to.call("cancel", {}).catch(() => undefined);
-      signal?.addEventListener("abort", cancel, { once: true });
-      return to.call("selfTest", {}, [], onProgress).finally(() => signal?.removeEventListener("abort", cancel));
-    }, signal);
+  selfTest(options: { signal?: AbortSignal; onProgress?: (done: number, total: number) => void } = {}): Promise<SelfTestReport> {
+    return this.#use((calls) => selfTest(calls, options));
+  }
+
+  update({ signal }: { signal?: AbortSignal } = {}): Promise<UpdateResult> {
+    // One after the other: two would load the same package twice.
+    const updating = this.#updating.then(() => this.#use((calls) => this.#update(calls, signal)));
+    this.#updating = updating.catch(() => undefined);
+    return updating;
   }
 
   async close(): Promise<void> {
-    if (this.#end.signal.aborted) return;
-    const error = this.#closed();
-    this.#end.abort(error);
-    this.#connection?.end(error);
-    this.#connection = undefined;
-    for (const task of this.#queue.splice(0)) settle(task, () => task.reject(error));
+    this.#isClosed = true;
+    this.#calls.close();
+    for (const calls of this.#retired) calls.close();
+    this.#retired.clear();
   }
 
-  #closed(): TwinferError {
-    return new TwinferError("closed", `${this.name} was closed; load it again to use it`);
+  #use<T>(work: (calls: Calls) => Promise<T>): Promise<T> {
+    const calls = this.#calls;
+    return calls.use(() => work(calls));
   }
 
   #ownership({ transfer = false }: CallOptions): Ownership {
     return { away: this.#plan.thread === "worker", given: transfer };
   }
 
-  async #supplyGolden(to: Connection): Promise<void> {
-    const need = await to.call("goldenNeed", {});
-    if (!need) return;
-    const { signal } = this.#end;
-    await getAndSupply(this.#plan, need, (content, transfer) => to.call("supplyGolden", content, transfer), { signal });
+  /** The last answer was used: asks whether it still holds, and gets what the next load will want. */
+  async #revalidate(): Promise<void> {
+    const { reference } = this.#plan.source;
+    const { digest: previous } = this.#calls.info;
+    const calls = this.#calls;
+    const { digest: found } = await calls.aside((to) => to.call("revalidate", { reference }));
+    if (found === previous) return;
+    const wish = await wishOf({ ...this.#plan, policy: "stale-while-revalidate" }, undefined);
+    const digest = await calls.aside((to) => to.call("prefetch", { reference, wish }));
+    if (digest !== undefined && digest !== previous) this.#plan.onUpdate?.({ digest, previous });
   }
 
-  #enqueue<T>(work: (connection: Connection) => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      if (this.#end.signal.aborted) throw this.#closed();
-      if (signal?.aborted) throw aborted(signal);
-      const task: Task = { work, resolve: resolve as (result: unknown) => void, reject, settled: false };
-      if (signal) {
-        const cancel = (): void => settle(task, () => reject(aborted(signal)));
-        signal.addEventListener("abort", cancel, { once: true });
-        const forget = (): void => signal.removeEventListener("abort", cancel);
-        task.resolve = (result) => (forget(), resolve(result as T));
-        task.reject = (error) => (forget(), reject(error));
-      }
-      this.#queue.push(task);
-      void this.#work();
-    });
-  }
-
-  async #work(): Promise<void> {
-    if (this.#current) return;
-    for (let task = this.#queue.shift(); task; task = this.#queue.shift()) {
-      if (task.settled) continue;
-      this.#current = task;
-      await this.#perform(task);
-      this.#current = undefined;
-    }
-  }
-
-  async #perform(task: Task): Promise<void> {
+  async #update(calls: Calls, signal: AbortSignal | undefined): Promise<UpdateResult> {
+    const { digest, version } = calls.info;
+    const same = { digest, version };
+    if (signal?.aborted) throw aborted(signal);
+    let opened: Opened | undefined;
     try {
-      const connection = (this.#connection ??= await this.#reopen());
-      const result = await task.work(connection);
-      settle(task, () => task.resolve(result));
-    } catch (error) {
-      if (error instanceof EngineStopped) {
-        this.#connection?.end(error);
-        this.#connection = undefined;
-      }
-      const reason = this.#end.signal.aborted ? this.#closed() : error;
-      settle(task, () => task.reject(reason));
+      opened = await this.#newer(calls, signal);
+      if (!opened) return { status: "current", ...same };
+      const next = new Calls(this.#plan, opened);
+      await proved(next, signal);
+      await this.#swap(calls, next);
+      const { info } = next;
+      return { status: "updated", digest: info.digest, version: info.version, previous: digest };
+    } catch (thrown) {
+      opened?.connection.end(thrown as Error);
+      if (signal?.aborted) throw aborted(signal);
+      const { code, message } = thrown instanceof TwinferError ? thrown : new TwinferError("internal", describe(thrown));
+      // Closed meanwhile: there is no model any more that could be what it was.
+      if (this.#isClosed || code === "aborted") throw thrown;
+      const status = code === "network" || code === "timeout" ? "unreachable" : "refused";
+      return { status, ...same, error: { code, message } };
     }
   }
 
-  /** A new engine with the same package, after the last one stopped. */
-  async #reopen(): Promise<Connection> {
-    const { connection } = await open(this.#plan, () => undefined, this.#end.signal);
-    return connection;
+  /** The package that the tag points to now, loaded into an engine of its own; nothing where it is the same. */
+  async #newer(calls: Calls, signal: AbortSignal | undefined): Promise<Opened | undefined> {
+    const { reference } = this.#plan.source;
+    const { digest } = calls.info;
+    const asked = await calls.aside((to) => to.call("revalidate", { reference }));
+    if (asked.problem !== undefined) throw new TwinferError("network", asked.problem);
+    if (asked.digest === digest) return undefined;
+    // What was just answered is what is loaded.
+    const opened = await open({ ...this.#plan, policy: "stale-while-revalidate" }, () => undefined, signal, true);
+    if (opened.info.digest !== digest) return opened;
+    opened.connection.end(new TwinferError("closed", "it is the same package"));
+    return undefined;
+  }
+
+  async #swap(old: Calls, next: Calls): Promise<void> {
+    const { reference } = this.#plan.source;
+    const { digest } = next.info;
+    await next.aside((to) => to.call("activate", { reference, digest })).catch((error: unknown) => {
+      console.warn(`twinfer: ${reference}: that ${digest} is used now was not kept: ${describe(error)}`);
+    });
+    if (this.#isClosed) {
+      next.close();
+      throw new TwinferError("closed", `${this.name} was closed; load it again to use it`);
+    }
+    this.#calls = next;
+    this.#retired.add(old);
+    old.retire(() => this.#retired.delete(old));
   }
 }
 
-function settle(task: Task, how: () => void): void {
-  if (task.settled) return;
-  task.settled = true;
-  how();
+/** A package that does not prove itself here is not used. */
+async function proved(calls: Calls, signal: AbortSignal | undefined): Promise<void> {
+  const report = await selfTest(calls, signal ? { signal } : {});
+  if (report.failed === 0) return;
+  const { name, version, digest } = calls.info;
+  const first = report.cases.find((one) => !one.passed);
+  throw new TwinferError(
+    "self_test_failed",
+    `${name} ${version} (${digest}): ${report.failed} of ${report.cases.length} golden examples do not come out as they should, first \`${first?.name}\`; the model before it stays`,
+  );
+}
+
+function selfTest(calls: Calls, options: { signal?: AbortSignal; onProgress?: (done: number, total: number) => void }): Promise<SelfTestReport> {
+  const { signal, onProgress } = options;
+  return calls.enqueue(async (to) => {
+    const cancel = (): void => void to.call("cancel", {}).catch(() => undefined);
+    signal?.addEventListener("abort", cancel, { once: true });
+    const tell = onProgress && ((done: [number, number]) => onProgress(...done));
+    return to.call("selfTest", {}, [], tell).finally(() => signal?.removeEventListener("abort", cancel));
+  }, signal);
 }
 
 /** Parameters as plain data: what cannot be sent to a worker gets a code instead of a DOMException. */

@@ -90,16 +90,20 @@ async function manifest({ api }: Repository, path: string, signal: AbortSignal |
   if (!bytes) return undefined;
   // It is the engine that checks content; here a digest has to be found, which the registry's
   // header would have, but is seldom let through to a page.
-  if (!globalThis.crypto?.subtle) {
-    throw new TwinferError("network", `${url}: a page reads OCI registries only when it came over HTTPS or from this machine`);
-  }
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  const digest = `sha256:${Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+  const digest = await digestOf(bytes);
   const json = parse(url, bytes);
   manifests.add(digest);
   const { mediaType = MANIFEST, artifactType } = json as { mediaType?: string; artifactType?: string };
   const children = ((json as { manifests?: { digest?: unknown }[] }).manifests ?? []).map((child) => String(child?.digest));
   return { descriptor: { mediaType, digest, size: bytes.length, ...(artifactType !== undefined && { artifactType }) }, children };
+}
+
+export async function digestOf(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  if (!globalThis.crypto?.subtle) {
+    throw new TwinferError("network", "a page reads OCI registries only when it came over HTTPS or from this machine");
+  }
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return `sha256:${Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
 
 function parse(url: URL, bytes: Uint8Array): object {

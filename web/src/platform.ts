@@ -24,7 +24,13 @@ export interface NodeThreads {
   parentPort: NodePort | null;
 }
 
+export interface NodeFile {
+  read(into: Uint8Array, offset: number, length: number, position: number): Promise<{ bytesRead: number }>;
+  close(): Promise<void>;
+}
+
 interface NodeFiles {
+  open(path: URL): Promise<NodeFile>;
   stat(path: URL): Promise<{ size: number }>;
   readFile(path: URL): Promise<Uint8Array<ArrayBuffer>>;
 }

@@ -1,12 +1,12 @@
 /** The trust policy of a load: where it comes from, and what is remembered between loads. */
 
-import { keep, kept } from "./cache.js";
+import { keep, kept } from "./counters.js";
 import { TwinferError } from "./errors.js";
 import { read } from "./fetch.js";
 import type { TrustPolicy } from "./generated/types.js";
 import { baseUrl } from "./platform.js";
 import type { Source } from "./registry.js";
-import { readIndex } from "./registry.js";
+import { nameOf } from "./registry.js";
 import type { WireDecision, WireTrust } from "./wire.js";
 
 /** The policy as JSON text, or its address. */
@@ -25,33 +25,16 @@ export function trustSource(trust: TrustPolicy | string | URL): TrustSource {
   throw new TwinferError("invalid_policy", `trust is neither a trust policy nor an address: ${String(trust)}`);
 }
 
-export async function trustFor(trust: TrustSource, source: Source, signal: AbortSignal): Promise<WireTrust> {
+export async function trustFor(trust: TrustSource, source: Source, signal: AbortSignal | undefined): Promise<WireTrust> {
   const policy = trust instanceof URL ? await fetchPolicy(trust, signal) : trust;
   const lastCounter = Number(await kept(counterKey(source)));
   return { policy, now: Math.floor(Date.now() / 1000), ...(lastCounter > 0 && { lastCounter }) };
 }
 
-async function fetchPolicy(url: URL, signal: AbortSignal): Promise<string> {
+async function fetchPolicy(url: URL, signal: AbortSignal | undefined): Promise<string> {
   const what = "the trust policy";
   const bytes = await read({ url, what, limit: MAX_POLICY_BYTES, missing: "not_found", signal, cache: "no-cache" });
   return new TextDecoder().decode(bytes);
-}
-
-/**
- * The index says where signatures are, also for a digest. For a digest that may be opened
- * without a network, the index that was read last will do: a digest does not move.
- */
-export async function indexUnderTrust(source: Source, offline: boolean, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
-  const key = `index/${encodeURIComponent(source.registry.href)}`;
-  try {
-    const index = await readIndex(source, signal);
-    await keep(key, new TextDecoder().decode(index));
-    return index;
-  } catch (error) {
-    const last = offline && error instanceof TwinferError && error.code === "network" ? await kept(key) : undefined;
-    if (last === undefined) throw error;
-    return new TextEncoder().encode(last);
-  }
 }
 
 /** Keeps the counter of signed tags, and says the warning that the policy wants. */
@@ -67,5 +50,5 @@ export async function remember(source: Source, decision: WireDecision): Promise<
 
 /** By the name of the model alone: a mirror must not be able to go back behind another. */
 function counterKey({ reference }: Source): string {
-  return `counters/${encodeURIComponent(reference.split(/[:@]/, 1)[0] ?? "")}`;
+  return `counters/${encodeURIComponent(nameOf(reference))}`;
 }

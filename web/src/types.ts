@@ -1,3 +1,4 @@
+import type { ErrorCode } from "./generated/errors.js";
 import type { DType, Mode, ModelConfig, Descriptor, SelfTestReport, Signature, TrustPolicy } from "./generated/types.js";
 
 /**
@@ -9,13 +10,13 @@ type Global<Name extends string> = typeof globalThis extends { [key in Name]: { 
 /** Any value that JSON has. */
 export type JsonValue = null | boolean | number | string | JsonValue[] | { [key: string]: JsonValue };
 
-/** What a load is doing. `loaded` and `total` are bytes of the whole package. */
+/** What a load is doing. `loaded` and `total` are bytes of everything that the load wants. */
 export type Progress =
   /** The engine is fetched and compiled; once a page and address. */
   | { readonly status: "engine"; readonly url: string }
   /** The reference is looked up. */
   | { readonly status: "resolve"; readonly reference: string }
-  /** A layer arrives; `cached` when it comes from the cache of the browser. */
+  /** A layer arrives, and is verified while it does; `cached` when it comes from the storage of the browser. */
   | {
       readonly status: "download";
       readonly layer: string;
@@ -23,12 +24,66 @@ export type Progress =
       readonly total: number;
       readonly cached: boolean;
     }
-  /** A layer is there, and its size and digest are compared. */
-  | { readonly status: "verify"; readonly layer: string; readonly digest: string }
+  /** Another tab or worker is fetching this layer; it is taken from there. */
+  | { readonly status: "waiting"; readonly layer: string }
+  /** Something failed, and is tried again in `wait` milliseconds. */
+  | { readonly status: "retry"; readonly code: ErrorCode; readonly message: string; readonly wait: number }
+  /** What was kept is not what it should be; it was removed, and is fetched again. */
+  | { readonly status: "damaged"; readonly layer: string; readonly digest: string; readonly message: string }
+  /**
+   * The package cannot be kept (`out_of_space`: there is no room, said before anything is fetched
+   * where the browser or a quota tells); it is loaded all the same.
+   */
+  | { readonly status: "not-kept"; readonly code: ErrorCode; readonly message: string }
+  /** No registry answers; the last answer is used. */
+  | { readonly status: "unreachable"; readonly code: ErrorCode; readonly message: string }
   /** The model is read and optimised. */
   | { readonly status: "load" }
   /** It can predict. */
   | { readonly status: "ready"; readonly digest: string };
+
+/**
+ * How a reference is looked up: `online` asks the registry first, and uses the last answer only
+ * where nobody answers; `stale-while-revalidate` uses the last answer at once and asks afterwards,
+ * for the next load; `offline` never asks.
+ */
+export type Policy = "online" | "stale-while-revalidate" | "offline";
+
+/** Where a page can keep packages: the private file system of its origin, or the Cache API. */
+export type Place = "opfs" | "cache-api";
+
+/**
+ * How the reference was looked up: `registry`, it was asked; `fresh`, its last answer still holds
+ * as it said; `stale`, its last answer, and it is asked meanwhile; `last-good`, its last answer,
+ * since nobody answers; `offline`, its last answer, since nobody may be asked; `digest`, nothing
+ * had to be looked up.
+ */
+export type Lookup = "registry" | "fresh" | "stale" | "last-good" | "offline" | "digest";
+
+/** A tag points to another package than before. */
+export interface Update {
+  /** What it points to; the package is in the storage. */
+  readonly digest: string;
+  /** What was loaded. */
+  readonly previous: string;
+}
+
+/** What came of `model.update()`. */
+export interface UpdateResult {
+  /**
+   * `current`: there is nothing newer. `updated`: the model is the newer package now. `refused`:
+   * there is a newer package, which failed (`error` says how); the model is what it was.
+   * `unreachable`: nobody could be asked; the model is what it was.
+   */
+  readonly status: "current" | "updated" | "refused" | "unreachable";
+  /** What the model is now. */
+  readonly digest: string;
+  readonly version: string;
+  /** What it was before, where it was updated. */
+  readonly previous?: string;
+  /** `self_test_failed` where its golden examples do not come out as they should. */
+  readonly error?: { readonly code: ErrorCode; readonly message: string };
+}
 
 export interface LoadOptions {
   /** Called with every step of the load. */
@@ -42,11 +97,33 @@ export interface LoadOptions {
   thread?: "worker" | "main";
   /** Address of `twinfer_web_bg.wasm`; by default beside this module. */
   engineUrl?: string | URL;
+  /** How the reference is looked up; `stale-while-revalidate` by default. */
+  policy?: Policy;
+  /** Further registries with the same packages, asked in this order where the first one fails. */
+  mirrors?: readonly string[];
   /**
-   * Whether verified layers are kept in, and taken from, the Cache API. `true` by default;
-   * has no effect where there is no Cache API (Node, pages without https).
+   * Whether packages are kept in, and taken from, the storage of the browser; or in which. `true`
+   * by default: the better one that there is. Has no effect where there is none (Node, pages
+   * without https).
    */
-  cache?: boolean;
+  cache?: boolean | Place;
+  /** Bytes that may be kept at most; by default what the browser grants. What was not used lately goes first. */
+  quota?: number;
+  /**
+   * What cannot be kept is an error (`out_of_space`, `storage`), as soon as it is known, instead of
+   * a warning: for pages that must work without a network afterwards.
+   */
+  mustKeep?: boolean;
+  /**
+   * Ask the browser, once the first package is kept, not to clear it when room gets short
+   * (`navigator.storage.persist()`). `true` by default. Some browsers ask the visitor.
+   */
+  persist?: boolean;
+  /**
+   * Called when the registry, asked after the load, says that the tag points to another package,
+   * and that one is in the storage: the next load gets it, or `model.update()`.
+   */
+  onUpdate?: (update: Update) => void;
   /**
    * The trust policy, or its address: which keys may sign the model, what an unsigned one
    * means, what is revoked. It decides before any byte of the model is fetched, also for
@@ -209,12 +286,14 @@ export interface Example {
   readonly mediaType?: string;
 }
 
-/** A loaded model. */
+/** A loaded model. What it says of itself follows `update`. */
 export interface Model {
   readonly name: string;
   readonly version: string;
   /** The digest of the package: the identity of what answers. */
   readonly digest: string;
+  /** How the reference was looked up. */
+  readonly source: Lookup;
   /** Inputs and outputs of the model file. */
   readonly signature: Signature;
   /** `twinfer.json`: pipeline, labels, limits. */
@@ -222,7 +301,7 @@ export interface Model {
   /** The files of the package. */
   readonly layers: readonly Descriptor[];
   /** What the trust policy decided; absent without one. */
-  readonly trust?: TrustDecision;
+  readonly trust?: TrustDecision | undefined;
   /**
    * Input in, answer out: preprocess, run, postprocess. Give the pipeline's input under its
    * name, or every tensor of the signature under its own.
@@ -239,6 +318,96 @@ export interface Model {
   examples(options?: { signal?: AbortSignal }): Promise<Example[]>;
   /** Runs the golden examples here and compares with what must come out. */
   selfTest(options?: { signal?: AbortSignal; onProgress?: (done: number, total: number) => void }): Promise<SelfTestReport>;
+  /**
+   * Follows the tag: asks the registry, and where it points to another package, fetches, verifies
+   * and loads that in a second engine, runs its golden examples there, and only then lets it
+   * answer. Calls that were made before are answered by the package that they were made for.
+   */
+  update(options?: { signal?: AbortSignal }): Promise<UpdateResult>;
   /** Ends the worker and gives all memory back. Calls that still wait reject with `closed`. */
   close(): Promise<void>;
+}
+
+/** What the storage of this page holds. */
+export interface CacheListing {
+  /** The packages, the last used first. */
+  readonly packages: readonly {
+    readonly digest: string;
+    /** The name of the model. */
+    readonly name: string;
+    /** Bytes that are there. */
+    readonly bytes: number;
+    /** Bytes that were wanted so far. */
+    readonly of: number;
+    /** Milliseconds since 1970. */
+    readonly used: number;
+    /** It is the active or the previous version of a tag, and not removed to make room. */
+    readonly pinned: boolean;
+  }[];
+  /** The tags that were used. */
+  readonly references: readonly {
+    readonly registry: string;
+    readonly reference: string;
+    readonly active: string;
+    readonly previous: string | null;
+    /** Milliseconds since 1970. */
+    readonly used: number;
+  }[];
+  readonly blobs: number;
+  readonly bytes: number;
+  /** Bytes of what was begun. */
+  readonly partial_bytes: number;
+  /** `null` without one. */
+  readonly quota: number | null;
+  /** Bytes that can still be written; `null` where the browser does not say. */
+  readonly available: number | null;
+  readonly statistics: CacheStatistics;
+}
+
+/** Counts of all loads of this page, in all tabs. */
+export interface CacheStatistics {
+  /** Contents that were there, and right. */
+  readonly hits: number;
+  /** Contents that had to be fetched. */
+  readonly misses: number;
+  readonly bytes_saved: number;
+  readonly bytes_fetched: number;
+  /** Contents that were there, and not what they should be. */
+  readonly damaged: number;
+  /** Contents that were removed to make room. */
+  readonly evicted: number;
+}
+
+/** What a verification found. */
+export interface CacheVerified {
+  /** Contents that are what they should be. */
+  readonly good: number;
+  readonly bytes: number;
+  /** Digests of those that were not, and were removed. */
+  readonly damaged: readonly string[];
+}
+
+/** What was removed. */
+export interface CacheRemoved {
+  /** Digests of the packages that are not kept any more. */
+  readonly packages: readonly string[];
+  readonly blobs: number;
+  readonly bytes: number;
+}
+
+/** What the browser says of its room. */
+export interface CacheEstimate {
+  /** Bytes that this page uses, with everything else that it keeps. */
+  readonly usage?: number;
+  /** Bytes that it may use. */
+  readonly quota?: number;
+  /** The browser does not clear it by itself. */
+  readonly persisted: boolean;
+}
+
+export interface CacheOptions {
+  /** Which storage; by default the one that loads use. */
+  place?: Place;
+  /** Address of `twinfer_web_bg.wasm`; by default beside `index.js`. */
+  engineUrl?: string | URL;
 }

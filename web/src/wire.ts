@@ -1,9 +1,9 @@
 /** What crosses between the caller and the thread that computes. */
 
 import type { WireError } from "./errors.js";
+import type { ErrorCode } from "./generated/errors.js";
 import type { Descriptor, ModelConfig, Signature } from "./generated/types.js";
-import type { Need } from "./glue.js";
-import type { Pixels, TrustDecision } from "./types.js";
+import type { Lookup, Pixels, Place, Policy, TrustDecision } from "./types.js";
 
 /** A tensor: little-endian bytes, or strings. */
 export interface WireTensor {
@@ -22,19 +22,39 @@ export type WireInput =
   | { kind: "record"; record: object }
   | { kind: "tensors"; tensors: WireTensor[] };
 
-/** What a package still needs, and how many bytes it is in all, when that is known. */
-export interface Needs {
-  needs: Need[];
-  total: number | undefined;
+/** What an engine is set up with. */
+export interface Setup {
+  /** The registries, the first and its mirrors. */
+  registries: string[];
+  reference: string;
+  policy: Policy;
+  /** A trust policy decides: then also a digest needs the index. */
+  trusted: boolean;
+  keep: boolean | Place;
+  quota?: number;
+  /** What cannot be kept is an error. */
+  mustKeep: boolean;
 }
 
-/** Content for the engine. */
-export interface Supplied {
-  digest: string;
-  bytes: Uint8Array<ArrayBuffer>;
-  /** It came from the cache, and need not be kept again. */
-  cached: boolean;
+/** What a load wants. */
+export interface Wish extends Partial<Omit<WireTrust, "policy">> {
+  policy: Policy;
+  /** The trust policy as JSON text. */
+  trust?: string;
+  /** It is not yet what the tag is used with. */
+  candidate?: boolean;
 }
+
+/** What happens in a load. */
+export type LoadEvent =
+  | { event: "progress"; layer: string; loaded: number; total: number; cached: boolean }
+  | { event: "waiting"; layer: string }
+  | { event: "retry"; code: ErrorCode; message: string; wait: number }
+  | { event: "damaged"; layer: string; digest: string; code: ErrorCode; message: string }
+  | { event: "not-kept"; code: ErrorCode; message: string }
+  | { event: "unreachable"; code: ErrorCode; message: string }
+  /** All is there: the model is read and optimised. */
+  | { event: "load" };
 
 /** A trust policy as JSON text, and what is known of time and past. */
 export interface WireTrust {
@@ -56,7 +76,10 @@ export interface ModelInfo {
   signature: Signature;
   config: ModelConfig;
   layers: Descriptor[];
+  source: Lookup;
   decision?: WireDecision;
+  /** Where it is kept; absent where it is not. */
+  kept?: string;
 }
 
 /** A prediction as JSON text, and the milliseconds in the engine. */
@@ -67,18 +90,19 @@ export interface WirePrediction {
 
 /** Methods of the host that are called by name. */
 export type Method =
+  | "begin"
   | "start"
-  | "open"
-  | "supply"
-  | "finish"
+  | "load"
   | "predict"
   | "preprocess"
   | "run"
-  | "goldenNeed"
-  | "supplyGolden"
   | "goldenJson"
   | "selfTest"
-  | "cancel";
+  | "cancel"
+  | "revalidate"
+  | "prefetch"
+  | "activate"
+  | "inspect";
 
 export interface Request {
   id: number;
@@ -89,7 +113,7 @@ export interface Request {
 export type Reply =
   | { id: number; result: unknown }
   | { id: number; error: WireError }
-  | { id: number; progress: [done: number, total: number] };
+  | { id: number; event: unknown };
 
 /** Buffers in a result that are handed over rather than copied. */
 export function buffersOf(result: unknown): ArrayBuffer[] {

@@ -9,10 +9,10 @@ const host = new EngineHost();
 
 async function answer({ id, method, args }: Request, post: (reply: Reply, transfer: ArrayBuffer[]) => void): Promise<void> {
   try {
-    const progress = (done: number, total: number): void => post({ id, progress: [done, total] }, []);
+    const tell = (event: unknown): void => post({ id, event }, []);
     // Calls are typed where they are made (`connection.ts`).
-    const call = host[method] as (this: EngineHost, args: unknown, progress: unknown) => unknown;
-    const result = await call.call(host, args, progress);
+    const call = host[method] as (this: EngineHost, args: unknown, tell: (event: unknown) => void) => unknown;
+    const result = await call.call(host, args, tell);
     post({ id, result }, buffersOf(result));
   } catch (thrown) {
     post({ id, error: host.failure(thrown) }, []);

@@ -148,6 +148,24 @@ impl<B: Backend, E: Env> Cache<B, E> {
         self.backend.set_document(&key, &write(&record)?).await
     }
 
+    /// Notes a further layer of a package that is noted already.
+    pub(crate) async fn note_part(&self, package: &Digest, part: &Descriptor) -> Result<()> {
+        let key = PackageRecord::key(package);
+        let name_of_lock = format!("package-{}", package.hex());
+        let _lock = self
+            .wait_for(&name_of_lock, LockMode::Exclusive, || {})
+            .await?;
+        let document = self.backend.document(&key).await?;
+        let Some(mut record) = document.and_then(|d| read::<PackageRecord>(&d)) else {
+            return Ok(());
+        };
+        if record.blobs.iter().any(|(known, _)| *known == part.digest) {
+            return Ok(());
+        }
+        record.blobs.push((part.digest, part.size));
+        self.backend.set_document(&key, &write(&record)?).await
+    }
+
     /// Makes room for what of this is not there yet; false when all of it is.
     ///
     /// # Errors

@@ -86,6 +86,66 @@ impl<B: Backend, E: Env> Cache<B, E> {
         Ok(loaded)
     }
 
+    /// Brings what a load would want into the cache, without having it in memory, and gives the
+    /// digest of the package. It is not remembered as what the tag is used with.
+    ///
+    /// # Errors
+    /// Those of [`Cache::load`], and `out_of_space`, `storage`: what cannot be kept was fetched
+    /// for nothing.
+    pub async fn prefetch<O: Origin>(
+        &self,
+        origins: &[O],
+        reference: &Reference,
+        options: &LoadOptions<'_>,
+        listen: Listener<'_>,
+    ) -> Result<Digest> {
+        let run = Run {
+            cache: self,
+            origins,
+            reference,
+            options,
+            listen,
+        };
+        let fetched = run.prefetch().await;
+        self.save_statistics().await;
+        fetched.map_err(|error| error.context(reference))
+    }
+
+    /// A further layer of a package that was loaded before, such as its golden examples. It is
+    /// kept as long as the package is.
+    ///
+    /// # Errors
+    /// Those of [`Cache::get`].
+    pub async fn part<O: Origin>(
+        &self,
+        origins: &[O],
+        package: &Digest,
+        part: &Descriptor,
+        policy: Policy,
+        listen: Listener<'_>,
+    ) -> Result<Content> {
+        if self.options.keep
+            && let Err(error) = self.note_part(package, part).await
+        {
+            listen(Event::NotKept { error: &error });
+        }
+        let wanted = Wanted::from(part);
+        match policy {
+            Policy::Offline => self.only_kept(&wanted, listen).await,
+            _ => self.get(origins, &wanted, listen).await,
+        }
+    }
+
+    async fn only_kept(&self, wanted: &Wanted, listen: Listener<'_>) -> Result<Content> {
+        self.local(wanted, listen).await.ok_or_else(|| {
+            twinfer::err!(
+                Network,
+                "{} is not in the cache, and the registry must not be asked: load it once with the network",
+                wanted.label()
+            )
+        })
+    }
+
     /// Remembers that a tag is used with this package. [`Cache::load`] does that by itself, but
     /// for candidates. A reference with a digest has nothing that could be remembered.
     ///
@@ -171,13 +231,7 @@ impl<B: Backend, E: Env, O: Origin> Run<'_, B, E, O> {
         } = self.begin(policy, source).await?;
         let digest = *reader.digest();
         let lease = self.lease(&digest).await;
-        // The manifest first: it says what else there is.
-        for descriptor in reader.needs() {
-            if descriptor.digest == digest {
-                reader.supply_content(self.get(&descriptor, true, self.listen).await?)?;
-            }
-        }
-        let needs = reader.needs();
+        let needs = self.get_manifest(&mut reader).await?;
         let room = self.prepare(&reader, attached, &needs).await;
         self.get_all(&mut reader, &needs, room != Room::None)
             .await?;
@@ -197,6 +251,33 @@ impl<B: Backend, E: Env, O: Origin> Run<'_, B, E, O> {
             source: *source,
             lease,
         })
+    }
+
+    async fn prefetch(&self) -> Result<Digest> {
+        let begun = self.begin(self.options.policy, &mut None).await?;
+        let mut reader = begun.reader;
+        let digest = *reader.digest();
+        let _lease = self.lease(&digest).await;
+        let needs = self.get_manifest(&mut reader).await?;
+        self.note(&reader, begun.attached, &needs).await?;
+        self.cache.make_room(&needs).await?;
+        for descriptor in &needs {
+            let wanted = Wanted::from(descriptor);
+            self.cache
+                .ensure(self.origins, &wanted, self.listen)
+                .await?;
+        }
+        Ok(digest)
+    }
+
+    /// The manifest first: it says what else is needed.
+    async fn get_manifest(&self, reader: &mut PackageReader) -> Result<Vec<Descriptor>> {
+        for descriptor in reader.needs() {
+            if descriptor.digest == *reader.digest() {
+                reader.supply_content(self.get(&descriptor, true, self.listen).await?)?;
+            }
+        }
+        Ok(reader.needs())
     }
 
     /// Looks the reference up, and lets the trust policy decide.
@@ -257,23 +338,13 @@ impl<B: Backend, E: Env, O: Origin> Run<'_, B, E, O> {
         listen: Listener<'_>,
     ) -> Result<Content> {
         match self.options.policy {
-            Policy::Offline => self.only_kept(wanted, listen).await,
+            Policy::Offline => self.cache.only_kept(wanted, listen).await,
             _ => {
                 self.cache
                     .get_and_keep(self.origins, wanted, keep, listen)
                     .await
             }
         }
-    }
-
-    async fn only_kept(&self, wanted: &Wanted, listen: Listener<'_>) -> Result<Content> {
-        self.cache.local(wanted, listen).await.ok_or_else(|| {
-            twinfer::err!(
-                Network,
-                "{} is not in the cache, and the registry must not be asked: load it once with the network",
-                wanted.label()
-            )
-        })
     }
 
     /// Nobody evicts what is in use. A place that cannot be locked is used without.
@@ -287,6 +358,20 @@ impl<B: Backend, E: Env, O: Origin> Run<'_, B, E, O> {
             .ok()
     }
 
+    async fn note(
+        &self,
+        reader: &PackageReader,
+        attached: Vec<(Digest, u64)>,
+        needs: &[Descriptor],
+    ) -> Result<()> {
+        let mut blobs = attached;
+        blobs.extend(needs.iter().map(|d| (d.digest, d.size)));
+        blobs.push((*reader.digest(), reader.manifest_size()));
+        self.cache
+            .note_package(reader.digest(), self.reference.name(), &blobs)
+            .await
+    }
+
     /// Notes what belongs to the package before any of it is there, so that no eviction takes
     /// it for left-overs, and makes room. Without room it is loaded all the same, and not kept.
     async fn prepare(
@@ -298,13 +383,8 @@ impl<B: Backend, E: Env, O: Origin> Run<'_, B, E, O> {
         if !self.cache.options.keep {
             return Room::None;
         }
-        let mut blobs = attached;
-        blobs.extend(needs.iter().map(|d| (d.digest, d.size)));
-        blobs.push((*reader.digest(), reader.manifest_size()));
         let room = async {
-            self.cache
-                .note_package(reader.digest(), self.reference.name(), &blobs)
-                .await?;
+            self.note(reader, attached, needs).await?;
             match self.options.policy {
                 Policy::Offline => Ok(false),
                 _ => self.cache.make_room(needs).await,

@@ -8,7 +8,6 @@ import { HTML, send, serveRegistry } from "../support/site.js";
 
 const registry = sampleRegistry();
 const digest = registry.digests["record"] ?? "";
-const MODEL = registry.layer(digest, "model.onnx");
 let browser: Browser;
 let site: Site;
 let page: Page;
@@ -33,10 +32,6 @@ beforeEach(async () => {
 });
 
 afterEach(() => page.context().close());
-
-function blobsAsked(): string[] {
-  return site.log.filter((path) => path.startsWith("/registry/blobs/"));
-}
 
 describe("under the strict content security policy", () => {
   for (const thread of ["worker", "main"] as const) {
@@ -79,96 +74,6 @@ describe("under the strict content security policy", () => {
       return model.version;
     });
     assert.equal(version, "1.0.0");
-  });
-});
-
-describe("the cache", () => {
-  /** Loads a package, gives what it doubled and how much came from the cache. */
-  const load = (reference: string, options: { cache?: boolean } = {}) =>
-    page.evaluate(
-      async ([reference, options]) => {
-        const { loadModel } = await window.twinfer;
-        const cached = new Set<boolean>();
-        const onProgress = (progress: import("twinfer").Progress): void => {
-          if (progress.status === "download") cached.add(progress.cached);
-        };
-        const model = await loadModel(`/registry/${reference}`, { ...options, onProgress });
-        const { doubled } = await model.predict({ record: { a: 1, b: 2 } });
-        await model.close();
-        return { doubled, cached: [...cached] };
-      },
-      [reference, options] as const,
-    );
-  const right = [[2, 4]];
-
-  test("a second load fetches nothing but the index, and a pinned one nothing at all", async () => {
-    assert.deepEqual(await load("record"), { doubled: right, cached: [false] });
-    assert.equal(blobsAsked().length, 4);
-    await page.reload();
-    site.log.length = 0;
-    assert.deepEqual(await load("record"), { doubled: right, cached: [true] });
-    assert.deepEqual(blobsAsked(), []);
-    intercept = (_, response, path) => {
-      if (path.startsWith("/registry/")) response.destroy();
-      return path.startsWith("/registry/");
-    };
-    assert.deepEqual(await load(`record@${digest}`), { doubled: right, cached: [true] });
-    assert.deepEqual(blobsAsked(), []);
-  });
-
-  test("entries are named by digest, and a damaged one is fetched anew", async () => {
-    await load("record");
-    const entries = await page.evaluate(async (damaged) => {
-      const [name = ""] = await caches.keys();
-      const cache = await caches.open(name);
-      const urls = (await cache.keys()).map(({ url }) => new URL(url).pathname);
-      const target = urls.find((url) => damaged.endsWith(url.split("/").at(-1) ?? "?")) ?? "";
-      await cache.put(target, new Response("damaged"));
-      return { name, urls };
-    }, MODEL);
-    assert.equal(entries.name, "twinfer-blobs-v1");
-    assert.equal(entries.urls.length, 4);
-    for (const url of entries.urls) assert.match(url, /^\/\.twinfer\/blobs\/sha256\/[0-9a-f]{64}$/);
-    site.log.length = 0;
-    assert.deepEqual((await load("record")).doubled, right);
-    assert.deepEqual(blobsAsked(), [`/registry/${MODEL}`]);
-    site.log.length = 0;
-    assert.deepEqual(await load("record"), { doubled: right, cached: [true] });
-    assert.deepEqual(blobsAsked(), []);
-  });
-
-  test("it can be left out", async () => {
-    await load("record", { cache: false });
-    assert.equal(await page.evaluate(async () => (await caches.keys()).length), 0);
-    await load("record", { cache: false });
-    assert.equal(blobsAsked().filter((path) => path === `/registry/${MODEL}`).length, 2);
-  });
-
-  test("what could not be verified is not kept", async () => {
-    intercept = (_, response, path) => {
-      if (path !== `/registry/${MODEL}`) return false;
-      send(response, HTML);
-      return true;
-    };
-    const code = await page.evaluate(async () => {
-      const { loadModel } = await window.twinfer;
-      return loadModel("/registry/record").then(() => "loaded", (error: { code: string }) => error.code);
-    });
-    assert.equal(code, "size_mismatch");
-    intercept = undefined;
-    assert.deepEqual((await load("record")).doubled, right);
-  });
-
-  test("loads at the same time fetch once", async () => {
-    const doubled = await page.evaluate(async () => {
-      const { loadModel } = await window.twinfer;
-      const models = await Promise.all([loadModel("/registry/record"), loadModel("/registry/record")]);
-      const answers = await Promise.all(models.map((model) => model.predict({ record: { a: 1, b: 2 } })));
-      await Promise.all(models.map((model) => model.close()));
-      return answers.map((answer) => answer["doubled"]);
-    });
-    assert.deepEqual(doubled, [right, right]);
-    assert.equal(blobsAsked().filter((path) => path === `/registry/${MODEL}`).length, 1);
   });
 });
 
@@ -277,7 +182,7 @@ describe("what a page can get wrong", () => {
       const controller = new AbortController();
       const loading = loadModel("/registry/record", {
         signal: controller.signal,
-        onProgress: ({ status }) => status === "verify" && controller.abort(),
+        onProgress: ({ status }) => status === "download" && controller.abort(),
       });
       const code = await loading.then(() => "loaded", (error: { code: string }) => error.code);
       const model = await loadModel("/registry/record");

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { loadModel } from "twinfer";
+import { cache, loadModel } from "twinfer";
 import type { Progress } from "twinfer";
 import { fails } from "../support/expect.js";
 import { pathOf, sampleRegistry } from "../support/fixture.js";
@@ -182,51 +182,76 @@ test("a pinned reference asks for no index", async () => {
   await fails(loadModel(`${site.origin}/registry/other@${digest}`), "invalid_package", /`record`, not `other`/);
 });
 
-test("what a prediction does not need is not fetched, and loads at the same time fetch once", async () => {
+test("what a prediction does not need is not fetched", async () => {
   site.log.length = 0;
-  const address = `${site.origin}/registry/record:1.0.0`;
-  const models = await Promise.all([loadModel(address), loadModel(address), loadModel(address)]);
-  const path = `/registry/${registry.layer(registry.digests["record"] ?? "", "model.onnx")}`;
-  assert.equal(site.log.filter((asked) => asked === path).length, 1);
-  const golden = `/registry/${registry.layer(registry.digests["record"] ?? "", "golden.json")}`;
-  assert(!site.log.includes(golden));
-  for (const model of models) {
-    assert.deepEqual((await model.predict({ record: { a: 1, b: 1 } }))["doubled"], [[2, 2]]);
-    await model.close();
-  }
+  const model = await loadModel(`${site.origin}/registry/record:1.0.0`);
+  const layer = (name: string): string => `/registry/${registry.layer(registry.digests["record"] ?? "", name)}`;
+  assert(site.log.includes(layer("model.onnx")));
+  assert(!site.log.includes(layer("golden.json")));
+  assert.equal((await model.examples()).length, 2);
+  assert.equal((await model.selfTest()).passed, 2);
+  assert.equal(site.log.filter((path) => path === layer("golden.json")).length, 1);
+  await model.close();
 });
 
-test("of two loads that share a download, cancelling one leaves the other alone", async (t) => {
+test("of two loads at the same time, cancelling one leaves the other alone", async (t) => {
   const path = registry.layer(registry.digests["picture"] ?? "", "model.onnx");
-  let asked = (): void => undefined;
-  const underWay = new Promise<void>((resolve) => (asked = resolve));
   let release = (): void => undefined;
-  const held = new Promise<void>((resolve) => (release = resolve));
+  let held = Promise.resolve();
+  let asked = 0;
   const slow = await serveRegistry(registry, async (_, response, at) => {
     if (at !== `/registry/${path}`) return false;
-    asked();
+    asked++;
     await held;
     response.end(registry.files.get(path));
     return true;
   });
   t.after(() => slow.close());
-  const controller = new AbortController();
-  let verifying = 0;
-  const kept = loadModel(`${slow.origin}/registry/picture:1.0.0`, { onProgress: ({ status }) => (verifying += status === "verify" ? 1 : 0) });
-  const cancelled = loadModel(`${slow.origin}/registry/picture:1.0.0`, { signal: controller.signal });
-  await underWay;
-  // Until both wait for the model: the manifest and two small files of the one are there.
-  while (verifying < 3) await new Promise((resolve) => setTimeout(resolve, 10));
-  controller.abort(new Error("not any more"));
-  const error = await fails(cancelled, "aborted");
-  assert.equal((error.cause as Error).message, "not any more");
-  release();
-  await (await kept).close();
-  assert.equal(slow.log.filter((at) => at === `/registry/${path}`).length, 1);
+  for (const thread of ["worker", "main"] as const) {
+    asked = 0;
+    held = new Promise<void>((resolve) => (release = resolve));
+    const controller = new AbortController();
+    const kept = loadModel(`${slow.origin}/registry/picture:1.0.0`, { thread });
+    const cancelled = loadModel(`${slow.origin}/registry/picture:1.0.0`, { thread, signal: controller.signal });
+    while (asked < 2) await new Promise((resolve) => setTimeout(resolve, 10));
+    controller.abort(new Error("not any more"));
+    const error = await fails(cancelled, "aborted");
+    assert.equal((error.cause as Error).message, "not any more");
+    release();
+    await (await kept).close();
+  }
+});
+
+test("how the reference was looked up is said, and nothing is kept in Node", async () => {
+  const digest = registry.digests["record"] ?? "";
+  for (const [reference, source] of [["record", "registry"], [`record@${digest}`, "digest"]] as const) {
+    const model = await loadModel(`${site.origin}/registry/${reference}`);
+    assert.equal(model.source, source);
+    await model.close();
+  }
+  await fails(loadModel(`${site.origin}/registry/record`, { policy: "offline" }), "network", /must not be asked/);
+  await fails(loadModel(`${site.origin}/registry/record`, { mustKeep: true }), "storage", /mustKeep/);
+  const { packages, blobs } = await cache.ls();
+  assert.deepEqual([packages, blobs], [[], 0]);
+  assert.deepEqual(await cache.clear(), { packages: [], blobs: 0, bytes: 0 });
+  assert.equal((await cache.estimate()).persisted, false);
+});
+
+test("a mirror is asked where the first registry fails", async () => {
+  const steps: string[] = [];
+  const onProgress = ({ status }: Progress): void => void steps.push(status);
+  const model = await loadModel("http://127.0.0.1:9/registry/record", { mirrors: [`${site.origin}/registry`], onProgress });
+  assert.equal(model.digest, registry.digests["record"]);
+  assert(steps.includes("retry"));
+  await model.close();
 });
 
 test("options that make no sense are refused", async () => {
   await fails(loadModel(`${folder}/record`, { thread: "gpu" as never }), "invalid_request", /gpu/);
   await fails(loadModel(`${folder}/record`, { engineUrl: "http://" }), "invalid_request", /engineUrl/);
+  await fails(loadModel(`${folder}/record`, { policy: "never" as never }), "invalid_request", /policy.*never/);
+  await fails(loadModel(`${folder}/record`, { cache: "disk" as never }), "invalid_request", /cache.*disk/);
+  await fails(loadModel(`${folder}/record`, { quota: -1 }), "invalid_request", /quota/);
+  await fails(loadModel(`${folder}/record`, { mirrors: ["http://"] }), "invalid_request", /mirrors/);
   await fails(loadModel(`${folder}/record`, { signal: AbortSignal.abort() }), "aborted");
 });

@@ -1,7 +1,7 @@
 // What a user writes, compiled in strict mode against the installed package; the lines below a
 // `@ts-expect-error` must not compile.
-import { ERROR_CODES, TwinferError, loadModel } from "twinfer";
-import type { Box, ErrorCode, Model, Prediction, Progress, TensorOutput } from "twinfer";
+import { ERROR_CODES, TwinferError, cache, loadModel } from "twinfer";
+import type { Box, ErrorCode, Model, Prediction, Progress, TensorOutput, UpdateResult } from "twinfer";
 
 export async function good(url: string, signal: AbortSignal): Promise<void> {
   const onProgress = (progress: Progress): string => {
@@ -25,12 +25,18 @@ export async function good(url: string, signal: AbortSignal): Promise<void> {
   });
   const code: ErrorCode = new TwinferError("wrong_shape", "no").code;
   console.log(scores, prediction.digest, prediction.timing.engine, untyped["x"], tensors["y"]?.dtype, ERROR_CODES[code]);
+  const { status, error }: UpdateResult = await model.update({ signal });
+  const other = await loadModel(url, { policy: "offline", cache: "opfs", mirrors: [url], quota: 1e9, mustKeep: true, persist: false, onUpdate: ({ digest }) => console.log(digest) });
+  const { packages, statistics } = await cache.ls();
+  console.log(status, error?.code, other.source, packages[0]?.pinned, statistics.hits, (await cache.prune(0)).bytes, (await cache.estimate()).persisted);
   await model.close();
 }
 
 export async function bad(model: Model, progress: Progress): Promise<void> {
   // @ts-expect-error a thread that does not exist
   await loadModel("x/y", { thread: "gpu" });
+  // @ts-expect-error a policy that does not exist
+  await loadModel("x/y", { policy: "sometimes" });
   // @ts-expect-error the address is required
   await loadModel();
   // @ts-expect-error a code that does not exist

@@ -43,10 +43,18 @@ export class Registry {
       ...manifest,
     });
     const entry = this.put(bytes);
-    const annotations = { "org.opencontainers.image.ref.name": `${name}:${version}` };
+    const annotations = { [REF_NAME]: `${name}:${version}` };
     this.#entries.push({ mediaType: MANIFEST, artifactType: ARTIFACT, ...entry, annotations });
     this.files.set("index.json", json({ schemaVersion: 2, manifests: this.#entries }));
     return entry.digest;
+  }
+
+  /** Lets a reference (`name:tag`) point to a package that was added. */
+  point(reference: string, digest: string): void {
+    const known = this.#entries.find((entry) => entry["digest"] === digest);
+    const others = this.#entries.filter((entry) => (entry["annotations"] as Json)[REF_NAME] !== reference);
+    this.#entries.splice(0, Infinity, ...others, { ...known, annotations: { [REF_NAME]: reference } });
+    this.files.set("index.json", json({ schemaVersion: 2, manifests: this.#entries }));
   }
 
   /** Adds a blob. */
@@ -81,6 +89,7 @@ type Layer = { digest: string; annotations: Record<string, string> };
 
 const MANIFEST = "application/vnd.oci.image.manifest.v1+json";
 const ARTIFACT = "application/vnd.cncf.model.manifest.v1+json";
+const REF_NAME = "org.opencontainers.image.ref.name";
 const TITLE = "org.opencontainers.image.title";
 
 export function pathOf(digest: string): string {

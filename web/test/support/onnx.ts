@@ -38,11 +38,35 @@ export function doubling(type: TensorType["type"], shape: TensorType["shape"]): 
   });
 }
 
+/** `y = x + x + x`. */
+export function tripling(type: TensorType["type"], shape: TensorType["shape"]): Uint8Array<ArrayBuffer> {
+  return onnx({
+    nodes: [
+      { op: "Add", inputs: ["x", "x"], outputs: ["d"] },
+      { op: "Add", inputs: ["d", "x"], outputs: ["y"] },
+    ],
+    inputs: [{ name: "x", type, shape }],
+    outputs: [{ name: "y", type, shape }],
+  });
+}
+
+/** The same model in a larger file: with a documentation of so many bytes, different for each seed. */
+export function padded(model: Uint8Array<ArrayBuffer>, length: number, seed = 1): Uint8Array<ArrayBuffer> {
+  let state = seed;
+  const text = Uint8Array.from({ length }, () => 0x20 + ((state = (state * 48271) % 0x7fffffff) % 95));
+  const head = Uint8Array.from([...varint((6 << 3) | 2), ...varint(length)]);
+  const bytes = new Uint8Array(model.length + head.length + length);
+  bytes.set(model);
+  bytes.set(head, model.length);
+  bytes.set(text, model.length + head.length);
+  return bytes;
+}
+
 function nodeProto({ op, inputs, outputs }: Graph["nodes"][number]): number[] {
   return [
     ...inputs.flatMap((name) => field(1, text(name))),
     ...outputs.flatMap((name) => field(2, text(name))),
-    ...field(3, text(`the ${op}`)),
+    ...field(3, text(`the ${op} of ${outputs.join()}`)),
     ...field(4, text(op)),
   ];
 }

@@ -8,7 +8,8 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import { compare } from "../../oci.js";
-import { getContent, parseSource, readIndex } from "../../registry.js";
+import { Origin } from "../../origin.js";
+import { parseSource } from "../../registry.js";
 
 const MANIFEST = "application/vnd.oci.image.manifest.v1+json";
 const digestOf = (bytes: Uint8Array | string): string => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
@@ -86,7 +87,8 @@ test("a package is read from an OCI registry", async () => {
 
     const read = async (reference: string): Promise<Record<string, string>> => {
       const source = parseSource(`oci://${server.host}/models/${reference}`);
-      const index = JSON.parse(new TextDecoder().decode(await readIndex(source, undefined))) as { manifests: { digest: string; annotations?: Record<string, string> }[] };
+      const answer = await new Origin(source.registry, source.reference, false).index(source.reference, undefined);
+      const index = JSON.parse(new TextDecoder().decode(answer.index)) as { manifests: { digest: string; annotations?: Record<string, string> }[] };
       return Object.fromEntries(index.manifests.map((m) => [m.annotations?.["org.opencontainers.image.ref.name"] ?? "", m.digest]));
     };
     const all = { "small:1.10.0": newest, [`small:${list}`]: digestOf(listBody), "small:twinfer-tags": signed };
@@ -96,11 +98,19 @@ test("a package is read from an OCI registry", async () => {
     assert.deepEqual(await read("small:7.0.0"), {});
     assert.deepEqual(await read("nobody"), {});
 
-    const source = parseSource(`oci://${server.host}/models/small:1.10.0`);
-    for (const [digest, size] of [[newest, null], [newest, 500], [digestOf(layer), 7]] as const) {
-      const { bytes } = await getContent(source, { digest, size, name: "x" } as Parameters<typeof getContent>[1], { useCache: false });
-      assert.equal(digestOf(bytes), digest);
+    const { registry: address, reference } = parseSource(`oci://${server.host}/models/small:1.10.0`);
+    const origin = new Origin(address, reference, false);
+    for (const [digest, size, manifest, offset] of [[newest, undefined, true, 0], [newest, 500, true, 0], [digestOf(layer), 7, false, 0], [digestOf(layer), 7, false, 3]] as const) {
+      const transfer = origin.open(digest, size, "x", manifest, offset, false);
+      assert.equal(await transfer.begin(), offset);
+      const bytes = await transfer.all(1000);
+      if (offset === 0) assert.equal(digestOf(bytes), digest);
+      else assert.deepEqual(bytes, layer.slice(offset));
     }
+    // The same answers again are no other index.
+    const first = await origin.index(reference, undefined);
+    assert.equal((await origin.index(reference, first.validator)).index, undefined);
+    assert.notEqual((await origin.index("small:1.9.0", first.validator)).index, undefined);
   } finally {
     server.stop();
     rmSync(folder, { recursive: true, force: true });

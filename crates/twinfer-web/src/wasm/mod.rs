@@ -1,14 +1,17 @@
 //! What JavaScript sees.
 
+mod backend;
+mod cache;
+mod env;
 mod error;
 mod input;
-mod loader;
 mod model;
+mod origin;
 mod stop;
 mod tensors;
 
+pub use cache::{WebCache, WebPackage};
 pub use input::WebInput;
-pub use loader::WebLoader;
 pub use model::WebModel;
 pub use tensors::TensorList;
 

@@ -1,15 +1,17 @@
 //! A loaded model for JavaScript.
 
-use js_sys::{Array, Date, Function, Promise};
+use std::cell::OnceCell;
+
+use js_sys::{Array, Date, Function};
 use serde::Serialize;
 use twinfer::{Model, ModelConfig, Result, Signature, Value, err};
 use twinfer_package::{CaseReport, Descriptor, Golden, Package, SelfTestReport};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 
+use super::cache::{Decided, Provenance, Shared};
+use super::env::Timer;
 use super::error::or_throw;
 use super::{TensorList, WebInput, input, tensors, to_js};
-use crate::loader::need;
 
 /// How long the self-test computes before it lets other work of its thread run.
 const SLICE_MS: f64 = 30.0;
@@ -20,7 +22,8 @@ pub struct WebModel {
     model: Model,
     layers: Vec<Descriptor>,
     golden_layer: Option<Descriptor>,
-    golden: Option<Golden>,
+    golden: OnceCell<Golden>,
+    origin: Provenance,
 }
 
 #[derive(Serialize)]
@@ -31,33 +34,49 @@ struct Info<'a> {
     signature: &'a Signature,
     config: &'a ModelConfig,
     layers: &'a [Descriptor],
+    source: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<&'a Decided>,
 }
 
 impl WebModel {
     /// Loads the model; the bytes of the package are dropped.
-    pub(super) fn load(package: Package) -> Result<Self> {
+    pub(super) fn load(package: Package, origin: Provenance) -> Result<Self> {
         let model = package.load()?;
         let golden_layer = package.golden_descriptor().cloned();
         Ok(Self {
             model,
             layers: package.layers().to_vec(),
             golden_layer,
-            golden: None,
+            golden: OnceCell::new(),
+            origin,
         })
     }
 
-    fn golden(&self) -> Result<Option<&Golden>> {
-        match (&self.golden, &self.golden_layer) {
-            (Some(golden), _) => Ok(Some(golden)),
-            (None, None) => Ok(None),
-            (None, Some(_)) => Err(err!(MissingBlob, "the golden examples were not supplied")),
+    /// The golden examples, which come with the first call; `None` for a package without any.
+    async fn golden(&self) -> Result<Option<&Golden>> {
+        let Some(layer) = &self.golden_layer else {
+            return Ok(None);
+        };
+        if self.golden.get().is_none() {
+            let Provenance {
+                shared,
+                digest,
+                policy,
+                ..
+            } = &self.origin;
+            let Shared { cache, origins } = &**shared;
+            let content = cache.part(origins, digest, layer, *policy, &|_| {}).await?;
+            // Of two calls at the same time the first one's stay.
+            let _ = self.golden.set(Golden::from_json(content.bytes())?);
         }
+        Ok(self.golden.get())
     }
 }
 
 #[wasm_bindgen]
 impl WebModel {
-    /// `{name, version, digest, signature, config, layers}`.
+    /// `{name, version, digest, signature, config, layers, source, decision?}`.
     ///
     /// # Errors
     /// None that can happen.
@@ -70,6 +89,8 @@ impl WebModel {
             signature: self.model.signature(),
             config,
             layers: &self.layers,
+            source: self.origin.source,
+            decision: self.origin.decision.as_ref(),
         })
     }
 
@@ -110,44 +131,13 @@ impl WebModel {
         tensors::to_js(values.iter().map(|(name, value)| (name.as_str(), value)))
     }
 
-    /// The layer with the golden examples, where there is one and it was not yet supplied:
-    /// `{digest, size, name}`.
-    ///
-    /// # Errors
-    /// None that can happen.
-    #[wasm_bindgen(js_name = goldenNeed)]
-    pub fn golden_need(&self) -> Result<JsValue, JsValue> {
-        match (&self.golden, &self.golden_layer) {
-            (None, Some(layer)) => to_js(&need(layer)),
-            _ => Ok(JsValue::UNDEFINED),
-        }
-    }
-
-    /// Takes the golden examples, after checking their size and digest.
-    ///
-    /// # Errors
-    /// `size_mismatch`, `digest_mismatch`; those of [`Golden::from_json`];
-    /// `invalid_request` for a package that has none.
-    #[wasm_bindgen(js_name = supplyGolden)]
-    pub fn supply_golden(&mut self, json: &[u8]) -> Result<(), JsValue> {
-        let golden = (|| {
-            let layer = self.golden_layer.as_ref();
-            let layer =
-                layer.ok_or_else(|| err!(InvalidRequest, "the package has no golden examples"))?;
-            layer.verify(json)?;
-            Golden::from_json(json)
-        })();
-        self.golden = Some(or_throw(golden)?);
-        Ok(())
-    }
-
     /// The golden examples as JSON text; `undefined` for a package without any.
     ///
     /// # Errors
-    /// `missing_blob` when they were not supplied.
+    /// Those of fetching them, and of [`Golden::from_json`].
     #[wasm_bindgen(js_name = goldenJson)]
-    pub fn golden_json(&self) -> Result<Option<String>, JsValue> {
-        let golden = or_throw(self.golden())?;
+    pub async fn golden_json(&self) -> Result<Option<String>, JsValue> {
+        let golden = or_throw(self.golden().await)?;
         let text = golden
             .map(|g| serde_json::to_string(g).map_err(|e| err!(Internal, "golden examples: {e}")));
         or_throw(text.transpose())
@@ -158,14 +148,14 @@ impl WebModel {
     /// and ends it by returning `false`.
     ///
     /// # Errors
-    /// `aborted`; `missing_blob` when the examples were not supplied; what `progress` throws.
+    /// `aborted`; those of [`Self::golden_json`]; what `progress` throws.
     #[wasm_bindgen(js_name = selfTest)]
     pub async fn self_test(&self, progress: Option<Function>) -> Result<JsValue, JsValue> {
         let none = Golden {
             cases: Vec::new(),
             reference: String::new(),
         };
-        let golden = or_throw(self.golden())?.unwrap_or(&none);
+        let golden = or_throw(self.golden().await)?.unwrap_or(&none);
         let mut cases: Vec<CaseReport> = Vec::with_capacity(golden.cases.len());
         let mut since = Date::now();
         for case in &golden.cases {
@@ -181,7 +171,7 @@ impl WebModel {
                 }
             }
             if Date::now() - since > SLICE_MS {
-                pause().await?;
+                Timer::new(0).wait().await;
                 since = Date::now();
             }
         }
@@ -194,18 +184,4 @@ impl WebModel {
             cases,
         })
     }
-}
-
-#[wasm_bindgen]
-extern "C" {
-    #[wasm_bindgen(js_name = setTimeout)]
-    fn set_timeout(callback: &Function, milliseconds: u32) -> JsValue;
-}
-
-/// Comes back after everything else that waits for this thread.
-async fn pause() -> Result<(), JsValue> {
-    let promise = Promise::new(&mut |resolve, _reject| {
-        set_timeout(&resolve, 0);
-    });
-    JsFuture::from(promise).await.map(drop)
 }
