@@ -16,3 +16,11 @@
 
 #[cfg(all(target_family = "wasm", target_os = "wasi"))]
 mod component;
+#[cfg(all(target_family = "wasm", target_os = "wasi"))]
+mod origin;
+#[cfg(all(target_family = "wasm", target_os = "wasi"))]
+mod remote;
+#[cfg(all(target_family = "wasm", target_os = "wasi"))]
+mod settings;
+#[cfg(all(target_family = "wasm", target_os = "wasi"))]
+mod surroundings;
