@@ -104,9 +104,11 @@ fn number<T: FromStr>(name: &str) -> Result<Option<T>> {
     match std::env::var(name) {
         Err(_) => Ok(None),
         Ok(text) if text.is_empty() => Ok(None),
-        Ok(text) => text
-            .parse()
-            .map(Some)
-            .map_err(|_| err!(InvalidParameter, "{name}={text} is not a number that it can be")),
+        Ok(text) => text.parse().map(Some).map_err(|_| {
+            err!(
+                InvalidParameter,
+                "{name}={text} is not a number that it can be"
+            )
+        }),
     }
 }

@@ -15,6 +15,7 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
 use crate::config::HostConfig;
 use crate::log::Log;
+use crate::outbound::Network;
 use crate::reply::{Failure, ReplyCode};
 use crate::state::State;
 
@@ -25,6 +26,7 @@ pub(crate) type ReplySender = oneshot::Sender<Result<http::Response<Bytes>, Fail
 pub(crate) struct Factory {
     config: HostConfig,
     pre: ServicePre<State>,
+    network: Network,
     log: Log,
     next: AtomicU64,
 }
@@ -40,10 +42,16 @@ pub(crate) struct Guest {
 }
 
 impl Factory {
-    pub(crate) fn new(config: HostConfig, pre: ServicePre<State>, log: Log) -> Self {
+    pub(crate) fn new(
+        config: HostConfig,
+        pre: ServicePre<State>,
+        network: Network,
+        log: Log,
+    ) -> Self {
         Self {
             config,
             pre,
+            network,
             log,
             next: AtomicU64::new(1),
         }
@@ -55,7 +63,8 @@ impl Factory {
         let failed = |e: String| {
             Failure::new(ReplyCode::Internal, "the model server could not be started").because(e)
         };
-        let state = State::new(&self.config, id, &self.log).map_err(|e| failed(e.to_string()))?;
+        let state = State::new(&self.config, &self.network, id, &self.log)
+            .map_err(|e| failed(e.to_string()))?;
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| &mut state.memory);
         // At every tick the guest gives way, so that a timeout outside can act.

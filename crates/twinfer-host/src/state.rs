@@ -1,5 +1,5 @@
 //! What an instance holds on the host's side: its WASI context, its memory
-//! limit, its (absent) network, its log lines.
+//! limit, its network (if any), its log lines.
 
 use std::io;
 use std::pin::Pin;
@@ -11,17 +11,17 @@ use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{
-    Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
-    WasiHttpView,
-};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::config::HostConfig;
 use crate::error::HostError;
 use crate::log::{Log, LogLevel};
+use crate::outbound::{Network, Outbound};
 
 /// Where the guest sees the registry folder.
 const GUEST_REGISTRY: &str = "/registry";
+/// Where the guest sees the folder in which it keeps packages.
+const GUEST_CACHE: &str = "/cache";
 /// A log line of a guest is cut here, so that it cannot grow without end.
 const MAX_LINE: usize = 8 << 10;
 /// Elements of all tables of an instance; tract's function table has 26,000.
@@ -32,12 +32,17 @@ pub(crate) struct State {
     table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    network: NoNetwork,
+    network: Outbound,
     pub(crate) memory: MemoryLimit,
 }
 
 impl State {
-    pub(crate) fn new(config: &HostConfig, instance: u64, log: &Log) -> Result<Self, HostError> {
+    pub(crate) fn new(
+        config: &HostConfig,
+        network: &Network,
+        instance: u64,
+        log: &Log,
+    ) -> Result<Self, HostError> {
         let mut wasi = WasiCtx::builder();
         wasi.env("TWINFER_REGISTRY", GUEST_REGISTRY)
             .env("TWINFER_MAX_BODY", config.limits.max_body.to_string())
@@ -51,11 +56,20 @@ impl State {
                     config.registry.display()
                 ))
             })?;
+        if let Some(folder) = &config.package_cache {
+            wasi.preopened_dir(folder, GUEST_CACHE, FsPerms::ReadWrite)
+                .map_err(|e| {
+                    HostError::internal(format!(
+                        "the folder for packages {} cannot be opened: {e:#}",
+                        folder.display()
+                    ))
+                })?;
+        }
         Ok(Self {
             table: ResourceTable::new(),
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
-            network: NoNetwork,
+            network: Outbound::new(network.clone()),
             memory: MemoryLimit::new(config.limits.max_memory),
         })
     }
@@ -77,28 +91,6 @@ impl WasiHttpView for State {
             table: &mut self.table,
             hooks: &mut self.network,
         }
-    }
-}
-
-/// Refuses every outgoing request.
-struct NoNetwork;
-
-type SentRequest = Result<
-    (
-        http::Response<WasiBody>,
-        Box<dyn Future<Output = Result<(), HttpError>> + Send>,
-    ),
-    HttpError,
->;
-
-impl WasiHttpHooks for NoNetwork {
-    fn send_request(
-        &mut self,
-        _request: http::Request<WasiBody>,
-        _options: Option<RequestOptions>,
-        _processed: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
-    ) -> Box<dyn Future<Output = SentRequest> + Send> {
-        Box::new(std::future::ready(Err(HttpError::HttpRequestDenied)))
     }
 }
 

@@ -67,7 +67,10 @@ pub fn redirected(from: &str, location: &str) -> Result<String> {
     } else if location.starts_with('/') {
         format!("{scheme}://{authority}{location}")
     } else {
-        let folder = before.path().rfind('/').map_or("/", |at| &before.path()[..=at]);
+        let folder = before
+            .path()
+            .rfind('/')
+            .map_or("/", |at| &before.path()[..=at]);
         format!("{scheme}://{authority}{folder}{location}")
     };
     let to = to.split('#').next().unwrap_or_default().to_owned();
@@ -138,7 +141,12 @@ mod tests {
         ] {
             assert_eq!(redirected(from, location).unwrap(), to);
         }
-        for location in ["http://a.example/x", "http://127.0.0.1/x", "file:///x", "https://"] {
+        for location in [
+            "http://a.example/x",
+            "http://127.0.0.1/x",
+            "file:///x",
+            "https://",
+        ] {
             assert!(redirected(from, location).is_err(), "{location}");
         }
         assert!(redirected("http://127.0.0.1/r/", "http://127.0.0.1:1/").is_ok());

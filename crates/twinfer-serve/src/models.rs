@@ -65,7 +65,10 @@ impl Models {
     pub(crate) fn holds(&self, digest: &Digest) -> bool {
         let slot = {
             let slots = lock(&self.slots);
-            slots.iter().find(|(d, _)| d == digest).map(|(_, s)| s.clone())
+            slots
+                .iter()
+                .find(|(d, _)| d == digest)
+                .map(|(_, s)| s.clone())
         };
         slot.is_some_and(|slot| lock(&slot).is_some())
     }

@@ -2,7 +2,6 @@
 
 mod attached;
 mod change;
-mod names;
 
 pub(crate) use change::check_free;
 

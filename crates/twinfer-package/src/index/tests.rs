@@ -138,29 +138,3 @@ fn foreign_and_newer_files_are_refused() {
         );
     }
 }
-
-#[test]
-fn names_move_one_by_one() {
-    let old = index(&["a:1.0.0", "a:stable", "b:1.0.0", "c:1.0.0"]);
-    let mut new = index(&["b:1.0.0", "a:1.0.0", "a:stable", "a:1.1.0", "d:1.0.0"]);
-    new.point(
-        &Reference::new("b", "1.0.0").unwrap(),
-        &Descriptor::new(media::MANIFEST, b"other"),
-    );
-    let changed = old.changed_names(&new);
-    assert_eq!(Vec::from_iter(&changed), ["a", "b", "c", "d"]);
-    assert!(old.changed_names(&old.clone()).is_empty());
-    let mut mixed = old.clone();
-    mixed.take_names(&["a".to_owned(), "c".to_owned()].into(), &new);
-    mixed.take_nameless(&new);
-    assert_eq!(resolved(&mixed, "a").unwrap(), Digest::of(b"a1.1.0"));
-    assert_eq!(resolved(&mixed, "b").unwrap(), Digest::of(b"b1.0.0"));
-    assert_eq!(
-        resolved(&mixed, "c").unwrap_err().code(),
-        ErrorCode::UnknownModel
-    );
-    assert_eq!(
-        Vec::from_iter(mixed.changed_names(&new)),
-        ["b".to_owned(), "d".to_owned()]
-    );
-}

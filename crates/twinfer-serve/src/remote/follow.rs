@@ -52,8 +52,7 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
     }
 
     pub(super) fn may_ask_early(&self) -> bool {
-        self.options.policy != Policy::Offline
-            && self.is_older_than(EARLY.min(self.options.poll))
+        self.options.policy != Policy::Offline && self.is_older_than(EARLY.min(self.options.poll))
     }
 
     fn is_older_than(&self, milliseconds: u64) -> bool {

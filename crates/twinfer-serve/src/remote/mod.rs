@@ -210,12 +210,7 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
         };
         let loaded = self
             .cache
-            .load(
-                &self.held(&approved),
-                reference,
-                &options,
-                &self.listener(),
-            )
+            .load(&self.held(&approved), reference, &options, &self.listener())
             .await?;
         self.get_signatures(app, &approved, reference).await?;
         let digest = *loaded.package.digest();
@@ -223,7 +218,9 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
         let mut state = self.state();
         state.used.insert(reference.clone());
         state.leases.retain(|held, _| app.holds(held));
-        state.leases.extend(loaded.lease.map(|lease| (digest, lease)));
+        state
+            .leases
+            .extend(loaded.lease.map(|lease| (digest, lease)));
         drop(state);
         self.note_use(reference.name()).await;
         Ok(())
