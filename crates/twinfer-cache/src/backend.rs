@@ -65,6 +65,23 @@ pub trait Backend {
     /// `limit + 1`.
     async fn read(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>>;
 
+    /// Some of a committed blob, for checking without having all of it in memory: at most
+    /// `length` bytes from `offset` on, at least one unless that is its end.
+    async fn read_at(
+        &self,
+        digest: &Digest,
+        offset: u64,
+        length: usize,
+    ) -> Result<Option<Vec<u8>>> {
+        let end = offset.saturating_add(length as u64);
+        let Some(mut bytes) = self.read(digest, end).await? else {
+            return Ok(None);
+        };
+        bytes.truncate(usize::try_from(end).unwrap_or(usize::MAX));
+        let from = usize::try_from(offset).unwrap_or(usize::MAX);
+        Ok(Some(bytes.split_off(from.min(bytes.len()))))
+    }
+
     /// Begins to write a blob, or goes on with what an earlier writer left behind. Called
     /// under the lock of the digest.
     async fn write(&self, digest: &Digest) -> Result<Self::Writer>;
@@ -148,6 +165,15 @@ impl<B: Backend> Backend for std::sync::Arc<B> {
 
     async fn read(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>> {
         (**self).read(digest, limit).await
+    }
+
+    async fn read_at(
+        &self,
+        digest: &Digest,
+        offset: u64,
+        length: usize,
+    ) -> Result<Option<Vec<u8>>> {
+        (**self).read_at(digest, offset, length).await
     }
 
     async fn write(&self, digest: &Digest) -> Result<Self::Writer> {

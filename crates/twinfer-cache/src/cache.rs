@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use twinfer::{Error, Result};
+use twinfer::{Error, Result, bail};
 use twinfer_package::Digest;
 
 use crate::origin::Wanted;
@@ -190,14 +190,29 @@ impl<B: Backend, E: Env> Cache<B, E> {
     }
 
     async fn add_statistics(&self, counted: Statistics) -> Result<()> {
-        let _lock = self
-            .wait_for(STATISTICS, LockMode::Exclusive, || {})
-            .await?;
+        let Some(_lock) = self.statistics_lock().await? else {
+            bail!(Storage, "somebody else writes the counts");
+        };
         let mut statistics = self.kept_statistics().await?;
         statistics.add(counted);
         self.backend
             .set_document(STATISTICS, &record::write(&statistics)?)
             .await
+    }
+
+    /// Nobody waits long for counts.
+    async fn statistics_lock(&self) -> Result<Option<B::Lock>> {
+        for _ in 0..50 {
+            let lock = self
+                .backend
+                .lock(STATISTICS, LockMode::Exclusive, false)
+                .await?;
+            if lock.is_some() {
+                return Ok(lock);
+            }
+            self.env.sleep(5).await;
+        }
+        Ok(None)
     }
 
     async fn kept_statistics(&self) -> Result<Statistics> {

@@ -3,11 +3,12 @@
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
-use twinfer::{Error, ErrorCode, Result, bail, err};
-use twinfer_package::{Collector, Content, Verifier};
+use twinfer::{Error, ErrorCode, Result, err};
+use twinfer_package::Content;
 
-use crate::backend::BlobWriter;
 use crate::cache::blob_lock;
+use crate::incoming::{Broken, Incoming};
+use crate::local::Found;
 use crate::origin::{Body, no_origin};
 use crate::{Backend, Cache, Env, Event, Listener, LockMode, Origin, Wanted};
 
@@ -15,16 +16,16 @@ use crate::{Backend, Cache, Env, Event, Listener, LockMode, Origin, Wanted};
 const PROGRESS: u64 = 64 << 10;
 /// Bytes that must arrive within [`crate::Options::stall`].
 const SLOWEST: u64 = 1 << 10;
-/// Bytes that are read back at once of what was fetched before.
-const PIECE: usize = 1 << 20;
-
 impl<B: Backend, E: Env> Cache<B, E> {
     /// Gets content: from the cache where it is there and right, else from the registry, and
     /// then it is kept.
     ///
+    /// What [`Cache::statistics`] counts of this is kept by [`Cache::save_statistics`], and what
+    /// it keeps belongs to a package by [`Cache::hold`]: [`Cache::load`] does both by itself.
+    ///
     /// # Errors
     /// `network`, `missing_blob`, `size_mismatch`, `digest_mismatch`, `unauthorized`: what the
-    /// last of the registries did; `out_of_memory`. Never those of keeping: what cannot be kept
+    /// first of the registries did; `out_of_memory`. Never those of keeping: what cannot be kept
     /// is a [`Event::NotKept`].
     pub async fn get<O: Origin>(
         &self,
@@ -32,15 +33,27 @@ impl<B: Backend, E: Env> Cache<B, E> {
         wanted: &Wanted,
         listen: Listener<'_>,
     ) -> Result<Content> {
-        if let Some(content) = self.local(wanted, listen).await {
+        self.get_and_keep(origins, wanted, true, listen).await
+    }
+
+    /// As [`Cache::get`]; without `keep`, what has to be fetched is not kept.
+    pub(crate) async fn get_and_keep<O: Origin>(
+        &self,
+        origins: &[O],
+        wanted: &Wanted,
+        keep: bool,
+        listen: Listener<'_>,
+    ) -> Result<Content> {
+        if let Found::Good(content) = self.look(wanted, listen).await {
             return Ok(content);
         }
-        let _lock = self.lock_blob(wanted, listen).await;
+        let lock = self.lock_blob(wanted, listen).await;
         // Whoever held the lock before may have fetched it.
-        if let Some(content) = self.local(wanted, listen).await {
+        if let Some(content) = self.mend(wanted, lock.is_some(), listen).await? {
             return Ok(content);
         }
-        let writer = match self.options.keep {
+        // Without the lock, two who write to the same place would mix what they write.
+        let writer = match lock.is_some() && keep {
             true => self.writer(wanted, listen).await,
             false => None,
         };
@@ -57,7 +70,8 @@ impl<B: Backend, E: Env> Cache<B, E> {
     }
 
     /// Makes sure that content is in the cache, without having it in memory. What is there
-    /// with the right size is not read.
+    /// with the right size is not read: whoever reads it verifies it, and calls [`Cache::check`]
+    /// when it is wrong.
     ///
     /// # Errors
     /// As [`Cache::get`], and those of keeping it.
@@ -76,65 +90,20 @@ impl<B: Backend, E: Env> Cache<B, E> {
         if self.is_there(wanted).await? {
             return Ok(());
         }
+        if let Some(size) = self.backend.size(&wanted.digest).await? {
+            self.wrong_size(wanted, size, listen).await?;
+        }
         let writer = self.backend.write(&wanted.digest).await?;
         let mut incoming = Incoming::new(wanted, Some(writer), false);
-        self.download(origins, &mut incoming, listen).await
+        let downloaded = self.download(origins, &mut incoming, listen).await;
+        if incoming.full {
+            // As in `get`; the first error is the one to tell.
+            let _ = self.backend.remove_partial(&wanted.digest).await;
+        }
+        downloaded
     }
 
-    async fn is_there(&self, wanted: &Wanted) -> Result<bool> {
-        let size = self.backend.size(&wanted.digest).await?;
-        let there = size.is_some_and(|size| wanted.size.is_none_or(|wanted| wanted == size));
-        if there {
-            self.count(|statistics| {
-                statistics.hits += 1;
-                statistics.bytes_saved += size.unwrap_or_default();
-            });
-        }
-        Ok(there)
-    }
-
-    /// Content from the cache, verified. A bad entry is a miss, and is removed.
-    pub(crate) async fn local(&self, wanted: &Wanted, listen: Listener<'_>) -> Option<Content> {
-        if !self.options.keep {
-            return None;
-        }
-        // A back end that cannot be read is as good as an empty one.
-        let bytes = self
-            .backend
-            .read(&wanted.digest, wanted.limit())
-            .await
-            .ok()??;
-        let length = bytes.len() as u64;
-        let descriptor = wanted.descriptor(wanted.size.unwrap_or(length));
-        match Content::check(&descriptor, bytes) {
-            Ok(content) => {
-                self.count(|statistics| {
-                    statistics.hits += 1;
-                    statistics.bytes_saved += length;
-                });
-                listen(Event::Progress {
-                    wanted,
-                    loaded: length,
-                    total: wanted.size,
-                    cached: true,
-                });
-                Some(content)
-            }
-            Err(error) => {
-                self.count(|statistics| statistics.damaged += 1);
-                listen(Event::Damaged {
-                    wanted,
-                    error: &error,
-                });
-                if let Err(error) = self.backend.remove(&wanted.digest).await {
-                    listen(Event::NotKept { error: &error });
-                }
-                None
-            }
-        }
-    }
-
-    /// Without the lock it is fetched all the same, perhaps twice.
+    /// Without the lock it is fetched all the same, and not kept.
     async fn lock_blob(&self, wanted: &Wanted, listen: Listener<'_>) -> Option<B::Lock> {
         if !self.options.keep {
             return None;
@@ -162,6 +131,7 @@ impl<B: Backend, E: Env> Cache<B, E> {
     ) -> Result<()> {
         self.count(|statistics| statistics.misses += 1);
         incoming.go_on(listen).await?;
+        self.count(|statistics| statistics.bytes_saved += incoming.at);
         let mut first: Option<Error> = None;
         for origin in origins {
             match self.download_from(origin, incoming, listen).await {
@@ -182,37 +152,43 @@ impl<B: Backend, E: Env> Cache<B, E> {
         incoming: &mut Incoming<'_, B::Writer>,
         listen: Listener<'_>,
     ) -> Result<(), Broken> {
-        let (mut failures, mut failed_at, mut anew) = (0, incoming.at, false);
+        let (mut failures, mut wrongs) = (0, 0);
+        let (mut failed_at, mut anew) = (incoming.at, false);
+        // What an earlier process or another registry gave is not the fault of this one.
+        let mut inherited = incoming.at > 0;
         loop {
             let error = match self.attempt(origin, incoming, anew, listen).await {
                 Ok(()) => return Ok(()),
                 Err(Broken::Keeping(error)) => return Err(Broken::Keeping(error)),
                 Err(Broken::Origin(error)) => error,
             };
-            if incoming.at >= failed_at.saturating_add(PROGRESS) {
-                failures = 0;
-            }
-            failures += 1;
-            let wrong = matches!(
-                error.code(),
-                ErrorCode::DigestMismatch | ErrorCode::SizeMismatch
-            );
-            if wrong {
-                // Nothing of it can be trusted; a cache on the way may be what damaged it.
-                incoming.clear(listen).await.map_err(Broken::Keeping)?;
-                anew = true;
-            }
-            failed_at = incoming.at;
-            let attempts = match error.code() {
-                ErrorCode::Network => self.options.attempts,
-                ErrorCode::MissingBlob | ErrorCode::UnknownVersion => self.options.attempts.min(2),
-                _ if wrong => self.options.attempts.min(2),
-                _ => 1,
+            let attempts = self.options.attempts;
+            let given_up = match error.code() {
+                ErrorCode::DigestMismatch | ErrorCode::SizeMismatch => {
+                    // Nothing of it can be trusted; a cache on the way may be what damaged it.
+                    incoming.clear(listen).await.map_err(Broken::Keeping)?;
+                    anew = true;
+                    wrongs += u32::from(!std::mem::take(&mut inherited));
+                    wrongs >= attempts.min(2)
+                }
+                code => {
+                    if incoming.at >= failed_at.saturating_add(PROGRESS) {
+                        failures = 0;
+                    }
+                    failures += 1;
+                    failures
+                        >= match code {
+                            ErrorCode::Network => attempts,
+                            ErrorCode::MissingBlob | ErrorCode::UnknownVersion => attempts.min(2),
+                            _ => 1,
+                        }
+                }
             };
-            if failures >= attempts {
+            failed_at = incoming.at;
+            if given_up {
                 return Err(Broken::Origin(error));
             }
-            self.pause(failures, &error, listen).await;
+            self.pause(failures.max(wrongs), &error, listen).await;
         }
     }
 
@@ -241,8 +217,21 @@ impl<B: Backend, E: Env> Cache<B, E> {
                     opened.offset
                 ))
             })?;
+            let before = incoming.at;
             self.receive(&mut opened.body, &mut skip, incoming, listen)
                 .await?;
+            // Cut off without a word: it goes on from there. What ends without anything new is
+            // too short, and `verify` says so.
+            if incoming.at > before
+                && let Some(size) = wanted.size.filter(|size| incoming.at < *size)
+            {
+                return Err(Broken::Origin(err!(
+                    Network,
+                    "{}: the answer ended after {} of {size} bytes",
+                    wanted.label(),
+                    incoming.at
+                )));
+            }
         }
         incoming.verify().map_err(Broken::Origin)
     }
@@ -306,178 +295,5 @@ impl<B: Backend, E: Env> Cache<B, E> {
         let wait = (longest as f64 * (0.1 + 0.9 * self.env.random().clamp(0.0, 1.0))) as u64;
         listen(Event::Retry { error, wait });
         self.env.sleep(wait).await;
-    }
-}
-
-/// Whose fault it is.
-enum Broken {
-    /// The registry's: another attempt or another registry may do better.
-    Origin(Error),
-    /// The back end's.
-    Keeping(Error),
-}
-
-/// Content that comes in.
-struct Incoming<'a, W> {
-    wanted: &'a Wanted,
-    writer: Option<W>,
-    /// Bytes that are there.
-    at: u64,
-    check: Option<Check>,
-    /// It is wanted in memory.
-    collect: bool,
-    content: Option<Content>,
-    /// There was no room to keep it.
-    full: bool,
-}
-
-enum Check {
-    Stream(Verifier),
-    Memory(Collector),
-    /// Its size is not known: it is checked at the end.
-    Unsized(Vec<u8>),
-}
-
-impl<'a, W: BlobWriter> Incoming<'a, W> {
-    fn new(wanted: &'a Wanted, writer: Option<W>, collect: bool) -> Self {
-        let mut incoming = Self {
-            wanted,
-            writer,
-            at: 0,
-            check: None,
-            collect,
-            content: None,
-            full: false,
-        };
-        incoming.begin();
-        incoming
-    }
-
-    fn begin(&mut self) {
-        self.at = 0;
-        self.content = None;
-        self.check = Some(match self.wanted.size {
-            None => Check::Unsized(Vec::new()),
-            Some(size) if self.collect => {
-                Check::Memory(Collector::new(&self.wanted.labelled(size)))
-            }
-            Some(size) => Check::Stream(Verifier::new(&self.wanted.labelled(size))),
-        });
-    }
-
-    /// Takes over what an earlier attempt left in the cache.
-    async fn go_on(&mut self, listen: Listener<'_>) -> Result<()> {
-        loop {
-            let Some(writer) = &mut self.writer else {
-                return Ok(());
-            };
-            let there = writer.len();
-            if there == self.at {
-                break;
-            }
-            let usable = self.wanted.size.is_some_and(|size| there <= size);
-            let piece = match usable {
-                true => writer.read_back(self.at, PIECE).await,
-                false => Ok(Vec::new()),
-            };
-            match piece {
-                Ok(piece) if !piece.is_empty() => self.check(&piece)?,
-                _ => return self.clear(listen).await,
-            }
-        }
-        Ok(())
-    }
-
-    fn check(&mut self, piece: &[u8]) -> Result<()> {
-        match &mut self.check {
-            Some(Check::Stream(verifier)) => verifier.update(piece)?,
-            Some(Check::Memory(collector)) => collector.update(piece)?,
-            Some(Check::Unsized(bytes)) => {
-                if (bytes.len() + piece.len()) as u64 > self.wanted.limit() {
-                    bail!(
-                        SizeMismatch,
-                        "{} has more than {} bytes",
-                        self.wanted.label(),
-                        self.wanted.limit()
-                    );
-                }
-                bytes.extend_from_slice(piece);
-            }
-            None => bail!(Internal, "content came after its end"),
-        }
-        self.at += piece.len() as u64;
-        Ok(())
-    }
-
-    async fn take(&mut self, piece: &[u8], listen: Listener<'_>) -> Result<(), Broken> {
-        self.check(piece).map_err(|error| match error.code() {
-            ErrorCode::OutOfMemory => Broken::Keeping(error),
-            _ => Broken::Origin(error),
-        })?;
-        if let Some(writer) = &mut self.writer
-            && let Err(error) = writer.append(piece).await
-        {
-            self.not_kept(error, listen).map_err(Broken::Keeping)?;
-        }
-        listen(Event::Progress {
-            wanted: self.wanted,
-            loaded: self.at,
-            total: self.wanted.size,
-            cached: false,
-        });
-        Ok(())
-    }
-
-    /// Goes on in memory only, where that is where it is wanted.
-    fn not_kept(&mut self, error: Error, listen: Listener<'_>) -> Result<()> {
-        self.writer = None;
-        self.full |= error.code() == ErrorCode::OutOfSpace;
-        if !self.collect {
-            return Err(error);
-        }
-        listen(Event::NotKept { error: &error });
-        Ok(())
-    }
-
-    async fn clear(&mut self, listen: Listener<'_>) -> Result<()> {
-        self.begin();
-        if let Some(writer) = &mut self.writer
-            && let Err(error) = writer.clear().await
-        {
-            self.not_kept(error, listen)?;
-        }
-        Ok(())
-    }
-
-    /// The verdict, when all has come.
-    fn verify(&mut self) -> Result<()> {
-        match self.check.take() {
-            Some(Check::Stream(verifier)) => verifier.finish(),
-            Some(Check::Memory(collector)) => {
-                self.content = Some(collector.finish()?);
-                Ok(())
-            }
-            Some(Check::Unsized(bytes)) => {
-                let descriptor = self.wanted.labelled(bytes.len() as u64);
-                self.content = Some(Content::check(&descriptor, bytes)?);
-                Ok(())
-            }
-            None => bail!(Internal, "content was verified twice"),
-        }
-    }
-
-    async fn commit(&mut self, listen: Listener<'_>) -> Result<()> {
-        let Some(writer) = self.writer.take() else {
-            return Ok(());
-        };
-        match writer.commit().await {
-            Ok(()) => Ok(()),
-            Err(error) => self.not_kept(error, listen),
-        }
-    }
-
-    fn content(self) -> Result<Content> {
-        self.content
-            .ok_or_else(|| err!(Internal, "content ended without a verdict"))
     }
 }

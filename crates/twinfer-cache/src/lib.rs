@@ -6,7 +6,13 @@ mod cache;
 mod env;
 mod evict;
 mod fetch;
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+mod folder;
+mod incoming;
+mod key_value;
 mod load;
+mod local;
+mod locks;
 mod maintain;
 mod memory;
 mod origin;
@@ -17,9 +23,13 @@ pub use backend::{Backend, BlobWriter, LockMode, Space};
 pub use cache::{Cache, Event, Listener, Options, Policy};
 pub use env::Env;
 pub use evict::Removed;
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+pub use folder::{FolderBackend, FolderLock, FolderWriter};
+pub use key_value::{KeyValue, KeyValueBackend, KeyValueWriter, MAX_VALUE_BYTES, MemoryKeyValue};
 pub use load::{LoadOptions, Loaded};
+pub use locks::LocalLock;
 pub use maintain::{Listing, PackageListing, ReferenceListing, Verified};
-pub use memory::{MemoryBackend, MemoryLock, MemoryWriter};
+pub use memory::{MemoryBackend, MemoryWriter};
 pub use origin::{Asked, Body, Freshness, Opened, Origin, Wanted};
 pub use record::Statistics;
 pub use resolve::{Resolved, Source};

@@ -50,8 +50,9 @@ impl<B: Backend, E: Env> Cache<B, E> {
     /// policy: then the registry is asked, once, before that is an error.
     ///
     /// # Errors
-    /// Those of [`Cache::resolve`], [`Cache::get`], [`Admission`] and [`PackageReader`];
-    /// `out_of_space` is only given where `ensure` was asked for.
+    /// Those of [`Cache::resolve`], [`Cache::get`], [`Admission`] and [`PackageReader`]. That
+    /// something cannot be kept is none: there is a [`Event::NotKept`], with `out_of_space`
+    /// before anything is fetched that cannot fit.
     pub async fn load<O: Origin>(
         &self,
         origins: &[O],
@@ -86,7 +87,7 @@ impl<B: Backend, E: Env> Cache<B, E> {
     }
 
     /// Remembers that a tag is used with this package. [`Cache::load`] does that by itself, but
-    /// for candidates.
+    /// for candidates. A reference with a digest has nothing that could be remembered.
     ///
     /// # Errors
     /// `storage`, `out_of_space`.
@@ -97,6 +98,9 @@ impl<B: Backend, E: Env> Cache<B, E> {
         digest: Digest,
     ) -> Result<()> {
         let origin = origins.first().ok_or_else(no_origin)?;
+        if reference.digest().is_some() || !self.options.keep {
+            return Ok(());
+        }
         self.activate(origin.id(), reference, digest).await
     }
 }
@@ -120,6 +124,35 @@ fn may_be_old(error: &Error) -> bool {
     )
 }
 
+/// How a load stands with the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// There is none: what is fetched is not kept.
+    None,
+    /// There is enough for what is fetched.
+    Taken,
+    /// All is there.
+    NotNeeded,
+}
+
+/// A package that may be read.
+struct Begun {
+    reader: PackageReader,
+    decision: Option<Decision>,
+    /// What the decision needed: signatures, and what leads to them.
+    attached: Vec<(Digest, u64)>,
+}
+
+impl Begun {
+    fn new(reader: PackageReader) -> Self {
+        Self {
+            reader,
+            decision: None,
+            attached: Vec::new(),
+        }
+    }
+}
+
 /// One load.
 struct Run<'a, B, E, O> {
     cache: &'a Cache<B, E>,
@@ -131,22 +164,32 @@ struct Run<'a, B, E, O> {
 
 impl<B: Backend, E: Env, O: Origin> Run<'_, B, E, O> {
     async fn load(&self, policy: Policy, source: &mut Option<Source>) -> Result<Loaded<B::Lock>> {
-        let (mut reader, decision) = self.begin(policy, source).await?;
+        let Begun {
+            mut reader,
+            decision,
+            attached,
+        } = self.begin(policy, source).await?;
         let digest = *reader.digest();
         let lease = self.lease(&digest).await;
         // The manifest first: it says what else there is.
         for descriptor in reader.needs() {
             if descriptor.digest == digest {
-                reader.supply_content(self.get(&descriptor, self.listen).await?)?;
+                reader.supply_content(self.get(&descriptor, true, self.listen).await?)?;
             }
         }
         let needs = reader.needs();
-        self.prepare(&reader, &needs).await?;
-        self.get_all(&mut reader, &needs).await?;
+        let room = self.prepare(&reader, attached, &needs).await;
+        self.get_all(&mut reader, &needs, room != Room::None)
+            .await?;
         let package = reader.finish()?;
         package.check_reference(self.reference)?;
         if !self.options.candidate {
             self.remember(&digest).await;
+        }
+        if room == Room::Taken
+            && let Err(error) = self.cache.shrink().await
+        {
+            (self.listen)(Event::NotKept { error: &error });
         }
         Ok(Loaded {
             package,
@@ -157,18 +200,15 @@ impl<B: Backend, E: Env, O: Origin> Run<'_, B, E, O> {
     }
 
     /// Looks the reference up, and lets the trust policy decide.
-    async fn begin(
-        &self,
-        policy: Policy,
-        source: &mut Option<Source>,
-    ) -> Result<(PackageReader, Option<Decision>)> {
+    async fn begin(&self, policy: Policy, source: &mut Option<Source>) -> Result<Begun> {
         let pinned = self.reference.digest();
         if let (Some(digest), None) = (pinned, self.options.trust) {
-            let content = self.get_wanted(&Wanted::manifest(*digest), policy).await?;
+            let wanted = Wanted::manifest(*digest);
+            let content = self.get_wanted(&wanted, true, self.listen).await?;
             let descriptor = Descriptor::new(media::MANIFEST, content.bytes());
             let mut reader = PackageReader::new(descriptor)?.parts(self.options.parts);
             reader.supply_content(content)?;
-            return Ok((reader, None));
+            return Ok(Begun::new(reader));
         }
         let resolved = self
             .cache
@@ -177,37 +217,52 @@ impl<B: Backend, E: Env, O: Origin> Run<'_, B, E, O> {
         *source = Some(resolved.source);
         let Some((trust, seen)) = self.options.trust else {
             let descriptor = twinfer_package::resolve(&resolved.index, self.reference)?;
-            return Ok((
-                PackageReader::new(descriptor)?.parts(self.options.parts),
-                None,
-            ));
+            let reader = PackageReader::new(descriptor)?.parts(self.options.parts);
+            return Ok(Begun::new(reader));
         };
         let mut admission = Admission::new(&resolved.index, self.reference, trust, seen)?;
+        let mut attached = Vec::new();
         loop {
             let needs = admission.needs();
             if needs.is_empty() {
                 let (reader, decision) = admission.finish()?.reader(self.options.parts)?;
-                return Ok((reader, Some(decision)));
+                return Ok(Begun {
+                    reader,
+                    decision: Some(decision),
+                    attached,
+                });
             }
             for descriptor in needs {
-                let content = self.get(&descriptor, self.listen).await?;
+                let content = self.get(&descriptor, true, self.listen).await?;
+                attached.push((descriptor.digest, descriptor.size));
                 admission.supply(&descriptor.digest, content.into_bytes())?;
             }
         }
     }
 
-    async fn get(&self, descriptor: &Descriptor, listen: Listener<'_>) -> Result<Content> {
-        let wanted = Wanted::from(descriptor);
-        match self.options.policy {
-            Policy::Offline => self.only_kept(&wanted, listen).await,
-            _ => self.cache.get(self.origins, &wanted, listen).await,
-        }
+    async fn get(
+        &self,
+        descriptor: &Descriptor,
+        keep: bool,
+        listen: Listener<'_>,
+    ) -> Result<Content> {
+        self.get_wanted(&Wanted::from(descriptor), keep, listen)
+            .await
     }
 
-    async fn get_wanted(&self, wanted: &Wanted, policy: Policy) -> Result<Content> {
-        match policy {
-            Policy::Offline => self.only_kept(wanted, self.listen).await,
-            _ => self.cache.get(self.origins, wanted, self.listen).await,
+    async fn get_wanted(
+        &self,
+        wanted: &Wanted,
+        keep: bool,
+        listen: Listener<'_>,
+    ) -> Result<Content> {
+        match self.options.policy {
+            Policy::Offline => self.only_kept(wanted, listen).await,
+            _ => {
+                self.cache
+                    .get_and_keep(self.origins, wanted, keep, listen)
+                    .await
+            }
         }
     }
 
@@ -233,36 +288,45 @@ impl<B: Backend, E: Env, O: Origin> Run<'_, B, E, O> {
     }
 
     /// Notes what belongs to the package before any of it is there, so that no eviction takes
-    /// it for left-overs, and makes room.
-    async fn prepare(&self, reader: &PackageReader, needs: &[Descriptor]) -> Result<()> {
+    /// it for left-overs, and makes room. Without room it is loaded all the same, and not kept.
+    async fn prepare(
+        &self,
+        reader: &PackageReader,
+        attached: Vec<(Digest, u64)>,
+        needs: &[Descriptor],
+    ) -> Room {
         if !self.cache.options.keep {
-            return Ok(());
+            return Room::None;
         }
-        let noted = self
-            .cache
-            .note_package(
-                reader.digest(),
-                self.reference.name(),
-                reader.manifest_size(),
-                needs,
-            )
-            .await;
-        if let Err(error) = noted {
-            (self.listen)(Event::NotKept { error: &error });
-            return Ok(());
+        let mut blobs = attached;
+        blobs.extend(needs.iter().map(|d| (d.digest, d.size)));
+        blobs.push((*reader.digest(), reader.manifest_size()));
+        let room = async {
+            self.cache
+                .note_package(reader.digest(), self.reference.name(), &blobs)
+                .await?;
+            match self.options.policy {
+                Policy::Offline => Ok(false),
+                _ => self.cache.make_room(needs).await,
+            }
+        };
+        match room.await {
+            Ok(true) => Room::Taken,
+            Ok(false) => Room::NotNeeded,
+            Err(error) => {
+                (self.listen)(Event::NotKept { error: &error });
+                Room::None
+            }
         }
-        if self.options.policy == Policy::Offline {
-            return Ok(());
-        }
-        // Without room it is loaded all the same, and not kept.
-        if let Err(error) = self.cache.make_room(needs).await {
-            (self.listen)(Event::NotKept { error: &error });
-        }
-        Ok(())
     }
 
     /// Several at a time; progress is that of all together.
-    async fn get_all(&self, reader: &mut PackageReader, needs: &[Descriptor]) -> Result<()> {
+    async fn get_all(
+        &self,
+        reader: &mut PackageReader,
+        needs: &[Descriptor],
+        keep: bool,
+    ) -> Result<()> {
         let total = needs.iter().map(|d| d.size).sum();
         let loaded: RefCell<HashMap<Digest, u64>> = RefCell::default();
         let listen = |event: Event<'_>| match event {
@@ -284,7 +348,7 @@ impl<B: Backend, E: Env, O: Origin> Run<'_, B, E, O> {
             other => (self.listen)(other),
         };
         let mut contents = iter(needs)
-            .map(|descriptor| self.get(descriptor, &listen))
+            .map(|descriptor| self.get(descriptor, keep, &listen))
             .buffer_unordered(self.cache.options.parallel.max(1));
         while let Some(content) = contents.next().await {
             reader.supply_content(content?)?;

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use twinfer::Result;
-use twinfer_package::{Content, Digest};
+use twinfer_package::Digest;
 
-use crate::evict::Reach;
+use crate::evict::{Goal, Reach};
+use crate::local::Checked;
 use crate::record::{INDEXES, PACKAGES, PackageRecord, REFERENCES, STATISTICS};
-use crate::{Backend, Cache, Env, LockMode, Removed, Space, Statistics, Wanted};
+use crate::{Backend, Cache, Env, Removed, Space, Statistics, Wanted};
 
 /// What a cache holds.
 #[derive(Debug, Clone, Serialize)]
@@ -70,7 +71,8 @@ pub struct Verified {
     pub good: u64,
     /// Bytes of them.
     pub bytes: u64,
-    /// Blobs that were not, and were removed: they are fetched again when they are wanted.
+    /// Blobs that were not, and were removed where they could be: they are fetched again when
+    /// they are wanted.
     pub damaged: Vec<Digest>,
 }
 
@@ -129,25 +131,22 @@ impl<B: Backend, E: Env> Cache<B, E> {
     /// `storage`.
     pub async fn verify(&self) -> Result<Verified> {
         let mut verified = Verified::default();
-        for (digest, size) in self.backend.blobs().await? {
-            let Some(bytes) = self.backend.read(&digest, size).await? else {
-                continue;
-            };
-            let wanted = Wanted {
-                size: Some(size),
-                ..Wanted::manifest(digest)
-            };
-            match Content::check(&wanted.descriptor(size), bytes) {
-                Ok(_) => {
+        for (digest, _) in self.backend.blobs().await? {
+            match self.hash(&digest).await {
+                Ok(Some(size)) => {
                     verified.good += 1;
                     verified.bytes += size;
                 }
+                // Removed meanwhile.
+                Ok(None) => {}
                 Err(_) => {
-                    let name = crate::cache::blob_lock(&digest);
-                    let _lock = self.wait_for(&name, LockMode::Exclusive, || {}).await?;
-                    self.backend.remove(&digest).await?;
-                    self.count(|statistics| statistics.damaged += 1);
-                    verified.damaged.push(digest);
+                    // Under its lock once more: somebody may have mended it.
+                    let wanted = Wanted::manifest(digest);
+                    match self.recheck(&wanted, &|_| {}).await {
+                        Ok(Checked::Right | Checked::Missing) => {}
+                        // A folder that cannot be written cannot be locked.
+                        Ok(Checked::Damaged) | Err(_) => verified.damaged.push(digest),
+                    }
                 }
             }
         }
@@ -161,16 +160,8 @@ impl<B: Backend, E: Env> Cache<B, E> {
     /// # Errors
     /// `storage`.
     pub async fn prune(&self, to_bytes: u64) -> Result<Removed> {
-        let held: u64 = self
-            .backend
-            .blobs()
-            .await?
-            .iter()
-            .map(|(_, size)| size)
-            .sum();
-        let removed = self
-            .evict(held.saturating_sub(to_bytes), Reach::Unpinned)
-            .await?;
+        let held = self.held().await?;
+        let removed = self.evict(Goal::of(held.saturating_sub(to_bytes))).await?;
         self.save_statistics().await;
         Ok(removed)
     }
@@ -185,7 +176,11 @@ impl<B: Backend, E: Env> Cache<B, E> {
                 self.backend.remove_document(&key).await?;
             }
         }
-        let removed = self.evict(u64::MAX, Reach::Everything).await?;
+        let everything = Goal {
+            reach: Reach::Everything,
+            ..Goal::of(u64::MAX)
+        };
+        let removed = self.evict(everything).await?;
         // What is left of damaged notes.
         for (key, document) in self.backend.documents(PACKAGES).await? {
             if crate::record::read::<PackageRecord>(&document).is_none() {

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use twinfer::{Result, bail};
 use twinfer_package::Digest;
 
+use crate::locks::{LocalLock, LockTable};
 use crate::{Backend, BlobWriter, LockMode, Space};
 
 /// Keeps everything in memory. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryBackend {
     content: Arc<Mutex<Contents>>,
+    locks: LockTable,
 }
 
 #[derive(Debug, Default)]
@@ -19,8 +21,6 @@ struct Contents {
     documents: BTreeMap<String, Vec<u8>>,
     blobs: BTreeMap<Digest, Vec<u8>>,
     partials: BTreeMap<Digest, Vec<u8>>,
-    /// How often each lock is held; `None` for alone.
-    locks: BTreeMap<String, Option<usize>>,
     limit: Option<u64>,
 }
 
@@ -57,7 +57,7 @@ impl MemoryBackend {
 
 impl Backend for MemoryBackend {
     type Writer = MemoryWriter;
-    type Lock = MemoryLock;
+    type Lock = LocalLock;
 
     fn label(&self) -> String {
         "memory".into()
@@ -103,6 +103,17 @@ impl Backend for MemoryBackend {
             .map(|bytes| bytes[..bytes.len().min(longest)].to_vec()))
     }
 
+    async fn read_at(
+        &self,
+        digest: &Digest,
+        offset: u64,
+        length: usize,
+    ) -> Result<Option<Vec<u8>>> {
+        let contents = self.contents();
+        let blob = contents.blobs.get(digest);
+        Ok(blob.map(|bytes| part(bytes, offset, length).to_vec()))
+    }
+
     async fn write(&self, digest: &Digest) -> Result<MemoryWriter> {
         let length = self.contents().partials.entry(*digest).or_default().len();
         Ok(MemoryWriter {
@@ -132,20 +143,8 @@ impl Backend for MemoryBackend {
         Ok(())
     }
 
-    async fn lock(&self, name: &str, mode: LockMode, _wait: bool) -> Result<Option<MemoryLock>> {
-        let mut contents = self.contents();
-        let held = match (contents.locks.get(name), mode) {
-            (None, LockMode::Exclusive) => None,
-            (None, LockMode::Shared) => Some(1),
-            (Some(Some(count)), LockMode::Shared) => Some(count + 1),
-            _ => return Ok(None),
-        };
-        contents.locks.insert(name.into(), held);
-        drop(contents);
-        Ok(Some(MemoryLock {
-            backend: self.clone(),
-            name: name.into(),
-        }))
+    async fn lock(&self, name: &str, mode: LockMode, _wait: bool) -> Result<Option<LocalLock>> {
+        Ok(self.locks.take(name.into(), mode))
     }
 
     async fn space(&self) -> Result<Space> {
@@ -164,6 +163,13 @@ fn sizes(blobs: &BTreeMap<Digest, Vec<u8>>) -> Vec<(Digest, u64)> {
         .iter()
         .map(|(digest, bytes)| (*digest, bytes.len() as u64))
         .collect()
+}
+
+fn part(bytes: &[u8], offset: u64, length: usize) -> &[u8] {
+    let from = usize::try_from(offset).unwrap_or(usize::MAX);
+    let from = from.min(bytes.len());
+    let to = from.saturating_add(length).min(bytes.len());
+    &bytes[from..to]
 }
 
 /// Writes a blob of a [`MemoryBackend`].
@@ -186,11 +192,7 @@ impl BlobWriter for MemoryWriter {
             .get(&self.digest)
             .map(Vec::as_slice)
             .unwrap_or_default();
-        let from = usize::try_from(offset)
-            .unwrap_or(usize::MAX)
-            .min(bytes.len());
-        let to = from.saturating_add(length).min(bytes.len());
-        Ok(bytes[from..to].to_vec())
+        Ok(part(bytes, offset, length).to_vec())
     }
 
     async fn append(&mut self, bytes: &[u8]) -> Result<()> {
@@ -224,25 +226,5 @@ impl BlobWriter for MemoryWriter {
             contents.blobs.insert(self.digest, bytes);
         }
         Ok(())
-    }
-}
-
-/// A lock of a [`MemoryBackend`].
-#[derive(Debug)]
-pub struct MemoryLock {
-    backend: MemoryBackend,
-    name: String,
-}
-
-impl Drop for MemoryLock {
-    fn drop(&mut self) {
-        let mut contents = self.backend.contents();
-        match contents.locks.get(&self.name) {
-            Some(Some(count)) if *count > 1 => {
-                let left = count - 1;
-                contents.locks.insert(self.name.clone(), Some(left));
-            }
-            _ => drop(contents.locks.remove(&self.name)),
-        }
     }
 }

@@ -114,7 +114,7 @@ impl Freshness {
             let seconds = || value.trim().trim_matches('"').parse::<u64>().ok();
             match &*name.trim().to_ascii_lowercase() {
                 "no-store" => freshness.keep = false,
-                "no-cache" => max_age = Some(0),
+                "no-cache" => (max_age, revalidate) = (Some(0), true),
                 "must-revalidate" => revalidate = true,
                 "max-age" => max_age = max_age.or(seconds()),
                 "stale-while-revalidate" => freshness.stale_for = seconds().map(to_milliseconds),
@@ -254,7 +254,12 @@ mod tests {
                 None,
                 true,
             ),
-            (&[("cache-control", "no-cache, max-age=60")], 0, None, true),
+            (
+                &[("cache-control", "no-cache, max-age=60")],
+                0,
+                Some(0),
+                true,
+            ),
             (&[("cache-control", "no-store")], 0, None, false),
             (
                 &[("cache-control", "max-age=1, stale-while-revalidate=9")],

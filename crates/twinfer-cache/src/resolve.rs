@@ -123,21 +123,9 @@ impl<B: Backend, E: Env> Cache<B, E> {
         known: Option<KnownIndex>,
         listen: Listener<'_>,
     ) -> Result<Resolved> {
-        let asked = match &known {
-            None => self.ask_all(origins, reference, None, listen).await,
-            Some(known) => {
-                let asking = pin!(self.ask_all(origins, reference, Some(known), listen));
-                let patience = pin!(self.env.sleep(self.options.patience));
-                match select(asking, patience).await {
-                    Either::Left((asked, _)) => asked,
-                    Either::Right(_) => Err(err!(
-                        Network,
-                        "the registry did not answer within {} ms",
-                        self.options.patience
-                    )),
-                }
-            }
-        };
+        let asked = self
+            .ask_all(origins, reference, known.as_ref(), listen)
+            .await;
         match (asked, known) {
             (Ok((from, asked)), known) => self.keep_answer(key, from, asked, known, listen).await,
             (Err(error), Some(known)) if unanswered(&error) => {
@@ -156,22 +144,38 @@ impl<B: Backend, E: Env> Cache<B, E> {
         known: Option<&KnownIndex>,
         listen: Listener<'_>,
     ) -> Result<(&'a str, Asked)> {
-        let mut first: Option<Error> = None;
+        let mut failed: Option<Error> = None;
         for origin in origins {
             // A validator means something only to the one that gave it.
             let validator = known
                 .filter(|known| known.head.from == origin.id())
                 .and_then(|known| known.head.validator.as_deref());
-            match self
-                .ask_one(origin, reference, validator, known.is_some(), listen)
-                .await
-            {
+            let asking = self.ask_one(origin, reference, validator, known.is_some(), listen);
+            let asked = match known {
+                // Nobody waits long for a newer answer.
+                Some(_) => self.within(self.options.patience, asking).await,
+                None => asking.await,
+            };
+            match asked {
                 Ok(asked) => return Ok((origin.id(), asked)),
-                Err(error) if unanswered(&error) => first = first.or(Some(error)),
-                Err(error) => return Err(error),
+                // One that refuses says more than one that is not there.
+                Err(error) if failed.as_ref().is_none_or(unanswered) && !unanswered(&error) => {
+                    failed = Some(error);
+                }
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        Err(first.unwrap_or_else(no_origin))
+        Err(failed.unwrap_or_else(no_origin))
+    }
+
+    async fn within<T>(&self, limit: u64, asking: impl Future<Output = Result<T>>) -> Result<T> {
+        match select(pin!(asking), pin!(self.env.sleep(limit))).await {
+            Either::Left((asked, _)) => asked,
+            Either::Right(_) => Err(err!(
+                Network,
+                "the registry did not answer within {limit} ms"
+            )),
+        }
     }
 
     async fn ask_one<O: Origin>(
@@ -184,7 +188,9 @@ impl<B: Backend, E: Env> Cache<B, E> {
     ) -> Result<Asked> {
         let mut failures = 0;
         loop {
-            let error = match origin.index(reference, validator).await.and_then(check) {
+            let asking = origin.index(reference, validator);
+            let asked = self.within(self.options.stall, asking).await;
+            let error = match asked.and_then(|asked| check(asked, validator.is_some())) {
                 Ok(asked) => return Ok(asked),
                 Err(error) => error,
             };
@@ -216,10 +222,9 @@ impl<B: Backend, E: Env> Cache<B, E> {
                 known.head.checked = now;
                 (known, freshness)
             }
-            (Asked::Unchanged(_), None) => bail!(
-                Network,
-                "the registry says that its index has not changed, but was asked for all of it"
-            ),
+            (Asked::Unchanged(_), None) => {
+                bail!(Internal, "nothing is known of what has not changed")
+            }
             (
                 Asked::Changed {
                     index,
@@ -239,9 +244,13 @@ impl<B: Backend, E: Env> Cache<B, E> {
         } = freshness;
         answer.head.fresh_for = fresh_for;
         answer.head.stale_for = stale_for;
-        if keep && self.options.keep {
-            let document = answer.write()?;
-            if let Err(error) = self.backend.set_document(key, &document).await {
+        if self.options.keep {
+            let kept = match keep {
+                true => self.backend.set_document(key, &answer.write()?).await,
+                // Nor may an older one be used from now on.
+                false => self.backend.remove_document(key).await,
+            };
+            if let Err(error) = kept {
                 listen(Event::NotKept { error: &error });
             }
         }
@@ -290,7 +299,13 @@ fn index_key<O: Origin>(origins: &[O], reference: &Reference) -> Result<String> 
 }
 
 /// An answer that is no index must not take the place of one: a hotel's login page, say.
-fn check(asked: Asked) -> Result<Asked> {
+fn check(asked: Asked, conditional: bool) -> Result<Asked> {
+    if matches!(asked, Asked::Unchanged(_)) && !conditional {
+        bail!(
+            Network,
+            "the registry says that its index has not changed, but was asked for all of it"
+        );
+    }
     if let Asked::Changed { index, .. } = &asked {
         if index.trim_ascii_start().first() == Some(&b'<') {
             bail!(

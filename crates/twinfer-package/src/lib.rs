@@ -5,6 +5,10 @@ mod admission;
 mod content;
 mod diff;
 mod digest;
+/// How a registry in a folder, and the cache in one, read files.
+pub mod files {
+    pub use crate::store::{read_folder, read_regular, regular_length, storage, sync_folder};
+}
 mod golden;
 mod index;
 mod json;

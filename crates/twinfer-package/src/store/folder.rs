@@ -198,7 +198,10 @@ impl Transaction for Change<'_> {
 /// The length of a file; `None` when there is none. Links are not followed, and pipes and
 /// devices not opened: a registry that was unpacked from somewhere must not make us read
 /// elsewhere, or for ever.
-fn regular_length(path: &Path) -> Result<Option<u64>> {
+///
+/// # Errors
+/// `storage`.
+pub fn regular_length(path: &Path) -> Result<Option<u64>> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -209,7 +212,7 @@ fn regular_length(path: &Path) -> Result<Option<u64>> {
     if !metadata.is_file() {
         bail!(
             Storage,
-            "{} is not a regular file; links are not followed in a registry",
+            "{} is not a regular file; links are not followed here",
             path.display()
         );
     }
@@ -218,7 +221,10 @@ fn regular_length(path: &Path) -> Result<Option<u64>> {
 
 /// Reads a regular file of at most `limit` bytes, or the first `limit + 1` of a longer one;
 /// `None` when there is none.
-fn read_regular(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+///
+/// # Errors
+/// `storage`, `out_of_memory`.
+pub fn read_regular(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     let Some(length) = regular_length(path)? else {
         return Ok(None);
     };
@@ -292,7 +298,10 @@ fn write_atomic(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
 }
 
 /// Flushes the names in a folder to the disk, where the system has such a thing.
-fn sync_folder(folder: &Path) -> Result<()> {
+///
+/// # Errors
+/// `storage`, `out_of_space`.
+pub fn sync_folder(folder: &Path) -> Result<()> {
     if cfg!(unix) {
         File::open(folder)
             .and_then(|f| f.sync_all())
@@ -301,7 +310,11 @@ fn sync_folder(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn read_folder(folder: &Path) -> Result<Vec<String>> {
+/// The names in a folder.
+///
+/// # Errors
+/// `storage`.
+pub fn read_folder(folder: &Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(folder).map_err(|e| storage("read", folder, &e))?;
     let mut names = Vec::new();
     for entry in entries {
@@ -312,7 +325,7 @@ fn read_folder(folder: &Path) -> Result<Vec<String>> {
 }
 
 /// An error of the file system as ours.
-pub(crate) fn storage(what: &str, path: &Path, error: &io::Error) -> Error {
+pub fn storage(what: &str, path: &Path, error: &io::Error) -> Error {
     let path = path.display();
     match error.kind() {
         // FileTooLarge is also what a quota of the process (`ulimit -f`) gives.

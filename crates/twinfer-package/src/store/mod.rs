@@ -10,7 +10,7 @@ use std::sync::Arc;
 use twinfer::{Error, Result, err};
 
 pub use folder::FolderStore;
-pub(crate) use folder::storage;
+pub use folder::{read_folder, read_regular, regular_length, storage, sync_folder};
 pub use gc::Collected;
 pub use memory::MemoryStore;
 
