@@ -40,7 +40,11 @@ fn shell() -> &'static Shell {
                 eprintln!("{error}; no model is loaded");
                 Arc::new(FolderStore::new("/"))
             }
-            None => Arc::new(FolderStore::new(registry)),
+            // Where the host decides what is served, it keeps an index of its own.
+            None => Arc::new(match std::env::var_os("TWINFER_INDEX") {
+                Some(index) => FolderStore::with_index(registry, index),
+                None => FolderStore::new(registry),
+            }),
         };
         Shell {
             app: App::new(store, options),

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use http::request::Parts;
 use twinfer::Result;
-use twinfer_cache::{Backend, MemoryBackend};
+use twinfer_cache::{Backend, FolderBackend, MemoryBackend};
 use twinfer_package::Store;
 use twinfer_serve::{App, Remote};
 
@@ -53,7 +53,7 @@ pub(crate) fn supply(settings: Settings) -> Result<Box<dyn Supply>> {
             let limit = settings.cache.quota.unwrap_or(u64::MAX);
             Ok(over(MemoryBackend::with_limit(limit), settings))
         }
-        Place::Folder(_) => Ok(over(MemoryBackend::default(), settings)),
+        Place::Folder(folder) => Ok(over(FolderBackend::new(folder), settings)),
         #[cfg(feature = "key-value")]
         Place::KeyValue(name) => {
             let store = crate::key_value::WasiKeyValue::open(name)?;

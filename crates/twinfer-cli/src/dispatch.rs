@@ -39,6 +39,6 @@ pub fn run(args: Args, output: &Output) -> Result<()> {
         Command::Policy(args) => policy::run(&args, output),
         Command::Sign(args) => sign::run(&args, &*registry.writable()?, output),
         Command::SignTags(args) => sign_tags::run(&args, &*registry.writable()?, &trust, output),
-        Command::Serve(args) => crate::serve::run(args, &trust),
+        Command::Serve(args) => crate::serve::run(args, &registry, &trust),
     }
 }

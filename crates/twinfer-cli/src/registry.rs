@@ -44,6 +44,16 @@ impl Registry {
         self.at(location.unwrap_or(&self.location))
     }
 
+    /// Where it is.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// How it is reached.
+    pub fn net(&self) -> &NetOptions {
+        &self.net
+    }
+
     /// For reading.
     ///
     /// # Errors

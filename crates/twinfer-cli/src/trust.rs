@@ -17,7 +17,7 @@ const MAX_STATE: u64 = 16 << 20;
 const FORMAT: u32 = 1;
 
 /// Opens packages under the policy, where there is one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Trust {
     policy: Option<TrustPolicy>,
     state: Option<PathBuf>,
@@ -113,6 +113,26 @@ impl Trust {
         let decision = admit(store, reference, policy, seen)?.decision;
         self.keep(reference, seen, &decision);
         Ok(Some(decision))
+    }
+
+    /// The same for a package that may not be used in the end: nothing is remembered, and
+    /// `last`, a counter that the caller knows, counts as seen.
+    ///
+    /// # Errors
+    /// As [`Trust::open`].
+    pub fn consider(
+        &self,
+        store: &dyn Store,
+        reference: &Reference,
+        last: Option<u64>,
+    ) -> Result<Option<Decision>> {
+        let Some(policy) = &self.policy else {
+            return Ok(None);
+        };
+        let mut seen = self.seen(reference)?;
+        seen.last_counter = seen.last_counter.max(last);
+        let admitted = admit(store, reference, policy, seen).map_err(|e| e.context(reference))?;
+        Ok(Some(admitted.decision))
     }
 
     /// The reference for a command that opens the package by itself: pinned to what the policy

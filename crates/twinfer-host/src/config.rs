@@ -19,6 +19,11 @@ pub struct HostConfig {
     /// The registry folder (OCI image layout), seen by the guest as
     /// `/registry`, read-only. It must exist; it may be empty.
     pub registry: PathBuf,
+    /// Folder whose `index.json` is read in the place of the registry's own: by
+    /// the guest, which sees it read-only as `/index`, and at
+    /// `/registry/index.json`. Whoever exchanges that file (by renaming) decides
+    /// what is served. `None`: the registry's own.
+    pub index: Option<PathBuf>,
     /// Folder of the page served at `/`.
     pub page: Option<PathBuf>,
     /// Origins that may use this host from another site, or `*`. Empty: none.
@@ -110,6 +115,7 @@ impl HostConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             component: component.into(),
             registry: registry.into(),
+            index: None,
             page: None,
             cors: Vec::new(),
             outbound: Vec::new(),
@@ -125,12 +131,24 @@ impl HostConfig {
         }
     }
 
-    /// Checks what can be checked before anything is started.
-    pub(crate) fn validate(&self) -> Result<(), HostError> {
+    /// Checks what can be checked before anything is started. [`crate::Host::start`] does
+    /// that by itself.
+    ///
+    /// # Errors
+    /// A setting that cannot work.
+    pub fn check(&self) -> Result<(), HostError> {
         if !self.registry.is_dir() {
             return Err(HostError::config(format!(
                 "the registry folder {} does not exist: make it with `twinfer pack`, or name another one",
                 self.registry.display()
+            )));
+        }
+        if let Some(index) = &self.index
+            && !index.is_dir()
+        {
+            return Err(HostError::config(format!(
+                "the folder of the index {} does not exist",
+                index.display()
             )));
         }
         if let Some(page) = &self.page

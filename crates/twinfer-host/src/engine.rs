@@ -71,10 +71,11 @@ fn base_config() -> Config {
 }
 
 fn pool_of(config: &HostConfig) -> PoolingAllocationConfig {
-    // One more than can run, for the moment when one replaces another.
+    // Two more than can run: for the moment when one replaces another, and for one that
+    // is tried out.
     let instances = u32::try_from(config.limits.max_instances)
         .unwrap_or(u32::MAX)
-        .saturating_add(1);
+        .saturating_add(2);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(16))

@@ -46,13 +46,13 @@ pub(crate) async fn serve(
     freshness: Freshness,
 ) -> Result<Response<Body>, Failure> {
     let opened = open(path).await?;
-    let Some((file, metadata)) = opened else {
+    let Some((mut file, metadata)) = opened else {
         return Err(Failure::new(ReplyCode::NotFound, "there is no such file"));
     };
     let size = metadata.len();
     let (etag, cache_control) = match freshness {
         Freshness::Immutable(tag) => (quoted(&tag), "public, max-age=31536000, immutable"),
-        Freshness::ByContent if size <= MAX_DIGESTED => (content_tag(path).await?, "no-cache"),
+        Freshness::ByContent if size <= MAX_DIGESTED => (content_tag(&mut file).await?, "no-cache"),
         Freshness::ByContent | Freshness::ByTime => (time_tag(&metadata), "no-cache"),
     };
     if matches_any(request.get(IF_NONE_MATCH), &etag) {
@@ -156,8 +156,14 @@ fn quoted(tag: &str) -> String {
     format!("\"{tag}\"")
 }
 
-async fn content_tag(path: &Path) -> Result<String, Failure> {
-    let bytes = tokio::fs::read(path).await.map_err(|e| unreadable(&e))?;
+/// Of the file that is open, not of its name: that may be another one by now, and a tag of
+/// other content would be kept with it for ever.
+async fn content_tag(file: &mut tokio::fs::File) -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    let mut limited = (&mut *file).take(MAX_DIGESTED);
+    let read = limited.read_to_end(&mut bytes).await;
+    read.map_err(|e| unreadable(&e))?;
+    file.rewind().await.map_err(|e| unreadable(&e))?;
     Ok(quoted(&format!("sha256:{}", hex(&Sha256::digest(&bytes)))))
 }
 

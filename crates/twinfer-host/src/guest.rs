@@ -1,6 +1,8 @@
 //! One instance of the component, and one call into it.
 
+use std::collections::BTreeSet;
 use std::future::poll_fn;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -36,6 +38,10 @@ pub(crate) struct Guest {
     pub(crate) id: u64,
     pub(crate) served: u64,
     pub(crate) idle_since: Instant,
+    /// The models that it answered for, which it has loaded most likely.
+    pub(crate) models: BTreeSet<String>,
+    /// The last round of preparing for new models that it took part in.
+    pub(crate) round: u64,
     max_response: usize,
     service: Service,
     store: Store<State>,
@@ -59,11 +65,16 @@ impl Factory {
 
     /// A fresh instance. No guest code but its start functions has run.
     pub(crate) async fn instantiate(&self) -> Result<Guest, Failure> {
+        self.instantiate_with(self.config.index.as_deref()).await
+    }
+
+    /// A fresh instance that sees another index.
+    pub(crate) async fn instantiate_with(&self, index: Option<&Path>) -> Result<Guest, Failure> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let failed = |e: String| {
             Failure::new(ReplyCode::Internal, "the model server could not be started").because(e)
         };
-        let state = State::new(&self.config, &self.network, id, &self.log)
+        let state = State::new(&self.config, &self.network, index, id, &self.log)
             .map_err(|e| failed(e.to_string()))?;
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| &mut state.memory);
@@ -80,6 +91,8 @@ impl Factory {
             id,
             served: 0,
             idle_since: Instant::now(),
+            models: BTreeSet::new(),
+            round: 0,
             max_response,
             service,
             store,
@@ -103,6 +116,8 @@ impl Guest {
         reply: &mut Option<ReplySender>,
     ) -> Result<(), Failure> {
         self.served += 1;
+        let model = model_of(request.uri().path()).map(str::to_owned);
+        let models = &mut self.models;
         let (request, _processed) =
             Request::from_http(self.store.data_mut().http().hooks, request.map(Full::new));
         let (service, max_response) = (&self.service, self.max_response);
@@ -110,6 +125,12 @@ impl Guest {
             .store
             .run_concurrent(async |accessor| {
                 let answer = exchange(service, accessor, request, max_response).await?;
+                // Only what is there counts: names that clients make up have no end.
+                if let (Some(model), Ok(answer)) = (model, &answer)
+                    && answer.status().is_success()
+                {
+                    models.insert(model);
+                }
                 if let Some(reply) = reply.take() {
                     // The client may be gone; the instance is fine all the same.
                     let _ = reply.send(answer);
@@ -135,6 +156,12 @@ impl Guest {
         )
         .because(format!("{error:#}"))
     }
+}
+
+/// The name in `/v2/models/NAME/…`.
+fn model_of(path: &str) -> Option<&str> {
+    let name = path.strip_prefix("/v2/models/")?.split('/').next()?;
+    (!name.is_empty()).then_some(name)
 }
 
 /// Hands the request over and collects the whole answer. The outer error is a

@@ -11,10 +11,11 @@
 //! | `/healthz` | the host itself: it accepts connections |
 //! | everything else | the page folder, if there is one |
 //!
-//! What a guest can do: read the registry folder, read the clock, get random
-//! bytes, write log lines. Where the configuration says so it can also send
-//! requests to origins on a list, and keep packages in a folder or a key-value
-//! store. It has no other network, no other file, and bounded memory and time. One instance handles one request at a time and is reused,
+//! What a guest can do: read the registry folder (and the one of the index, where that
+//! is another), read the clock, get random bytes, write log lines. Where the configuration
+//! says so it can also send requests to origins on a list, and keep packages in a folder or
+//! a key-value store. It has no other network, no other file, and bounded memory and time.
+//! One instance handles one request at a time and is reused,
 //! because a loaded model is worth keeping; an instance that traps, loops or
 //! asks for too much memory is thrown away and only its own request fails.
 //!
@@ -38,6 +39,7 @@ mod engine;
 mod error;
 mod files;
 mod guest;
+mod handle;
 mod log;
 mod mime;
 mod outbound;
@@ -50,6 +52,7 @@ mod static_site;
 
 pub use config::{Announcement, HostConfig, Limits};
 pub use error::{HostError, HostErrorKind};
-pub use log::{LogLevel, LogSink};
+pub use handle::{Handle, Refused};
+pub use log::{Log, LogLevel, LogSink};
 pub use reply::ReplyCode;
 pub use server::{Host, RunningHost};

@@ -55,20 +55,21 @@ impl fmt::Debug for LogSink {
     }
 }
 
-/// Writes log lines to a sink.
+/// Writes log lines to a sink, each as one JSON object.
 #[derive(Debug, Clone)]
-pub(crate) struct Log {
+pub struct Log {
     sink: LogSink,
     level: LogLevel,
 }
 
 impl Log {
-    pub(crate) fn new(sink: LogSink, level: LogLevel) -> Self {
+    /// A log that drops what is less important than `level`.
+    pub fn new(sink: LogSink, level: LogLevel) -> Self {
         Self { sink, level }
     }
 
     /// Writes one event. `fields` must be a JSON object.
-    pub(crate) fn event(&self, level: LogLevel, event: &str, fields: Value) {
+    pub fn event(&self, level: LogLevel, event: &str, fields: Value) {
         if level < self.level || matches!(self.sink, LogSink::None) {
             return;
         }

@@ -1,6 +1,9 @@
 //! The instances: how many there are, who gets one, when one is replaced.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod prepare;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -22,9 +25,20 @@ pub(crate) struct Pool {
     factory: Factory,
     limits: Limits,
     log: Log,
-    idle: Mutex<Vec<Guest>>,
+    guests: Mutex<Guests>,
     running: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
+}
+
+/// The instances that there are.
+#[derive(Default)]
+struct Guests {
+    /// Most recently used last.
+    idle: Vec<Guest>,
+    /// Those that serve a request: the round of preparing that each took part in last.
+    busy: BTreeMap<u64, u64>,
+    /// The present round: see `prepare.rs`.
+    round: u64,
 }
 
 /// The right to wait for an instance. Taken before a body is read, so that
@@ -40,7 +54,7 @@ impl Pool {
                 limits.max_instances.min(Semaphore::MAX_PERMITS),
             )),
             admitted: Arc::new(Semaphore::new(admitted)),
-            idle: Mutex::default(),
+            guests: Mutex::default(),
             factory,
             limits,
             log,
@@ -119,21 +133,26 @@ impl Pool {
         request: http::Request<Bytes>,
         reply: &mut Option<crate::guest::ReplySender>,
     ) -> Result<Guest, Failure> {
-        let idle = self.idle().pop();
-        let mut guest = match idle {
+        let mut guest = match self.take_idle() {
             Some(guest) => guest,
-            None => {
-                let guest = self.factory.instantiate().await?;
-                self.log.event(
-                    LogLevel::Info,
-                    "instance_started",
-                    json!({"instance": guest.id}),
-                );
-                guest
-            }
+            None => self.start().await?,
         };
+        let _busy = Busy::new(self, &guest);
         guest.call(request, reply).await?;
         Ok(guest)
+    }
+
+    async fn start(&self) -> Result<Guest, Failure> {
+        let mut guest = self.factory.instantiate().await?;
+        // It has nothing loaded, and so nothing to prepare.
+        guest.round = self.guests().round;
+        let fields = json!({"instance": guest.id});
+        self.log.event(LogLevel::Info, "instance_started", fields);
+        Ok(guest)
+    }
+
+    fn take_idle(&self) -> Option<Guest> {
+        self.guests().idle.pop()
     }
 
     fn give_back(&self, mut guest: Guest) {
@@ -142,14 +161,14 @@ impl Pool {
             return;
         }
         guest.idle_since = Instant::now();
-        self.idle().push(guest);
+        self.guests().idle.push(guest);
     }
 
     /// Drops what has been idle for too long. The most recently used instance
     /// is taken first, so that the others age.
     fn drop_idle(&self) {
         let expired: Vec<Guest> = {
-            let mut idle = self.idle();
+            let idle = &mut self.guests().idle;
             let keep = idle
                 .iter()
                 .position(|g| g.idle_since.elapsed() < self.limits.idle_timeout)
@@ -166,9 +185,28 @@ impl Pool {
         self.log.event(LogLevel::Info, "instance_ended", fields);
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Guest>> {
-        // A panic while pushing or popping leaves a list that is still valid.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn guests(&self) -> MutexGuard<'_, Guests> {
+        // A panic while pushing or popping leaves lists that are still valid.
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An instance that serves, as long as this lives.
+struct Busy<'a> {
+    pool: &'a Pool,
+    id: u64,
+}
+
+impl<'a> Busy<'a> {
+    fn new(pool: &'a Pool, guest: &Guest) -> Self {
+        pool.guests().busy.insert(guest.id, guest.round);
+        Self { pool, id: guest.id }
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.pool.guests().busy.remove(&self.id);
     }
 }
 

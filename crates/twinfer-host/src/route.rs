@@ -135,7 +135,8 @@ impl Router {
             (Target::Health, _) => Ok(Response::new(full("ok\n"))),
             (Target::Registry, _) => {
                 let below = path.strip_prefix("/registry/").unwrap_or_default();
-                static_site::registry(&self.config.registry, below, method, request.headers()).await
+                let (registry, index) = (&self.config.registry, self.config.index.as_deref());
+                static_site::registry(registry, index, below, method, request.headers()).await
             }
             (Target::Page, Some(folder)) => {
                 static_site::page(folder, path, method, request.headers()).await

@@ -18,10 +18,14 @@ use crate::config::{HostConfig, Limits};
 use crate::engine;
 use crate::error::{HostError, HostErrorKind};
 use crate::guest::Factory;
+use crate::handle::Handle;
 use crate::log::{Log, LogLevel};
 use crate::outbound::Network;
 use crate::pool::{self, Pool};
 use crate::route::Router;
+
+/// Tells who starts a host that it accepts requests.
+type Ready = std_mpsc::Sender<(SocketAddr, Handle)>;
 
 /// Starts hosts.
 pub struct Host;
@@ -29,6 +33,7 @@ pub struct Host;
 /// A host that is running on threads of its own. Dropping it stops it.
 pub struct RunningHost {
     address: SocketAddr,
+    handle: Handle,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<Result<(), HostError>>>,
 }
@@ -43,7 +48,7 @@ impl Host {
     /// A setting that cannot work, a component that does not compile or needs
     /// more than `wasi:*`, an address that is taken.
     pub fn start(config: HostConfig) -> Result<RunningHost, HostError> {
-        config.validate()?;
+        config.check()?;
         let (stop, stopped) = watch::channel(false);
         let (ready, started) = std_mpsc::channel();
         let thread = std::thread::Builder::new()
@@ -51,8 +56,9 @@ impl Host {
             .spawn(move || run(config, stopped, &ready))
             .map_err(|e| HostError::internal(format!("a thread cannot be started: {e}")))?;
         match started.recv() {
-            Ok(address) => Ok(RunningHost {
+            Ok((address, handle)) => Ok(RunningHost {
                 address,
+                handle,
                 stop,
                 thread: Some(thread),
             }),
@@ -67,6 +73,11 @@ impl RunningHost {
     /// The address that it listens on, with the true port.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What prepares the instances for another index.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// Stops accepting, lets requests in flight finish, and waits for that.
@@ -105,11 +116,7 @@ fn join(thread: JoinHandle<Result<(), HostError>>) -> Result<(), HostError> {
 }
 
 /// The host's thread, from start to end.
-fn run(
-    config: HostConfig,
-    stopped: watch::Receiver<bool>,
-    ready: &std_mpsc::Sender<SocketAddr>,
-) -> Result<(), HostError> {
+fn run(config: HostConfig, stopped: watch::Receiver<bool>, ready: &Ready) -> Result<(), HostError> {
     let log = Log::new(config.log.clone(), config.log_level);
     for announcement in &config.announce {
         log.event(
@@ -145,7 +152,7 @@ async fn serve(
     pool: Arc<Pool>,
     log: &Log,
     mut stopped: watch::Receiver<bool>,
-    ready: &std_mpsc::Sender<SocketAddr>,
+    ready: &Ready,
 ) -> Result<(), HostError> {
     let refused = |e: std::io::Error| {
         HostError::new(
@@ -162,7 +169,8 @@ async fn serve(
         "listening",
         json!({"address": address.to_string()}),
     );
-    let _ = ready.send(address);
+    let handle = Handle::new(&pool, tokio::runtime::Handle::current());
+    let _ = ready.send((address, handle));
 
     let router = Arc::new(Router::new(config.clone(), pool, log.clone()));
     let graceful = GracefulShutdown::new();

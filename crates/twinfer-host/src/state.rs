@@ -2,6 +2,7 @@
 //! limit, its network (if any), its log lines.
 
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -22,6 +23,10 @@ use crate::outbound::{Network, Outbound};
 const GUEST_REGISTRY: &str = "/registry";
 /// Where the guest sees the folder in which it keeps packages.
 const GUEST_CACHE: &str = "/cache";
+/// Where the guest sees the folder of another index, if there is one.
+const GUEST_INDEX: &str = "/index";
+/// The index in it.
+const GUEST_INDEX_FILE: &str = "/index/index.json";
 /// A log line of a guest is cut here, so that it cannot grow without end.
 const MAX_LINE: usize = 8 << 10;
 /// Elements of all tables of an instance; tract's function table has 26,000.
@@ -40,6 +45,7 @@ impl State {
     pub(crate) fn new(
         config: &HostConfig,
         network: &Network,
+        index: Option<&Path>,
         instance: u64,
         log: &Log,
     ) -> Result<Self, HostError> {
@@ -49,21 +55,25 @@ impl State {
             .envs(&config.env)
             .stdout(GuestOutput::new("stdout", instance, log))
             .stderr(GuestOutput::new("stderr", instance, log));
-        wasi.preopened_dir(&config.registry, GUEST_REGISTRY, FsPerms::ReadOnly)
-            .map_err(|e| {
-                HostError::internal(format!(
-                    "the registry folder {} cannot be opened: {e:#}",
-                    config.registry.display()
-                ))
-            })?;
-        if let Some(folder) = &config.package_cache {
-            wasi.preopened_dir(folder, GUEST_CACHE, FsPerms::ReadWrite)
+        let mut open = |folder: &Path, seen_as, allowed| {
+            wasi.preopened_dir(folder, seen_as, allowed)
+                .map(|_| ())
                 .map_err(|e| {
                     HostError::internal(format!(
-                        "the folder for packages {} cannot be opened: {e:#}",
+                        "the folder {} cannot be opened: {e:#}",
                         folder.display()
                     ))
-                })?;
+                })
+        };
+        open(&config.registry, GUEST_REGISTRY, FsPerms::ReadOnly)?;
+        if let Some(index) = index {
+            open(index, GUEST_INDEX, FsPerms::ReadOnly)?;
+        }
+        if let Some(folder) = &config.package_cache {
+            open(folder, GUEST_CACHE, FsPerms::ReadWrite)?;
+        }
+        if index.is_some() {
+            wasi.env("TWINFER_INDEX", GUEST_INDEX_FILE);
         }
         Ok(Self {
             table: ResourceTable::new(),

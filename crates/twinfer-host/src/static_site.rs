@@ -14,21 +14,25 @@ use crate::reply::{Body, Failure, ReplyCode, empty};
 ///
 /// Only what an image layout has can be asked for, so no path of the client's
 /// making ever reaches the file system.
+/// Where there is another index, the layout is that of its folder, and only the blobs are the
+/// registry's.
 pub(crate) async fn registry(
     folder: &Path,
+    index: Option<&Path>,
     below: &str,
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Response<Body>, Failure> {
     only_reading(method)?;
+    let layout = index.unwrap_or(folder);
     let (path, content_type, freshness) = match below.split('/').collect::<Vec<_>>()[..] {
         ["index.json"] => (
-            folder.join("index.json"),
+            layout.join("index.json"),
             "application/json",
             Freshness::ByContent,
         ),
         ["oci-layout"] => (
-            folder.join("oci-layout"),
+            layout.join("oci-layout"),
             "application/json",
             Freshness::ByContent,
         ),

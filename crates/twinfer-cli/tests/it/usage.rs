@@ -63,7 +63,7 @@ fn wrong_usage_ends_with_2() {
         &["copy", "m"],
         &["mirror"],
         &["ls", "--registry", "oci://"],
-        &["serve", "--registry", "oci://127.0.0.1:5000/models"],
+        &["serve", "--poll", "soon"],
         &["run", "m.onnx", "--output-dir", "o", "--target", "moon"],
         &["ls", "--registry"],
         &["inspect", "Not A Name"],

@@ -2,6 +2,7 @@
 
 mod attached;
 mod change;
+mod names;
 
 pub(crate) use change::check_free;
 

@@ -1,4 +1,6 @@
 use super::*;
+use crate::reference::{SIGNED_TAGS, referrers_tag};
+use std::collections::BTreeSet;
 use twinfer::ErrorCode;
 
 fn index(tags: &[&str]) -> Index {
@@ -137,4 +139,43 @@ fn foreign_and_newer_files_are_refused() {
             "{json}"
         );
     }
+}
+
+#[test]
+fn a_name_moves_with_all_that_belongs_to_it() {
+    let digest = Digest::of(b"m1.0.0");
+    let attached = referrers_tag(&digest);
+    let mut all = index(&["m:1.0.0", "m:stable", "n:1.0.0"]);
+    all.name("m", SIGNED_TAGS, &Descriptor::new(media::MANIFEST, b"tags"));
+    all.name("m", &attached, &Descriptor::new(media::INDEX, b"list"));
+    let parts = all.by_name();
+    assert_eq!(parts.keys().collect::<Vec<_>>(), ["m", "n"]);
+    assert_eq!(parts["m"].manifests.len(), 4);
+    let mut rebuilt = Index::default();
+    rebuilt.replace("n", &parts["n"], &Index::default());
+    rebuilt.replace("m", &parts["m"], &Index::default());
+    assert_eq!(rebuilt, all);
+    // Whatever order another tool writes, the part is the same.
+    all.manifests.reverse();
+    assert_eq!(all.by_name(), parts);
+    let gone: BTreeSet<String> = ["stable".to_owned()].into();
+    assert_eq!(parts["m"].without_tags(&gone).tags().len(), 1);
+    assert_eq!(parts["m"].of_tags(&gone).tags().len(), 1);
+    assert_eq!(parts["m"].of_tags(&gone).manifests.len(), 3);
+}
+
+#[test]
+fn a_package_can_be_shown_by_digest_only() {
+    let (old, new) = (index(&["m:1.0.0"]), index(&["m:1.0.0", "m:2.0.0"]));
+    let digest = Digest::of(b"m2.0.0");
+    let shown = new.untagged(&[digest].into(), &old);
+    let mut both = old.clone();
+    both.merge(&shown);
+    assert_eq!(both.tags(), old.tags());
+    assert_eq!(resolved(&both, &format!("m@{digest}")).unwrap(), digest);
+    assert!(resolved(&old, &format!("m@{digest}")).is_err());
+    // What is left behind stays only when it is known.
+    let known = |digest: &str| [digest.to_owned()].into();
+    assert_eq!(both.without_names(&known("")), Index::default());
+    assert_eq!(both.without_names(&known(&digest.to_string())), shown);
 }

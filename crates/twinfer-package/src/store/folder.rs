@@ -25,12 +25,26 @@ const PARTIAL: &str = ".partial-";
 #[derive(Debug, Clone)]
 pub struct FolderStore {
     root: PathBuf,
+    /// Where the index is, when it is not in the root.
+    index: Option<PathBuf>,
 }
 
 impl FolderStore {
     /// The registry in this folder. It is made by the first change, where it is not there.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self {
+            root: root.into(),
+            index: None,
+        }
+    }
+
+    /// The blobs in this folder, and another file as their index: what of a registry may be
+    /// used, where somebody decides that. It can only be read, and the index must be there.
+    pub fn with_index(root: impl Into<PathBuf>, index_file: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            index: Some(index_file.into()),
+        }
     }
 
     /// The folder.
@@ -110,6 +124,10 @@ impl FolderStore {
 
 impl Store for FolderStore {
     fn index(&self) -> Result<Vec<u8>> {
+        if let Some(path) = &self.index {
+            return read_regular(path, MAX_INDEX_BYTES)?
+                .ok_or_else(|| err!(Storage, "there is no index {}", path.display()));
+        }
         self.check_layout()?;
         if let Some(bytes) = read_regular(&self.root.join(INDEX), MAX_INDEX_BYTES)? {
             return Ok(bytes);
@@ -140,6 +158,14 @@ impl Store for FolderStore {
 
 impl WritableStore for FolderStore {
     fn begin(&self, _name: &str) -> Result<Box<dyn Transaction + '_>> {
+        if let Some(index) = &self.index {
+            bail!(
+                Storage,
+                "the registry {} is read through the index {}: nothing is changed through that",
+                self.root.display(),
+                index.display()
+            );
+        }
         fs::create_dir_all(&self.root).map_err(|e| storage("make", &self.root, &e))?;
         let path = self.root.join(LOCK);
         let lock = File::options()

@@ -72,22 +72,40 @@ impl Approved {
         Ok(document)
     }
 
+    /// The names of which both do not say the same.
+    pub(super) fn changed_names(&self, other: &Self) -> BTreeSet<String> {
+        let (ours, theirs) = (self.index.by_name(), other.index.by_name());
+        let names = ours.keys().chain(theirs.keys());
+        names
+            .filter(|name| ours.get(*name) != theirs.get(*name))
+            .cloned()
+            .collect()
+    }
+
     /// The same, with these names as a newer index has them.
     pub(super) fn with(&self, names: &BTreeSet<String>, newer: &Self) -> Result<Self> {
-        let mut index = self.index.clone();
-        index.take_names(names, &newer.index);
-        let same = index.changed_names(&newer.index).is_empty();
-        let json = if same {
-            newer.json.clone()
-        } else {
-            index.take_nameless(&newer.index);
-            index.to_json()?
-        };
-        Ok(Self {
-            index: Index::from_json(&json)?,
-            json,
+        let mut next = Self {
             used: self.used.clone(),
-        })
+            ..newer.clone()
+        };
+        let kept: Vec<String> = self
+            .changed_names(newer)
+            .difference(names)
+            .cloned()
+            .collect();
+        if kept.is_empty() {
+            return Ok(next);
+        }
+        let ours = self.index.by_name();
+        // What moved tags pointed to before stays reachable by its digest.
+        let nameless = newer.index.without_names(&newer.index.digests());
+        let nothing = Index::default();
+        for name in kept {
+            let part = ours.get(&name).unwrap_or(&nothing);
+            next.index.replace(&name, part, &nameless);
+        }
+        next.json = next.index.to_json()?;
+        Ok(next)
     }
 }
 

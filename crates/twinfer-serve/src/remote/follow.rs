@@ -125,7 +125,7 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
         wanted: Option<&Reference>,
     ) -> BTreeSet<String> {
         let mut taken = BTreeSet::new();
-        for name in old.index.changed_names(&newer.index) {
+        for name in old.changed_names(newer) {
             let used = self.used_of(&name, wanted);
             let in_use = old.used.contains(&name) || !used.is_empty();
             if !in_use {
@@ -167,7 +167,7 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
     /// By an index that says the same of it: another attempt would end the same.
     fn was_refused(&self, name: &str, newer: &Approved) -> bool {
         let refused = self.state().refused.get(name).cloned();
-        refused.is_some_and(|by| !by.index.changed_names(&newer.index).contains(name))
+        refused.is_some_and(|by| !by.changed_names(newer).contains(name))
     }
 
     /// Fetches and tests what the references point to in a newer index. Those that are no

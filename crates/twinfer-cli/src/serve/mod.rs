@@ -1,17 +1,25 @@
-//! `twinfer serve`: the component on the wasmtime host.
+//! `twinfer serve`: the component on the wasmtime host, following a registry.
+
+mod approved;
+mod change;
+mod follow;
+mod polling;
+mod source;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use twinfer_host::{Announcement, Host, HostConfig, LogLevel, RunningHost};
-use twinfer_package::{Decision, FolderStore, Index, Reference, Store, Tagged, Verdict};
-use twinfer_registry::Location;
+use twinfer_host::{Announcement, Host, HostConfig, Log, LogLevel};
+use twinfer_package::{Decision, Digest, Reference, Tagged, Verdict};
 
+use self::follow::Follower;
+use self::polling::Polling;
+use self::source::Source;
 use crate::host_error::host_error;
+use crate::registry::Registry;
 use crate::trust::Trust;
 
 /// Where `cargo xtask build` puts the component, seen from the project's folder.
@@ -27,8 +35,16 @@ Examples:
       for everybody, and for the pages of one other site
   twinfer serve --trust policy.json
       load only what the trust policy admits
+  twinfer serve --registry https://models.example/registry
+      models of a static host; it goes on when that cannot be reached
+  twinfer serve --registry oci://registry.example/models --model face-detector:stable
+      one alias of an OCI registry, wherever it is moved to
   twinfer serve --instances 2 --memory 256 --timeout 5
       on a small machine
+
+The registry is followed: what changes there is fetched, verified, tested on its
+golden examples and in the component, and only then served. What fails is not served,
+and the log says why.
 
 It ends on Ctrl-C or SIGTERM, after the requests in flight. Its log is JSON lines
 on the standard error stream.";
@@ -41,15 +57,14 @@ pub struct ServeArgs {
     #[arg(long, value_name = "HOST:PORT", env = "TWINFER_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
     listen: SocketAddr,
 
-    /// The registry folder (OCI image layout)
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "TWINFER_REGISTRY",
-        default_value = "registry",
-        value_parser = folder()
-    )]
-    registry: Location,
+    /// Serve only this model, or this model with this tag (repeatable) [default: all of them]
+    #[arg(long, value_name = "NAME[:TAG]")]
+    model: Vec<Reference>,
+
+    /// Seconds between two looks at the registry; 0: only at the start, and on SIGHUP
+    /// [default: 2 for a folder, 30 for others]
+    #[arg(long, value_name = "SECONDS", value_parser = poll)]
+    poll: Option<f64>,
 
     /// The component
     #[arg(long, value_name = "FILE", env = "TWINFER_COMPONENT", default_value = BUILT_COMPONENT)]
@@ -133,31 +148,47 @@ impl From<Level> for LogLevel {
 /// Serves until a signal ends it.
 ///
 /// # Errors
-/// A setting, component or address that does not work, or requests that were cut off at the
-/// end.
-pub fn run(args: ServeArgs, trust: &Trust) -> twinfer::Result<()> {
-    let mut config = config(args);
-    apply(trust, &mut config)?;
-    Host::start(config)
-        .and_then(RunningHost::wait)
-        .map_err(host_error)
+/// A setting, component or address that does not work, a registry that cannot be read and never
+/// was, or requests that were cut off at the end.
+pub fn run(args: ServeArgs, registry: &Registry, trust: &Trust) -> twinfer::Result<()> {
+    let source = Source::open(registry, args.model.clone())?;
+    let poll = args
+        .poll
+        .unwrap_or(if source.is_remote() { 30.0 } else { 2.0 });
+    let mut config = config(args, source.folder());
+    let log = Log::new(config.log.clone(), config.log_level);
+    // Before anything is written for a folder that is not there.
+    config.check().map_err(host_error)?;
+    let polling = Polling::new(poll)?;
+    let home = home(&source);
+    let mut follower = Follower::start(source, home.as_deref(), trust, &log, polling.stop())?;
+    config.index = Some(follower.served());
+    apply(trust, &follower, &mut config)?;
+    let host = Host::start(config).map_err(host_error)?;
+    follower.attach(host.handle());
+    let polling = polling.begin(follower)?;
+    let ended = host.wait().map_err(host_error);
+    polling.end();
+    ended
+}
+
+/// Where what was approved is kept, for the next start with this registry.
+fn home(source: &Source) -> Option<PathBuf> {
+    let digest = Digest::of(source.identity().as_bytes());
+    let folder = crate::user::folder("XDG_CACHE_HOME", ".cache")?;
+    Some(folder.join("twinfer/served").join(digest.hex()))
 }
 
 /// Hands the policy to the component, and says in the log what it will do with each tag. The
 /// component decides by itself, at each request, with the same code.
-fn apply(trust: &Trust, config: &mut HostConfig) -> twinfer::Result<()> {
+fn apply(trust: &Trust, follower: &Follower, config: &mut HostConfig) -> twinfer::Result<()> {
     let Some(policy) = trust.policy() else {
         return Ok(());
     };
-    let store = FolderStore::new(&config.registry);
-    // Whether the folder is a registry at all is said by the host.
-    let tags = match store.index().and_then(|json| Index::from_json(&json)) {
-        Ok(index) => index.tags(),
-        Err(_) => Vec::new(),
-    };
-    for tag in tags {
+    let view = follower.view()?;
+    for tag in follower.index().tags() {
         let reference = Reference::new(&tag.name, &tag.tag)?;
-        let decided = trust.admit(&store, &reference);
+        let decided = trust.admit(&view, &reference);
         config.announce.push(announcement(&tag, decided));
     }
     let counters = serde_json::to_string(&trust.counters()?)
@@ -201,7 +232,7 @@ fn announcement(tag: &Tagged, decided: twinfer::Result<Option<Decision>>) -> Ann
     }
 }
 
-fn config(args: ServeArgs) -> HostConfig {
+fn config(args: ServeArgs, registry: &Path) -> HostConfig {
     let built_page = Some(PathBuf::from(BUILT_PAGE)).filter(|page| page.is_dir() && !args.no_page);
     let mut config = HostConfig {
         listen: args.listen,
@@ -214,10 +245,7 @@ fn config(args: ServeArgs) -> HostConfig {
         },
         log_level: args.log_level.into(),
         handle_signals: true,
-        ..HostConfig::new(
-            args.component,
-            args.registry.folder().unwrap_or(Path::new("")),
-        )
+        ..HostConfig::new(args.component, registry)
     };
     let limits = &mut config.limits;
     if let Some(instances) = args.instances {
@@ -234,14 +262,6 @@ fn config(args: ServeArgs) -> HostConfig {
 /// Where compiled components are kept: compiling one takes many seconds.
 pub fn user_cache() -> Option<PathBuf> {
     Some(crate::user::folder("XDG_CACHE_HOME", ".cache")?.join("twinfer/compiled"))
-}
-
-/// The type is that of the `--registry` of all commands; only folders are served.
-fn folder() -> impl TypedValueParser<Value = Location> {
-    crate::options::location().try_map(|location| match location.folder() {
-        Some(_) => Ok(location),
-        None => Err("only a folder can be served: get the models with `twinfer pull`"),
-    })
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -262,6 +282,14 @@ fn seconds(text: &str) -> Result<f64, String> {
     Err("must be more than 0 and at most a year".into())
 }
 
+/// Seconds, where 0 has a meaning of its own.
+fn poll(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(0.0) => Ok(0.0),
+        _ => seconds(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,7 +303,7 @@ mod tests {
 
     fn parse(arguments: &[&str]) -> Result<HostConfig, clap::Error> {
         let arguments = std::iter::once("serve").chain(arguments.iter().copied());
-        Command::try_parse_from(arguments).map(|command| config(command.args))
+        Command::try_parse_from(arguments).map(|command| config(command.args, Path::new("r")))
     }
 
     #[test]
@@ -283,8 +311,6 @@ mod tests {
         let config = parse(&[
             "--listen",
             "127.0.0.1:0",
-            "--registry",
-            "r",
             "--component",
             "c.wasm",
             "--page",
@@ -328,6 +354,8 @@ mod tests {
             ["--timeout", "NaN"],
             ["--timeout", "1e300"],
             ["--memory", "-1"],
+            ["--poll", "-1"],
+            ["--model", "Not A Name"],
         ] {
             assert!(parse(&arguments).is_err(), "{arguments:?}");
         }

@@ -1,0 +1,147 @@
+//! When the registry is looked at: every few seconds, on SIGHUP, and no more at the end.
+
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use twinfer::{Result, err};
+
+use super::follow::Follower;
+
+/// How long the end waits for a test that is under way; after that it ends with the process.
+const END: Duration = Duration::from_secs(2);
+
+/// What starts following.
+pub struct Polling {
+    period: Option<Duration>,
+    runtime: Runtime,
+    requests: Requests,
+    stop: watch::Sender<bool>,
+}
+
+/// A thread that follows.
+pub struct Following {
+    thread: JoinHandle<()>,
+    stop: watch::Sender<bool>,
+}
+
+/// Why the registry is looked at.
+enum Reason {
+    Time,
+    Request,
+    End,
+}
+
+impl Polling {
+    /// Every so many seconds; 0 for never. From here on SIGHUP does not end the process.
+    ///
+    /// # Errors
+    /// `internal`.
+    pub fn new(seconds: f64) -> Result<Self> {
+        let failed = |e| err!(Internal, "the registry cannot be followed: {e}");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(failed)?;
+        let requests = {
+            let _inside = runtime.enter();
+            Requests::new().map_err(failed)?
+        };
+        Ok(Self {
+            period: (seconds > 0.0).then(|| Duration::from_secs_f64(seconds)),
+            runtime,
+            requests,
+            stop: watch::channel(false).0,
+        })
+    }
+
+    /// Says when to stop.
+    pub fn stop(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
+    }
+
+    /// Begins, in a thread.
+    ///
+    /// # Errors
+    /// `internal`.
+    pub fn begin(self, follower: Follower) -> Result<Following> {
+        let stop = self.stop.clone();
+        let thread = thread::Builder::new()
+            .name("twinfer-follow".into())
+            .spawn(move || self.follow(follower))
+            .map_err(|e| err!(Internal, "a thread cannot be started: {e}"))?;
+        Ok(Following { thread, stop })
+    }
+
+    fn follow(mut self, mut follower: Follower) {
+        let mut stop = self.stop.subscribe();
+        loop {
+            // Only waiting happens in the runtime: a registry on a network has one of its own.
+            let reason = self.runtime.block_on(async {
+                tokio::select! {
+                    _ = stop.wait_for(|stop| *stop) => Reason::End,
+                    () = self.requests.next() => Reason::Request,
+                    () = after(self.period) => Reason::Time,
+                }
+            });
+            match reason {
+                Reason::End => return,
+                Reason::Request => follower.forget_refusals(),
+                Reason::Time => {}
+            }
+            follower.check();
+        }
+    }
+}
+
+impl Following {
+    /// Ends it. A test that is under way is not waited for longer than a moment.
+    pub fn end(self) {
+        let _ = self.stop.send(true);
+        let begin = Instant::now();
+        while !self.thread.is_finished() && begin.elapsed() < END {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+async fn after(period: Option<Duration>) {
+    match period {
+        Some(period) => tokio::time::sleep(period).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// People who want the registry looked at now.
+struct Requests {
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Requests {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        if self.hangup.recv().await.is_none() {
+            std::future::pending().await
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Requests {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {})
+    }
+
+    async fn next(&mut self) {
+        std::future::pending().await
+    }
+}
