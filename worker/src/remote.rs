@@ -56,7 +56,7 @@ pub(crate) fn supply(settings: Settings) -> Result<Box<dyn Supply>> {
         Place::Folder(folder) => Ok(over(FolderBackend::new(folder), settings)),
         #[cfg(feature = "key-value")]
         Place::KeyValue(name) => {
-            let store = crate::key_value::WasiKeyValue::open(name)?;
+            let store = crate::key_value::HostStore::open(name)?;
             Ok(over(twinfer_cache::KeyValueBackend::new(store), settings))
         }
     }

@@ -104,7 +104,7 @@ impl<B: Backend, E: Env> Cache<B, E> {
     }
 
     /// Without the lock it is fetched all the same, and not kept.
-    async fn lock_blob(&self, wanted: &Wanted, listen: Listener<'_>) -> Option<B::Lock> {
+    pub(crate) async fn lock_blob(&self, wanted: &Wanted, listen: Listener<'_>) -> Option<B::Lock> {
         if !self.options.keep {
             return None;
         }

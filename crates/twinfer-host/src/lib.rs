@@ -40,6 +40,7 @@ mod error;
 mod files;
 mod guest;
 mod handle;
+mod key_value;
 mod log;
 mod mime;
 mod outbound;

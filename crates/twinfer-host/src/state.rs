@@ -16,6 +16,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::config::HostConfig;
 use crate::error::HostError;
+use crate::key_value::Stores;
 use crate::log::{Log, LogLevel};
 use crate::outbound::{Network, Outbound};
 
@@ -38,6 +39,7 @@ pub(crate) struct State {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     network: Outbound,
+    key_value: Option<Arc<Path>>,
     pub(crate) memory: MemoryLimit,
 }
 
@@ -80,8 +82,19 @@ impl State {
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
             network: Outbound::new(network.clone()),
+            key_value: config.key_value.as_deref().map(Arc::from),
             memory: MemoryLimit::new(config.limits.max_memory),
         })
+    }
+}
+
+impl State {
+    /// The key-value stores.
+    pub(crate) fn stores(&mut self) -> Stores<'_> {
+        Stores {
+            root: self.key_value.as_ref(),
+            table: &mut self.table,
+        }
     }
 }
 

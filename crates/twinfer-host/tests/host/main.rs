@@ -10,5 +10,7 @@ mod codes;
 mod component;
 mod files;
 mod lifecycle;
+mod remote;
 mod support;
+mod web;
 mod wire;
