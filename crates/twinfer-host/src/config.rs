@@ -42,7 +42,8 @@ pub struct HostConfig {
     /// Whoever can write to it can run native code in this process, so it is
     /// created readable by its owner only.
     pub cache: Option<PathBuf>,
-    /// Environment variables of the guest, after the host's own.
+    /// Environment variables of the guest, after the host's own; of two with one name the last
+    /// counts.
     pub env: Vec<(String, String)>,
     /// Limits on requests and instances.
     pub limits: Limits,

@@ -188,16 +188,14 @@ fn write(folder: &Path, path: &Path, key: &str, value: &[u8]) -> io::Result<()> 
 }
 
 fn read(path: &Path, key: &str) -> io::Result<Option<Vec<u8>>> {
-    let Some((mut file, found)) = open(path)? else {
+    let Some((file, found)) = open(path)? else {
         return Ok(None);
     };
     if found != key {
         return Err(io::Error::from(ErrorKind::InvalidData));
     }
     let mut value = Vec::new();
-    file.by_ref()
-        .take(MAX_VALUE as u64 + 1)
-        .read_to_end(&mut value)?;
+    file.take(MAX_VALUE as u64 + 1).read_to_end(&mut value)?;
     Ok(Some(value))
 }
 

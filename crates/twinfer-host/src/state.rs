@@ -52,9 +52,7 @@ impl State {
         log: &Log,
     ) -> Result<Self, HostError> {
         let mut wasi = WasiCtx::builder();
-        wasi.env("TWINFER_REGISTRY", GUEST_REGISTRY)
-            .env("TWINFER_MAX_BODY", config.limits.max_body.to_string())
-            .envs(&config.env)
+        wasi.envs(&environment(config))
             .stdout(GuestOutput::new("stdout", instance, log))
             .stderr(GuestOutput::new("stderr", instance, log));
         let mut open = |folder: &Path, seen_as, allowed| {
@@ -86,6 +84,21 @@ impl State {
             memory: MemoryLimit::new(config.limits.max_memory),
         })
     }
+}
+
+/// The host's own variables, and then those of the configuration. Guests see the first of two
+/// with one name, so those that are given again are left out.
+fn environment(config: &HostConfig) -> Vec<(String, String)> {
+    let own = [
+        ("TWINFER_REGISTRY", GUEST_REGISTRY.to_owned()),
+        ("TWINFER_MAX_BODY", config.limits.max_body.to_string()),
+    ];
+    let mut all = own.map(|(name, value)| (name.to_owned(), value)).to_vec();
+    for (name, value) in &config.env {
+        all.retain(|(known, _)| known != name);
+        all.push((name.clone(), value.clone()));
+    }
+    all
 }
 
 impl State {

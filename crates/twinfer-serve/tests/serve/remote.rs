@@ -122,9 +122,12 @@ impl Env for Net {
         self.0.now.load(Ordering::Relaxed)
     }
 
-    /// Retries come at once, and nothing is ever too slow, unless that is what is tested.
+    /// Retries come at once, and nothing is ever too slow, unless the patience of a request or
+    /// of a turn is what is tested.
     async fn sleep(&self, milliseconds: u64) {
-        if milliseconds >= 5_000 && !self.0.impatient.load(Ordering::Relaxed) {
+        let limits = [20_000, 25_000];
+        let impatient = self.0.impatient.load(Ordering::Relaxed);
+        if milliseconds >= 5_000 && !(impatient && limits.contains(&milliseconds)) {
             std::future::pending::<()>().await;
         }
     }
