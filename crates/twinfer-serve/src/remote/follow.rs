@@ -143,10 +143,12 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
                     taken.insert(name);
                 }
                 Err(error) => {
+                    // One event, one line.
+                    let lines = error.message().lines().map(str::trim);
                     (self.options.log)(&format!(
-                        "update_refused: `{name}` stays as it is: {} ({})",
-                        error.message(),
-                        error.code().as_str()
+                        "update_refused: `{name}` stays as it is ({}): {}",
+                        error.code().as_str(),
+                        lines.collect::<Vec<_>>().join("; ")
                     ));
                     if !is_transient(&error) {
                         self.state().refused.insert(name, newer.clone());
