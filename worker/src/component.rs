@@ -11,11 +11,21 @@ use spin_sdk::http_service;
 use twinfer_package::{FolderStore, TrustPolicy};
 use twinfer_serve::{App, Guard, Options, Trust, body_too_large, broken_body};
 
-/// Lives as long as the instance: a warm one has its models loaded.
-static APP: OnceLock<App> = OnceLock::new();
+use crate::remote::{Supply, supply};
+use crate::settings::Settings;
 
-fn app() -> &'static App {
-    APP.get_or_init(|| {
+/// Lives as long as the instance: a warm one has its models loaded.
+static SHELL: OnceLock<Shell> = OnceLock::new();
+
+struct Shell {
+    app: App,
+    /// For a registry on the network; an error is what answers every request that wants
+    /// something of it.
+    supply: Option<twinfer::Result<Box<dyn Supply>>>,
+}
+
+fn shell() -> &'static Shell {
+    SHELL.get_or_init(|| {
         let registry = std::env::var("TWINFER_REGISTRY").unwrap_or_else(|_| "/registry".into());
         let mut options = Options::default();
         if let Some(max_body) = variable("TWINFER_MAX_BODY") {
@@ -23,12 +33,23 @@ fn app() -> &'static App {
         }
         options.clock = Some(milliseconds);
         options.trust = trust();
-        // Where the host decides what is served, it keeps an index of its own.
-        let store = match std::env::var_os("TWINFER_INDEX") {
-            Some(index) => FolderStore::with_index(registry, index),
-            None => FolderStore::new(registry),
+        let supply = Settings::read(&registry).map(|settings| settings.and_then(supply));
+        let store = match &supply {
+            Some(Ok(supply)) => supply.store(),
+            Some(Err(error)) => {
+                eprintln!("{error}; no model is loaded");
+                Arc::new(FolderStore::new("/"))
+            }
+            // Where the host decides what is served, it keeps an index of its own.
+            None => Arc::new(match std::env::var_os("TWINFER_INDEX") {
+                Some(index) => FolderStore::with_index(registry, index),
+                None => FolderStore::new(registry),
+            }),
         };
-        App::new(Arc::new(store), options)
+        Shell {
+            app: App::new(store, options),
+            supply,
+        }
     })
 }
 
@@ -88,7 +109,7 @@ async fn handle(request: Request) -> impl IntoResponse {
 }
 
 async fn answer(request: Request) -> Response<Bytes> {
-    let app = app();
+    let Shell { app, supply } = shell();
     let limit = app.options().max_body;
     let (parts, mut body) = request.into_parts();
     let announced = parts
@@ -109,5 +130,26 @@ async fn answer(request: Request) -> Response<Bytes> {
         }
         bytes.extend_from_slice(&data);
     }
-    app.handle(http::Request::from_parts(parts, bytes.freeze()))
+    let Some(supply) = supply else {
+        return app.handle(http::Request::from_parts(parts, bytes.freeze()));
+    };
+    let started = milliseconds();
+    let prepared = match supply {
+        Ok(supply) => supply.prepare(app, &parts).await,
+        Err(error) if app.wants(&parts).is_some() => Err(error.clone()),
+        Err(_) => Ok(()),
+    };
+    if let Ok(supply) = supply
+        && supply.due()
+    {
+        // After the answer: nobody waits for what may be new.
+        spin_sdk::wasip3::spawn(supply.follow(app));
+    }
+    match prepared {
+        Ok(()) => {
+            let request = http::Request::from_parts(parts, bytes.freeze());
+            app.handle_since(request, Some(started))
+        }
+        Err(error) => app.unmet(&parts, &error),
+    }
 }

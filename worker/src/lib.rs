@@ -5,14 +5,38 @@
 //!
 //! | variable | meaning | default |
 //! |---|---|---|
-//! | `TWINFER_REGISTRY` | the registry folder (OCI image layout), a folder that the host opens for it | `/registry` |
+//! | `TWINFER_REGISTRY` | the registry: a folder (OCI image layout) that the host opens for it, or a static host (`https://host/path`), from which it fetches by itself | `/registry` |
 //! | `TWINFER_MAX_BODY` | largest request body in bytes | 67108864 |
 //! | `TWINFER_TRUST_POLICY` | the trust policy (JSON); when it is malformed, nothing is loaded | none: every package is loaded |
 //! | `TWINFER_TRUST_COUNTERS` | counters of signed tags that were seen before: `{"name": 7}` | `{}` |
+//! | `TWINFER_INDEX` | a file that is read in the place of the `index.json` of a registry folder | none |
+//!
+//! With a static host these as well:
+//!
+//! | variable | meaning | default |
+//! |---|---|---|
+//! | `TWINFER_MIRRORS` | more addresses of the same registry, with commas between; asked in this order after the first | none |
+//! | `TWINFER_CACHE` | where packages are kept: `memory`, a folder such as `/cache`, or `key-value:NAME` (with the feature `key-value`) | `memory` |
+//! | `TWINFER_CACHE_POLICY` | `online`, `stale-while-revalidate` or `offline` | `stale-while-revalidate` |
+//! | `TWINFER_CACHE_QUOTA` | bytes that the cache holds at most | 268435456 in memory, else none |
+//! | `TWINFER_POLL` | seconds after which a warm instance asks what is new | 30 |
+//!
+//! What is malformed in these is an error of every request that wants a model.
 //!
 //! It imports only `wasi:*` interfaces, so Spin, `wasmtime serve` and our own
-//! host run the same file. Built for anything but WASI it is empty.
+//! host run the same file; the one with the feature `key-value` needs a host with `wasi:keyvalue` as
+//! well. Built for anything but WASI it is empty.
 #![deny(missing_docs)]
 
 #[cfg(all(target_family = "wasm", target_os = "wasi"))]
 mod component;
+#[cfg(all(target_family = "wasm", target_os = "wasi", feature = "key-value"))]
+mod key_value;
+#[cfg(all(target_family = "wasm", target_os = "wasi"))]
+mod origin;
+#[cfg(all(target_family = "wasm", target_os = "wasi"))]
+mod remote;
+#[cfg(all(target_family = "wasm", target_os = "wasi"))]
+mod settings;
+#[cfg(all(target_family = "wasm", target_os = "wasi"))]
+mod surroundings;

@@ -133,6 +133,11 @@ impl<B: Backend, E: Env> Cache<B, E> {
         &self.backend
     }
 
+    /// Clock, timer and randomness.
+    pub fn env(&self) -> &E {
+        &self.env
+    }
+
     /// The settings.
     pub fn options(&self) -> &Options {
         &self.options

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::error::HostError;
 use crate::log::{LogLevel, LogSink};
+use crate::outbound::Origin;
 
 /// Everything a host can be told.
 #[derive(Debug, Clone)]
@@ -27,12 +28,22 @@ pub struct HostConfig {
     pub page: Option<PathBuf>,
     /// Origins that may use this host from another site, or `*`. Empty: none.
     pub cors: Vec<String>,
+    /// Origins that the guest may send requests to: `scheme://host[:port]`. Empty: it has no
+    /// network. Redirects are not followed for it, so each origin on a way must be here.
+    pub outbound: Vec<String>,
+    /// Folder in which the guest keeps packages, seen by it as `/cache`; made when it is not
+    /// there. It is all that the guest can write to.
+    pub package_cache: Option<PathBuf>,
+    /// Folder in which the key-value stores of the guest are (`wasi:keyvalue`); made when it is
+    /// not there. `None`: a guest that opens a store gets an error.
+    pub key_value: Option<PathBuf>,
     /// Folder for compiled components. `None` compiles at every start.
     ///
     /// Whoever can write to it can run native code in this process, so it is
     /// created readable by its owner only.
     pub cache: Option<PathBuf>,
-    /// Environment variables of the guest, after the host's own.
+    /// Environment variables of the guest, after the host's own; of two with one name the last
+    /// counts.
     pub env: Vec<(String, String)>,
     /// Limits on requests and instances.
     pub limits: Limits,
@@ -108,6 +119,9 @@ impl HostConfig {
             index: None,
             page: None,
             cors: Vec::new(),
+            outbound: Vec::new(),
+            package_cache: None,
+            key_value: None,
             cache: None,
             env: Vec::new(),
             announce: Vec::new(),
@@ -152,6 +166,17 @@ impl HostConfig {
                     "`{origin}` is not an origin: write scheme://host[:port] without a path, or *"
                 )));
             }
+        }
+        for origin in &self.outbound {
+            Origin::parse(origin)?;
+        }
+        for folder in self.package_cache.iter().chain(&self.key_value) {
+            std::fs::create_dir_all(folder).map_err(|e| {
+                HostError::config(format!(
+                    "the folder {} cannot be made: {e}",
+                    folder.display()
+                ))
+            })?;
         }
         self.limits.validate()
     }

@@ -10,6 +10,7 @@ use wasmtime_wasi_http::p3::bindings::ServicePre;
 use crate::cache;
 use crate::config::{HostConfig, MAX_COMPONENT_BYTES};
 use crate::error::HostError;
+use crate::key_value;
 use crate::log::Log;
 use crate::state::State;
 
@@ -95,7 +96,8 @@ fn link(engine: &Engine, component: &Component) -> Result<ServicePre<State>, Hos
     let added = wasmtime_wasi::p2::add_to_linker_async(&mut linker)
         .and_then(|()| wasmtime_wasi::p3::add_to_linker(&mut linker))
         .and_then(|()| wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker))
-        .and_then(|()| wasmtime_wasi_http::p3::add_to_linker(&mut linker));
+        .and_then(|()| wasmtime_wasi_http::p3::add_to_linker(&mut linker))
+        .and_then(|()| key_value::add_to_linker(&mut linker));
     added
         .map_err(|e| HostError::internal(format!("the WASI interfaces cannot be linked: {e:#}")))?;
     check_imports(engine, component)?;

@@ -17,6 +17,7 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
 use crate::config::HostConfig;
 use crate::log::Log;
+use crate::outbound::Network;
 use crate::reply::{Failure, ReplyCode};
 use crate::state::State;
 
@@ -27,6 +28,7 @@ pub(crate) type ReplySender = oneshot::Sender<Result<http::Response<Bytes>, Fail
 pub(crate) struct Factory {
     config: HostConfig,
     pre: ServicePre<State>,
+    network: Network,
     log: Log,
     next: AtomicU64,
 }
@@ -46,10 +48,16 @@ pub(crate) struct Guest {
 }
 
 impl Factory {
-    pub(crate) fn new(config: HostConfig, pre: ServicePre<State>, log: Log) -> Self {
+    pub(crate) fn new(
+        config: HostConfig,
+        pre: ServicePre<State>,
+        network: Network,
+        log: Log,
+    ) -> Self {
         Self {
             config,
             pre,
+            network,
             log,
             next: AtomicU64::new(1),
         }
@@ -66,8 +74,8 @@ impl Factory {
         let failed = |e: String| {
             Failure::new(ReplyCode::Internal, "the model server could not be started").because(e)
         };
-        let state =
-            State::new(&self.config, index, id, &self.log).map_err(|e| failed(e.to_string()))?;
+        let state = State::new(&self.config, &self.network, index, id, &self.log)
+            .map_err(|e| failed(e.to_string()))?;
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| &mut state.memory);
         // At every tick the guest gives way, so that a timeout outside can act.

@@ -12,9 +12,10 @@
 //! | everything else | the page folder, if there is one |
 //!
 //! What a guest can do: read the registry folder (and the one of the index, where that
-//! is another), read the clock, get random
-//! bytes, write log lines. It has no network, no other file, and bounded
-//! memory and time. One instance handles one request at a time and is reused,
+//! is another), read the clock, get random bytes, write log lines. Where the configuration
+//! says so it can also send requests to origins on a list, and keep packages in a folder or
+//! a key-value store. It has no other network, no other file, and bounded memory and time.
+//! One instance handles one request at a time and is reused,
 //! because a loaded model is worth keeping; an instance that traps, loops or
 //! asks for too much memory is thrown away and only its own request fails.
 //!
@@ -39,8 +40,10 @@ mod error;
 mod files;
 mod guest;
 mod handle;
+mod key_value;
 mod log;
 mod mime;
+mod outbound;
 mod pool;
 mod reply;
 mod route;

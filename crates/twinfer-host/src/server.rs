@@ -20,6 +20,7 @@ use crate::error::{HostError, HostErrorKind};
 use crate::guest::Factory;
 use crate::handle::Handle;
 use crate::log::{Log, LogLevel};
+use crate::outbound::Network;
 use crate::pool::{self, Pool};
 use crate::route::Router;
 
@@ -124,6 +125,7 @@ fn run(config: HostConfig, stopped: watch::Receiver<bool>, ready: &Ready) -> Res
             announcement.fields.clone(),
         );
     }
+    let network = Network::new(&config)?;
     let pre = engine::prepare(&config, &log)?;
     // A busy guest holds its thread for a tick; two more keep the rest moving.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -133,7 +135,7 @@ fn run(config: HostConfig, stopped: watch::Receiver<bool>, ready: &Ready) -> Res
         .build()
         .map_err(|e| HostError::internal(format!("the async runtime cannot be started: {e}")))?;
     let result = runtime.block_on(async {
-        let factory = Factory::new(config.clone(), pre, log.clone());
+        let factory = Factory::new(config.clone(), pre, network, log.clone());
         let pool = Arc::new(Pool::new(factory, config.limits.clone(), log.clone()));
         tokio::spawn(pool::tend(
             Arc::downgrade(&pool),

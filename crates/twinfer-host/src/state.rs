@@ -1,5 +1,5 @@
 //! What an instance holds on the host's side: its WASI context, its memory
-//! limit, its (absent) network, its log lines.
+//! limit, its network (if any), its log lines.
 
 use std::io;
 use std::path::Path;
@@ -12,17 +12,18 @@ use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{
-    Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
-    WasiHttpView,
-};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::config::HostConfig;
 use crate::error::HostError;
+use crate::key_value::Stores;
 use crate::log::{Log, LogLevel};
+use crate::outbound::{Network, Outbound};
 
 /// Where the guest sees the registry folder.
 const GUEST_REGISTRY: &str = "/registry";
+/// Where the guest sees the folder in which it keeps packages.
+const GUEST_CACHE: &str = "/cache";
 /// Where the guest sees the folder of another index, if there is one.
 const GUEST_INDEX: &str = "/index";
 /// The index in it.
@@ -37,25 +38,25 @@ pub(crate) struct State {
     table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    network: NoNetwork,
+    network: Outbound,
+    key_value: Option<Arc<Path>>,
     pub(crate) memory: MemoryLimit,
 }
 
 impl State {
     pub(crate) fn new(
         config: &HostConfig,
+        network: &Network,
         index: Option<&Path>,
         instance: u64,
         log: &Log,
     ) -> Result<Self, HostError> {
         let mut wasi = WasiCtx::builder();
-        wasi.env("TWINFER_REGISTRY", GUEST_REGISTRY)
-            .env("TWINFER_MAX_BODY", config.limits.max_body.to_string())
-            .envs(&config.env)
+        wasi.envs(&environment(config))
             .stdout(GuestOutput::new("stdout", instance, log))
             .stderr(GuestOutput::new("stderr", instance, log));
-        let mut open = |folder: &Path, seen_as| {
-            wasi.preopened_dir(folder, seen_as, FsPerms::ReadOnly)
+        let mut open = |folder: &Path, seen_as, allowed| {
+            wasi.preopened_dir(folder, seen_as, allowed)
                 .map(|_| ())
                 .map_err(|e| {
                     HostError::internal(format!(
@@ -64,18 +65,49 @@ impl State {
                     ))
                 })
         };
-        open(&config.registry, GUEST_REGISTRY)?;
+        open(&config.registry, GUEST_REGISTRY, FsPerms::ReadOnly)?;
         if let Some(index) = index {
-            open(index, GUEST_INDEX)?;
+            open(index, GUEST_INDEX, FsPerms::ReadOnly)?;
+        }
+        if let Some(folder) = &config.package_cache {
+            open(folder, GUEST_CACHE, FsPerms::ReadWrite)?;
+        }
+        if index.is_some() {
             wasi.env("TWINFER_INDEX", GUEST_INDEX_FILE);
         }
         Ok(Self {
             table: ResourceTable::new(),
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
-            network: NoNetwork,
+            network: Outbound::new(network.clone()),
+            key_value: config.key_value.as_deref().map(Arc::from),
             memory: MemoryLimit::new(config.limits.max_memory),
         })
+    }
+}
+
+/// The host's own variables, and then those of the configuration. Guests see the first of two
+/// with one name, so those that are given again are left out.
+fn environment(config: &HostConfig) -> Vec<(String, String)> {
+    let own = [
+        ("TWINFER_REGISTRY", GUEST_REGISTRY.to_owned()),
+        ("TWINFER_MAX_BODY", config.limits.max_body.to_string()),
+    ];
+    let mut all = own.map(|(name, value)| (name.to_owned(), value)).to_vec();
+    for (name, value) in &config.env {
+        all.retain(|(known, _)| known != name);
+        all.push((name.clone(), value.clone()));
+    }
+    all
+}
+
+impl State {
+    /// The key-value stores.
+    pub(crate) fn stores(&mut self) -> Stores<'_> {
+        Stores {
+            root: self.key_value.as_ref(),
+            table: &mut self.table,
+        }
     }
 }
 
@@ -95,28 +127,6 @@ impl WasiHttpView for State {
             table: &mut self.table,
             hooks: &mut self.network,
         }
-    }
-}
-
-/// Refuses every outgoing request.
-struct NoNetwork;
-
-type SentRequest = Result<
-    (
-        http::Response<WasiBody>,
-        Box<dyn Future<Output = Result<(), HttpError>> + Send>,
-    ),
-    HttpError,
->;
-
-impl WasiHttpHooks for NoNetwork {
-    fn send_request(
-        &mut self,
-        _request: http::Request<WasiBody>,
-        _options: Option<RequestOptions>,
-        _processed: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
-    ) -> Box<dyn Future<Output = SentRequest> + Send> {
-        Box::new(std::future::ready(Err(HttpError::HttpRequestDenied)))
     }
 }
 

@@ -7,7 +7,7 @@ use http::header::CONTENT_ENCODING;
 use http::request::Parts;
 use http::{Method, Request, Response};
 use serde_json::json;
-use twinfer::{Result, bail};
+use twinfer::{Error, Result, bail};
 use twinfer_package::{Index, Reference, Store};
 
 use crate::catalog::Catalog;
@@ -48,9 +48,9 @@ impl Default for Options {
 /// The serving application. It can be shared between threads.
 pub struct App {
     store: Arc<dyn Store>,
-    gate: Gate,
-    catalog: Catalog,
-    models: Models,
+    pub(crate) gate: Gate,
+    pub(crate) catalog: Catalog,
+    pub(crate) models: Models,
     options: Options,
 }
 
@@ -74,6 +74,12 @@ impl App {
     /// Answers a request. It never fails and never panics on input: what is
     /// wrong with a request is its answer.
     pub fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
+        self.handle_since(request, None)
+    }
+
+    /// The same, where the shell got the model before: `started` is the time of
+    /// [`Options::clock`] at which it began, which the answer counts as loading.
+    pub fn handle_since(&self, request: Request<Bytes>, started: Option<f64>) -> Response<Bytes> {
         let (parts, body) = request.into_parts();
         if body.len() > self.options.max_body {
             return reply::body_too_large(self.options.max_body);
@@ -86,11 +92,17 @@ impl App {
             return reply::wrong_method(&parts.method, parts.uri.path(), route.methods());
         }
         check_encoding(&parts)
-            .and_then(|()| self.answer(&route, &parts, body))
+            .and_then(|()| self.answer(&route, &parts, body, started))
             .unwrap_or_else(|error| reply::error(&error))
     }
 
-    fn answer(&self, route: &Route, parts: &Parts, body: Bytes) -> Result<Response<Bytes>> {
+    fn answer(
+        &self,
+        route: &Route,
+        parts: &Parts,
+        body: Bytes,
+        started: Option<f64>,
+    ) -> Result<Response<Bytes>> {
         match route {
             Route::Server => Ok(reply::json(&metadata::server())),
             Route::Live => Ok(reply::json(&json!({"live": true}))),
@@ -99,12 +111,12 @@ impl App {
             Route::Model(target) => self.model_metadata(target),
             Route::ModelReady(target) => Ok(self.model_ready(target)),
             Route::Infer(target) => {
-                let call = Call::new(self.options.clock);
+                let call = Call::new(self.options.clock).since(started);
                 let loaded = self.load(target)?;
                 infer::infer(&loaded, parts, body, call.loaded())
             }
             Route::Predict(target) => {
-                let call = Call::new(self.options.clock);
+                let call = Call::new(self.options.clock).since(started);
                 let loaded = self.load(target)?;
                 predict::predict(&loaded, parts, body, call.loaded())
             }
@@ -117,7 +129,7 @@ impl App {
         self.models.get(&reference, &entry)
     }
 
-    fn admit(&self, index: &Arc<Index>, reference: &Reference) -> Result<Entry> {
+    pub(crate) fn admit(&self, index: &Arc<Index>, reference: &Reference) -> Result<Entry> {
         self.gate.admit(&*self.store, index, reference)
     }
 
@@ -126,14 +138,14 @@ impl App {
         // Clients of KServe read `ready`, the text of the protocol says `live`.
         match self.gate.check().and_then(|()| self.catalog.index()) {
             Ok(_) => reply::json(&json!({"live": true, "ready": true})),
-            Err(error) => reply::error_with(&error, json!({"live": true, "ready": false})),
+            Err(error) => failed(&Route::Ready, &error),
         }
     }
 
     fn model_ready(&self, target: &Target) -> Response<Bytes> {
         match self.load(target) {
             Ok(_) => reply::json(&json!({"name": target.name, "ready": true})),
-            Err(error) => reply::error_with(&error, json!({"name": target.name, "ready": false})),
+            Err(error) => reply::error_with(&error, not_ready(target)),
         }
     }
 
@@ -160,6 +172,19 @@ impl App {
     }
 }
 
+/// The answer of a route when what it wants is not there.
+pub(crate) fn failed(route: &Route, error: &Error) -> Response<Bytes> {
+    match route {
+        Route::Ready => reply::error_with(error, json!({"live": true, "ready": false})),
+        Route::ModelReady(target) => reply::error_with(error, not_ready(target)),
+        _ => reply::error(error),
+    }
+}
+
+fn not_ready(target: &Target) -> serde_json::Value {
+    json!({"name": target.name, "ready": false})
+}
+
 /// Compressed bodies are not taken: a small one could become any size.
 fn check_encoding(parts: &Parts) -> Result<()> {
     match parts.headers.get(CONTENT_ENCODING) {
@@ -172,7 +197,7 @@ fn check_encoding(parts: &Parts) -> Result<()> {
 }
 
 impl Route {
-    fn allows(&self, method: &Method) -> bool {
+    pub(crate) fn allows(&self, method: &Method) -> bool {
         self.methods()
             .split(", ")
             .any(|allowed| allowed == method.as_str())

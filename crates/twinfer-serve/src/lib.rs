@@ -24,6 +24,9 @@
 //! its routes answer with the code of the refusal, and it is not ready. The list of models
 //! stays the list of what the registry has.
 //!
+//! A shell that fetches packages itself asks [`App::wants`] first, and hands models in with
+//! [`App::hold`]: then no request waits for a network inside [`App::handle`].
+//!
 //! Every error is `{"error": "…", "code": "…"}` with the codes and statuses of
 //! [`twinfer::ErrorCode`].
 //!
@@ -39,6 +42,7 @@
 //! ```
 #![deny(missing_docs)]
 
+mod address;
 mod app;
 mod catalog;
 mod infer;
@@ -46,11 +50,16 @@ mod metadata;
 mod models;
 mod predict;
 mod query;
+mod remote;
 mod reply;
 mod route;
+mod supply;
 mod timing;
 mod trust;
 
+pub use address::{Address, redirected};
 pub use app::{App, Options};
+pub use remote::{Remote, RemoteOptions};
 pub use reply::{body_too_large, broken_body};
+pub use supply::Wants;
 pub use trust::{Guard, Trust};

@@ -61,6 +61,23 @@ impl Models {
         }
     }
 
+    /// Whether this model is loaded.
+    pub(crate) fn holds(&self, digest: &Digest) -> bool {
+        let slot = {
+            let slots = lock(&self.slots);
+            slots
+                .iter()
+                .find(|(d, _)| d == digest)
+                .map(|(_, s)| s.clone())
+        };
+        slot.is_some_and(|slot| lock(&slot).is_some())
+    }
+
+    /// Takes a model that was loaded elsewhere.
+    pub(crate) fn hold(&self, digest: Digest, model: Model) {
+        *lock(&self.slot(digest)) = Some(Arc::new(Loaded { model }));
+    }
+
     fn slot(&self, digest: Digest) -> Slot {
         let mut slots = lock(&self.slots);
         let slot = match slots.iter().position(|(other, _)| *other == digest) {

@@ -18,6 +18,12 @@ impl Call {
         }
     }
 
+    /// With what a shell did before the call, when it says since when.
+    pub(crate) fn since(mut self, started: Option<f64>) -> Self {
+        self.started = started.unwrap_or(self.started);
+        self
+    }
+
     pub(crate) fn loaded(mut self) -> Self {
         self.loaded = self.clock.map_or(0.0, |now| now());
         self

@@ -131,6 +131,11 @@ impl Gate {
         Ok(entry(admitted))
     }
 
+    /// The highest counter of signed tags of a name that was accepted so far.
+    pub(crate) fn counter(&self, name: &str) -> Option<u64> {
+        self.lock().counters.get(name).copied()
+    }
+
     fn known(&self, index: &Arc<Index>, reference: &Reference, now: u64) -> Option<Arc<Admitted>> {
         let mut state = self.lock();
         // The catalog gives the same index as long as its bytes are the same.

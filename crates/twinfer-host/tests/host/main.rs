@@ -11,5 +11,7 @@ mod component;
 mod files;
 mod index;
 mod lifecycle;
+mod remote;
 mod support;
+mod web;
 mod wire;

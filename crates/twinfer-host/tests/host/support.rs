@@ -49,6 +49,14 @@ pub fn real_component() -> PathBuf {
     built("TWINFER_COMPONENT", "twinfer_worker.wasm")
 }
 
+/// The one of `worker-key-value/`.
+pub fn key_value_component() -> PathBuf {
+    built(
+        "TWINFER_KEY_VALUE_COMPONENT",
+        "twinfer_worker_key_value.wasm",
+    )
+}
+
 impl Fixture {
     /// A host of the misbehaving guest.
     pub fn new(change: impl FnOnce(&mut HostConfig)) -> Self {

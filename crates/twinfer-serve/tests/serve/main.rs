@@ -7,5 +7,6 @@ mod infer;
 mod metadata;
 mod predict;
 mod registry;
+mod remote;
 mod support;
 mod trust;

@@ -11,7 +11,7 @@ use twinfer_serve::{Guard, Trust};
 
 use crate::support::Fixture;
 
-fn key() -> PrivateKey {
+pub fn key() -> PrivateKey {
     PrivateKey::generate(Curve::P256, |bytes| {
         bytes.fill(5);
         Ok(())
@@ -32,12 +32,13 @@ fn fixture(now: fn() -> u64) -> Fixture {
     })
 }
 
-fn reference() -> Reference {
-    "types:1.0.0".parse().unwrap()
+fn sign(fixture: &Fixture) {
+    sign_version(fixture, "1.0.0");
 }
 
-fn sign(fixture: &Fixture) {
-    attach_signature(&*fixture.store, &reference(), Signer::Key(&key())).unwrap();
+pub fn sign_version(fixture: &Fixture, version: &str) {
+    let reference = Reference::new("types", version).unwrap();
+    attach_signature(&*fixture.store, &reference, Signer::Key(&key())).unwrap();
 }
 
 /// Signs the tags as they are; they expire at 1000.
