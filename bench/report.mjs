@@ -39,6 +39,51 @@ ${table(
 `;
 };
 
+// So is cache/host.py.
+const caches = () => {
+  if (!existsSync(new URL("results/cache.json", import.meta.url))) return "";
+  const { profile, rounds, machine, results, huggingface_hub: hub } = read("cache");
+  const steps = ["cold", "warm, asking", "warm, offline"];
+  const onHost = results.flatMap(({ megabytes, twinfer, huggingface_hub: theirs }) =>
+    steps.map((step) => [`${megabytes} MB, ${step}`, ms(twinfer[step]), ms(theirs[step]), ratio(twinfer[step], theirs[step])]),
+  );
+  const paged = results.filter(({ page }) => page);
+  const inPage = paged.flatMap(({ megabytes, page: { results: ways } }) =>
+    ["cold", "warm, asking", "warm"].map((step) => {
+      const [our, their] = [ways.twinfer[step].median, ways["cache by address"][step].median];
+      return [`${megabytes} MB, ${step}`, ms(our), ms(their), ratio(our, their)];
+    }),
+  );
+  const perMb = (value, { bytes }) => ms(value / (bytes / 1e6));
+  return `
+## The versioned cache
+
+\`python3 bench/cache/host.py\`: loads of one package from a server on the same machine
+(${machine.system}, ${machine.processors} processors; build profile of the programs: ${profile}),
+until every byte is in memory. Medians of ${rounds} rounds, in turns. Cold: nothing is kept. Warm,
+asking: all is kept, and the registry is asked whether it changed. Warm, offline: nobody is asked.
+Twinfer hashes every byte that it reads, each time; the others hash none that they read.
+
+On the host, ms, beside huggingface_hub ${hub} (\`snapshot_download\`, then reading the files):
+
+${table(["load", "Twinfer", "huggingface_hub", "ratio"], onHost)}
+${inPage.length === 0 ? "" : `
+In the page, ms, without the start of the engine, beside the way of
+transformers.js (\`caches.match\`, else \`fetch\` and \`put\`, under the address; warm, it never asks):
+
+${table(["load", "Twinfer", "cache by address", "ratio"], inPage)}
+`}
+What verification costs on the host, ms for a MB: reading, hashing all of it as every read does, and
+hashing one block of sixteen (1 MiB each), which would be cheaper and miss a flipped byte fifteen
+times of sixteen.
+
+${table(
+  ["package", "read", "hash all", "hash one block of sixteen"],
+  results.map(({ megabytes, twinfer: t }) => [`${megabytes} MB`, perMb(t.read, t), perMb(t["hash all"], t), perMb(t["hash one block of sixteen"], t)]),
+)}
+`;
+};
+
 const text = `# Benchmarks
 
 <!-- Made by \`cargo xtask bench\` from bench/results/*.json. -->
@@ -116,7 +161,7 @@ ${table(
   }),
 )}
 
-${registries()}
+${registries()}${caches()}
 The examples: ${page.results.map(({ example }) => `\`${example}\``).join(", ")}.
 `;
 writeFileSync(new URL("../docs/benchmarks.md", import.meta.url), text);

@@ -140,7 +140,7 @@ fn escape(text: &str) -> String {
 }
 
 /// An inference with binary tensors both ways: the exact bytes.
-fn infer(address: &str, path: &str, tensors: &[GoldenTensor]) -> io::Result<Answer> {
+pub(crate) fn infer(address: &str, path: &str, tensors: &[GoldenTensor]) -> io::Result<Answer> {
     let mut binary = Vec::new();
     let mut inputs = Vec::new();
     for tensor in tensors {

@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 
 pub mod answer;
+pub mod cache;
 pub mod case;
 pub mod compare;
 pub mod component;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use twinfer_tests::answer::Results;
+use twinfer_tests::cache::suite::Suite;
 use twinfer_tests::case::Cases;
 use twinfer_tests::{component, forge, list, native, verdict};
 
@@ -17,6 +18,8 @@ usage:
   twinfer-conformance golden --registry DIR --out FILE
   twinfer-conformance native --registry DIR --cases FILE --out FILE
   twinfer-conformance component --address HOST:PORT --second HOST:PORT --cases FILE --out FILE
+  twinfer-conformance cache --folder DIR --component FILE --key-value FILE --script FILE
+    [--places NAME,NAME] [--cases NAME,NAME]
   twinfer-conformance compare --cases FILE [--native FILE] [--component FILE] [--node FILE] [--page FILE]
 ";
 
@@ -74,6 +77,7 @@ fn run() -> Result<bool, Error> {
             options.end()?;
             component::run(&address, &second, &Cases::read(&cases)?)?.write(&out)?;
         }
+        "cache" => return cache(&mut options),
         "compare" => return compare(&mut options),
         other => return Err(format!("there is no command `{other}`\n{USAGE}").into()),
     }
@@ -104,6 +108,38 @@ fn compare(options: &mut Options) -> Result<bool, Error> {
     }
     for (place, passed) in &verdict.passed {
         println!("{place}: {passed} cases as they should be");
+    }
+    println!(
+        "{} passed, {} failed",
+        verdict.passes(),
+        verdict.failed.len()
+    );
+    Ok(verdict.failed.is_empty() && verdict.passes() > 0)
+}
+
+/// The suite of the versioned cache, in all its places.
+fn cache(options: &mut Options) -> Result<bool, Error> {
+    let mut names = |option| -> Vec<String> {
+        let given = options.text(option).unwrap_or_default();
+        let names = given.split(',').filter(|name| !name.is_empty());
+        names.map(str::to_owned).collect()
+    };
+    let (places, cases) = (names("places"), names("cases"));
+    let suite = Suite {
+        folder: options.path("folder")?,
+        component: options.path("component")?,
+        key_value: options.path("key-value")?,
+        script: options.path("script")?,
+        places,
+        cases,
+    };
+    options.end()?;
+    let verdict = suite.run()?;
+    for failure in &verdict.failed {
+        println!("FAILED {failure}");
+    }
+    for ((place, passed), (_, left_out)) in verdict.passed.iter().zip(&verdict.left_out) {
+        println!("{place}: {passed} cases as they should be, {left_out} that it cannot do");
     }
     println!(
         "{} passed, {} failed",

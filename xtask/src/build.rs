@@ -19,6 +19,8 @@ pub fn native_selection() -> Vec<&'static str> {
         "--exclude",
         "twinfer-worker",
         "--exclude",
+        "twinfer-worker-key-value",
+        "--exclude",
         "xtask",
     ]
 }
@@ -50,17 +52,18 @@ pub fn command(output: &Output) -> Result<()> {
 
 /// The component.
 pub fn component(cargo_profile: &str, output: &Output) -> Result<()> {
+    component_of("twinfer-worker", cargo_profile, output)
+}
+
+/// The component for hosts with key-value stores.
+pub fn key_value_component(cargo_profile: &str, output: &Output) -> Result<()> {
+    component_of("twinfer-worker-key-value", cargo_profile, output)
+}
+
+fn component_of(package: &str, cargo_profile: &str, output: &Output) -> Result<()> {
     Run::new("cargo")
-        .args([
-            "build",
-            "-p",
-            "twinfer-worker",
-            "--lib",
-            "--target",
-            "wasm32-wasip2",
-            "--profile",
-            cargo_profile,
-        ])
+        .args(["build", "-p", package, "--lib"])
+        .args(["--target", "wasm32-wasip2", "--profile", cargo_profile])
         .to(output)
         .run()
 }

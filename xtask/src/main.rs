@@ -7,6 +7,7 @@ mod base64;
 mod bench;
 mod browser;
 mod build;
+mod cache;
 mod check;
 #[path = "../../tests/src/compare.rs"]
 #[allow(dead_code)] // The suites use more of it.
@@ -47,7 +48,7 @@ usage: cargo xtask COMMAND [OPTIONS]
                --listen ADDRESS  where to serve (default 127.0.0.1:8080)
   test       setup, build, and every test there is; the last line is `N passed, N failed`
                --only SUITE      one suite only: fmt, xtask, rust, npm, conformance,
-                                 python (may be repeated)
+                                 cache, python (may be repeated)
   lint       clippy for the native crates and for both wasm targets; cargo-deny when it is there
   generate   write the files that are made from the code (docs/errors.md and alike)
   sizes      raw, gzip and brotli bytes of each artifact

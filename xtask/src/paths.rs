@@ -37,6 +37,11 @@ pub fn component(cargo_profile: &str) -> PathBuf {
         .join("twinfer_worker.wasm")
 }
 
+/// The component of a cargo profile for hosts with key-value stores.
+pub fn key_value_component(cargo_profile: &str) -> PathBuf {
+    component(cargo_profile).with_file_name("twinfer_worker_key_value.wasm")
+}
+
 /// Logs of the steps that run at the same time as others.
 pub fn logs() -> PathBuf {
     target().join("xtask").join("logs")

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::browser;
 use crate::build::{self, native_selection};
+use crate::cache;
 use crate::counts::{Counts, Runner, read};
 use crate::debian;
 use crate::demo::{pack_models, run_cases};
@@ -17,7 +18,15 @@ use crate::setup::Setup;
 use crate::steps::{Job, Output, nothing_to_do, step, together, took};
 
 /// The suites, in the order in which they run: what fails soonest comes first.
-const SUITES: [&str; 6] = ["fmt", "xtask", "rust", "npm", "conformance", "python"];
+const SUITES: [&str; 7] = [
+    "fmt",
+    "xtask",
+    "rust",
+    "npm",
+    "conformance",
+    "cache",
+    "python",
+];
 
 /// Runs the suites of these names, or all.
 pub fn test(only: &[String]) -> Result<()> {
@@ -39,8 +48,9 @@ pub fn test(only: &[String]) -> Result<()> {
             }
         }));
     }
-    let rest: Vec<&str> = ["rust", "npm", "conformance", "python"]
-        .into_iter()
+    let rest: Vec<&str> = SUITES[2..]
+        .iter()
+        .copied()
         .filter(|name| wanted(name))
         .collect();
     if !rest.is_empty() {
@@ -63,6 +73,7 @@ fn run(name: &str, browser: &Path) -> Result<Counts> {
         "rust" => rust(browser),
         "npm" => typescript(browser),
         "python" => references(),
+        "cache" => watched(cache::suite(browser)?, Runner::Plain),
         _ => conformance(browser),
     }
 }

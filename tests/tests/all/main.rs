@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // Only functions marked as tests are exempt by themselves.
 
+mod cache;
 mod dependencies;
 mod generated;
 mod native;

@@ -4,7 +4,7 @@
  */
 import type { InputValue, JsonValue, Model, TensorInput, TensorOutput, TypedArray, loadModel } from "twinfer";
 
-type GoldenTensor = {
+export type GoldenTensor = {
   name: string;
   dtype: TensorOutput["dtype"];
   shape: number[];
@@ -73,7 +73,7 @@ function inputsOf(input: GoldenInput, model: Model): Record<string, InputValue> 
   return { [name]: fromBase64("picture" in input ? input.picture.base64 : input.bytes.base64) };
 }
 
-function fromGolden(tensors: readonly GoldenTensor[]): Record<string, TensorInput> {
+export function fromGolden(tensors: readonly GoldenTensor[]): Record<string, TensorInput> {
   return Object.fromEntries(tensors.map((tensor) => [tensor.name, tensorOf(tensor)]));
 }
 
@@ -99,7 +99,7 @@ function tensorOf({ dtype, shape, data }: GoldenTensor): TensorInput {
   return { dtype, shape, data: new Typed(fromBase64(data.base64).buffer) };
 }
 
-function toGolden(tensors: Record<string, TensorOutput>): GoldenTensor[] {
+export function toGolden(tensors: Record<string, TensorOutput>): GoldenTensor[] {
   return Object.entries(tensors).map(([name, { dtype, shape, data, keys }]) => ({
     name,
     dtype,
