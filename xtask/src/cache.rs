@@ -4,18 +4,12 @@
 use std::path::Path;
 
 use crate::browser;
-use crate::build;
 use crate::failure::Result;
 use crate::paths;
 use crate::run::Run;
-use crate::steps::step;
 
 /// The program with all its places. What it prints ends with a line of counts.
 pub fn suite(browser: &Path) -> Result<Run> {
-    step(
-        "build the component for hosts with key-value stores",
-        |output| build::key_value_component("wasm-dev", output),
-    )?;
     let name = format!("twinfer-conformance{}", std::env::consts::EXE_SUFFIX);
     let options = [
         ("--folder", paths::target().join("cache-suite")),

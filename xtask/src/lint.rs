@@ -26,6 +26,7 @@ pub fn lint() -> Result<()> {
     for (package, target) in [
         ("twinfer-web", "wasm32-unknown-unknown"),
         ("twinfer-worker", "wasm32-wasip2"),
+        ("twinfer-worker-key-value", "wasm32-wasip2"),
     ] {
         step(&format!("clippy, {package} for {target}"), |output| {
             Run::new("cargo")

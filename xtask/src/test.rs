@@ -109,9 +109,10 @@ fn prepare() -> Result<PathBuf> {
             .run()
     }));
     jobs.push(Job::new(
-        "build the component, the tests' guest and the page's wasm",
+        "build the components, the tests' guest and the page's wasm",
         |output| {
             build::component("wasm-dev", output)?;
+            build::key_value_component("wasm-dev", output)?;
             build::misbehaving_guest(output)?;
             build::web_wasm(&setup, "dev", output)
         },

@@ -203,7 +203,9 @@ impl<B: Backend, E: Env> Cache<B, E> {
             let attempts = match error.code() {
                 ErrorCode::Network if !known => self.options.attempts,
                 // The last answer will do; and what is not there seldom comes in a second.
-                ErrorCode::Network | ErrorCode::NotFound => self.options.attempts.min(2),
+                ErrorCode::Network | ErrorCode::NotFound | ErrorCode::Storage => {
+                    self.options.attempts.min(2)
+                }
                 _ => 1,
             };
             if failures >= attempts {
