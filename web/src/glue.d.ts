@@ -32,6 +32,7 @@ export interface WebCache {
   revalidate(reference: string, listener?: (event: LoadEvent) => void): Promise<{ digest: string; source: Lookup }>;
   prefetch(reference: string, wish: Wish, listener?: (event: LoadEvent) => void): Promise<string>;
   activate(reference: string, digest: string): Promise<void>;
+  refuse(reference: string, digest: string): Promise<void>;
   list(): Promise<CacheListing>;
   verify(): Promise<CacheVerified>;
   prune(bytes: number): Promise<CacheRemoved>;

@@ -85,6 +85,11 @@ export class EngineHost {
     return this.#guard(this.#started(this.#cache).activate(reference, digest));
   }
 
+  /** What a tag points to did not prove itself. */
+  refuse({ reference, digest }: { reference: string; digest: string }): Promise<void> {
+    return this.#guard(this.#started(this.#cache).refuse(reference, digest));
+  }
+
   /** What people ask of a cache. */
   inspect({ what, bytes }: { what: Inspection; bytes: number }): Promise<unknown> {
     return this.#guard<unknown>(this.#started(this.#cache)[what](bytes));

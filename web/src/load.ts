@@ -146,6 +146,11 @@ function reporting(reference: string, report: Report): (event: LoadEvent) => voi
         if (!warned) console.warn(`twinfer: ${reference} is not kept in the cache: ${event.message}`);
         warned = true;
         return report({ status: "not-kept", code: event.code, message: event.message });
+      case "held-back": {
+        const { refused, digest } = event;
+        console.warn(`twinfer: ${reference}: ${refused} failed its golden examples here before; ${digest} is loaded instead`);
+        return report({ status: "held-back", refused, digest });
+      }
       case "unreachable":
         return report({ status: "unreachable", code: event.code, message: event.message });
       case "load":

@@ -165,6 +165,7 @@ export class LoadedModel implements Model {
       return { status: "updated", digest: info.digest, version: info.version, previous: digest };
     } catch (thrown) {
       opened?.connection.end(thrown as Error);
+      if (opened && thrown instanceof TwinferError && thrown.code === "self_test_failed") await this.#refuse(calls, opened.info.digest);
       if (signal?.aborted) throw aborted(signal);
       const { code, message } = thrown instanceof TwinferError ? thrown : new TwinferError("internal", describe(thrown));
       // Closed meanwhile: there is no model any more that could be what it was.
@@ -186,6 +187,14 @@ export class LoadedModel implements Model {
     if (opened.info.digest !== digest) return opened;
     opened.connection.end(new TwinferError("closed", "it is the same package"));
     return undefined;
+  }
+
+  /** So that the next load does not take it either. */
+  async #refuse(calls: Calls, digest: string): Promise<void> {
+    const { reference } = this.#plan.source;
+    await calls.aside((to) => to.call("refuse", { reference, digest })).catch((error: unknown) => {
+      console.warn(`twinfer: ${reference}: that ${digest} was refused was not kept: ${describe(error)}`);
+    });
   }
 
   async #swap(old: Calls, next: Calls): Promise<void> {

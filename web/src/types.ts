@@ -35,6 +35,11 @@ export type Progress =
    * where the browser or a quota tells); it is loaded all the same.
    */
   | { readonly status: "not-kept"; readonly code: ErrorCode; readonly message: string }
+  /**
+   * The tag points to a package (`refused`) that failed its golden examples in an `update()` here;
+   * the one that the tag was used with before (`digest`) is loaded.
+   */
+  | { readonly status: "held-back"; readonly refused: string; readonly digest: string }
   /** No registry answers; the last answer is used. */
   | { readonly status: "unreachable"; readonly code: ErrorCode; readonly message: string }
   /** The model is read and optimised. */

@@ -52,6 +52,7 @@ export type LoadEvent =
   | { event: "retry"; code: ErrorCode; message: string; wait: number }
   | { event: "damaged"; layer: string; digest: string; code: ErrorCode; message: string }
   | { event: "not-kept"; code: ErrorCode; message: string }
+  | { event: "held-back"; refused: string; digest: string }
   | { event: "unreachable"; code: ErrorCode; message: string }
   /** All is there: the model is read and optimised. */
   | { event: "load" };
@@ -102,6 +103,7 @@ export type Method =
   | "revalidate"
   | "prefetch"
   | "activate"
+  | "refuse"
   | "inspect";
 
 export interface Request {

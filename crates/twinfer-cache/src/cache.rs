@@ -98,6 +98,13 @@ pub enum Event<'a> {
         /// Why.
         error: &'a Error,
     },
+    /// What the tag points to was refused here before; what it was used with until then is used.
+    HeldBack {
+        /// What the registry says.
+        refused: &'a Digest,
+        /// What is used.
+        active: &'a Digest,
+    },
     /// No registry answered; the last good answer is used.
     Unreachable {
         /// Why.

@@ -280,28 +280,55 @@ impl<B: Backend, E: Env, O: Origin> Run<'_, B, E, O> {
         Ok(reader.needs())
     }
 
+    /// Begins with a manifest of which only the digest is known.
+    async fn begin_with(&self, digest: &Digest) -> Result<Begun> {
+        let wanted = Wanted::manifest(*digest);
+        let content = self.get_wanted(&wanted, true, self.listen).await?;
+        let descriptor = Descriptor::new(media::MANIFEST, content.bytes());
+        let mut reader = PackageReader::new(descriptor)?.parts(self.options.parts);
+        reader.supply_content(content)?;
+        Ok(Begun::new(reader))
+    }
+
+    /// A candidate is what the registry says. Everybody else stays with what proved itself.
+    async fn instead_of_refused(&self, index: &[u8]) -> Option<Digest> {
+        if self.options.candidate {
+            return None;
+        }
+        let found = twinfer_package::resolve(index, self.reference).ok()?.digest;
+        let (origins, reference) = (self.origins, self.reference);
+        let instead = self.cache.instead_of_refused(origins, reference, &found);
+        let active = instead.await?;
+        (self.listen)(Event::HeldBack {
+            refused: &found,
+            active: &active,
+        });
+        Some(active)
+    }
+
     /// Looks the reference up, and lets the trust policy decide.
     async fn begin(&self, policy: Policy, source: &mut Option<Source>) -> Result<Begun> {
         let pinned = self.reference.digest();
         if let (Some(digest), None) = (pinned, self.options.trust) {
-            let wanted = Wanted::manifest(*digest);
-            let content = self.get_wanted(&wanted, true, self.listen).await?;
-            let descriptor = Descriptor::new(media::MANIFEST, content.bytes());
-            let mut reader = PackageReader::new(descriptor)?.parts(self.options.parts);
-            reader.supply_content(content)?;
-            return Ok(Begun::new(reader));
+            return self.begin_with(digest).await;
         }
         let resolved = self
             .cache
             .resolve(self.origins, self.reference, policy, self.listen)
             .await?;
         *source = Some(resolved.source);
+        let instead = self.instead_of_refused(&resolved.index).await;
+        let reference = match instead {
+            Some(digest) if self.options.trust.is_none() => return self.begin_with(&digest).await,
+            Some(digest) => &self.reference.clone().pinned(digest),
+            None => self.reference,
+        };
         let Some((trust, seen)) = self.options.trust else {
             let descriptor = twinfer_package::resolve(&resolved.index, self.reference)?;
             let reader = PackageReader::new(descriptor)?.parts(self.options.parts);
             return Ok(Begun::new(reader));
         };
-        let mut admission = Admission::new(&resolved.index, self.reference, trust, seen)?;
+        let mut admission = Admission::new(&resolved.index, reference, trust, seen)?;
         let mut attached = Vec::new();
         loop {
             let needs = admission.needs();

@@ -104,6 +104,9 @@ pub(crate) struct ReferenceRecord {
     pub reference: String,
     pub active: Digest,
     pub previous: Option<Digest>,
+    /// What it points to at the registry, and did not prove itself here.
+    #[serde(default)]
+    pub refused: Option<Digest>,
     /// When it was used last, in milliseconds since 1970.
     pub used: u64,
 }
@@ -116,6 +119,7 @@ impl ReferenceRecord {
             reference: reference.into(),
             active,
             previous: None,
+            refused: None,
             used,
         }
     }

@@ -272,21 +272,80 @@ impl<B: Backend, E: Env> Cache<B, E> {
         reference: &Reference,
         digest: Digest,
     ) -> Result<()> {
+        let now = self.env.now();
+        self.change_reference(registry, reference, |record| {
+            let mut record = record.unwrap_or_else(|| {
+                ReferenceRecord::new(registry, &reference.to_string(), digest, now)
+            });
+            if record.active != digest {
+                record.previous = Some(std::mem::replace(&mut record.active, digest));
+            }
+            record.refused = record.refused.filter(|refused| *refused != digest);
+            record.used = now;
+            Some(record)
+        })
+        .await
+    }
+
+    /// Remembers that what a tag points to did not prove itself: loads use what the tag was used
+    /// with before, until the registry has something else. Where it was used with nothing, there
+    /// is nothing to stay with.
+    ///
+    /// # Errors
+    /// `storage`, `out_of_space`.
+    pub async fn refuse<O: Origin>(
+        &self,
+        origins: &[O],
+        reference: &Reference,
+        digest: Digest,
+    ) -> Result<()> {
+        let origin = origins.first().ok_or_else(no_origin)?;
+        if reference.digest().is_some() || !self.options.keep {
+            return Ok(());
+        }
+        self.change_reference(origin.id(), reference, |record| {
+            let mut record = record.filter(|record| record.active != digest)?;
+            record.refused = Some(digest);
+            Some(record)
+        })
+        .await
+    }
+
+    async fn change_reference(
+        &self,
+        registry: &str,
+        reference: &Reference,
+        change: impl FnOnce(Option<ReferenceRecord>) -> Option<ReferenceRecord>,
+    ) -> Result<()> {
         let key = ReferenceRecord::key(registry, reference);
         let name = format!("reference-{}", &key[key.len() - 64..]);
         let _lock = self.wait_for(&name, LockMode::Exclusive, || {}).await?;
         let document = self.backend.document(&key).await?;
-        let now = self.env.now();
-        let mut record = document
-            .and_then(|document| crate::record::read(&document))
-            .unwrap_or_else(|| ReferenceRecord::new(registry, &reference.to_string(), digest, now));
-        if record.active != digest {
-            record.previous = Some(std::mem::replace(&mut record.active, digest));
+        let record = document.and_then(|document| crate::record::read(&document));
+        match change(record) {
+            Some(record) => {
+                let document = crate::record::write(&record)?;
+                self.backend.set_document(&key, &document).await
+            }
+            None => Ok(()),
         }
-        record.used = now;
-        self.backend
-            .set_document(&key, &crate::record::write(&record)?)
-            .await
+    }
+
+    /// What a tag stays with, where what the index says was refused here.
+    pub(crate) async fn instead_of_refused<O: Origin>(
+        &self,
+        origins: &[O],
+        reference: &Reference,
+        found: &Digest,
+    ) -> Option<Digest> {
+        if reference.digest().is_some() || !self.options.keep {
+            return None;
+        }
+        let key = ReferenceRecord::key(origins.first()?.id(), reference);
+        // A back end that cannot be read has refused nothing.
+        let document = self.backend.document(&key).await.ok()??;
+        let record: ReferenceRecord = crate::record::read(&document)?;
+        (record.refused.as_ref() == Some(found)).then_some(record.active)
     }
 }
 

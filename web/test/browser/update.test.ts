@@ -84,9 +84,15 @@ describe("following a tag", () => {
       const { doubled } = await model.predict({ record: { a: 1, b: 2 } });
       const { digest } = model;
       await model.close();
-      return { update, doubled, digest };
+      // Nor does a later load take it, whatever the index says.
+      const heard: string[] = [];
+      const later = await loadModel("/registry/record:stable", { policy: "online", onProgress: ({ status }) => heard.push(status) });
+      const loadedLater = { digest: later.digest, heldBack: heard.includes("held-back") };
+      await later.close();
+      return { update, doubled, digest, loadedLater };
     });
-    const { update, doubled, digest } = await seen;
+    const { update, doubled, digest, loadedLater } = await seen;
+    assert.deepEqual(loadedLater, { digest: known.one, heldBack: true });
     assert.deepEqual([update.status, update.error?.code, update.digest], ["refused", "self_test_failed", known.one]);
     assert.match(update.error?.message ?? "", /1 of 1 golden examples.*`small`/);
     assert.deepEqual([doubled, digest], [DOUBLED, known.one]);

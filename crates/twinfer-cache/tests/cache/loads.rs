@@ -22,6 +22,7 @@ everywhere! {
     two_loads_at_once_fetch_once
     loads_side_by_side_do_not_block_each_other
     a_candidate_is_not_remembered
+    what_was_refused_is_not_loaded_until_the_tag_moves_on
     a_pinned_package_is_not_remembered_as_a_tag
     other_formats_and_damaged_notes_are_as_if_nothing_were_kept
 }
@@ -227,6 +228,37 @@ async fn loads_side_by_side_do_not_block_each_other<P: Place>() {
         });
     let all = futures_util::future::join_all(loads).await;
     assert_eq!(all, [50_000; 4]);
+}
+
+async fn what_was_refused_is_not_loaded_until_the_tag_moves_on<P: Place>() {
+    let (place, store) = (P::new(), registry());
+    let one = publish(&store, "risk", "1.0.0", noise(1, 100_000));
+    let origins = [Scripted::new(&store)];
+    let cache = place.cache();
+    let risk = reference("risk:live");
+    load(&cache, &origins, SWR).await.unwrap();
+    let two = publish(&store, "risk", "2.0.0", noise(2, 100_000));
+    cache.refuse(&origins, &risk, two.digest()).await.unwrap();
+    for policy in [Policy::Online, SWR, Policy::Offline] {
+        let loaded = load(&cache, &origins, policy).await.unwrap();
+        assert_eq!(*loaded.package.digest(), one.digest(), "{policy:?}");
+    }
+    // A candidate is what the registry says: it may prove itself this time.
+    let options = LoadOptions {
+        candidate: true,
+        ..LoadOptions::default()
+    };
+    let candidate = cache.load(&origins, &risk, &options, &quiet).await.unwrap();
+    assert_eq!(*candidate.package.digest(), two.digest());
+    let three = publish(&store, "risk", "3.0.0", noise(3, 100_000));
+    let loaded = load(&cache, &origins, Policy::Online).await.unwrap();
+    assert_eq!(*loaded.package.digest(), three.digest());
+    // Where a tag was used with nothing before, there is nothing to stay with.
+    let other = P::new();
+    let cache = other.cache();
+    cache.refuse(&origins, &risk, three.digest()).await.unwrap();
+    let loaded = load(&cache, &origins, Policy::Online).await.unwrap();
+    assert_eq!(*loaded.package.digest(), three.digest());
 }
 
 async fn a_candidate_is_not_remembered<P: Place>() {

@@ -179,6 +179,19 @@ impl WebCache {
         or_throw(activated.await)
     }
 
+    /// Remembers that what a tag points to did not prove itself here.
+    ///
+    /// # Errors
+    /// `storage`, `out_of_space`.
+    pub async fn refuse(&self, reference: String, digest: String) -> Result<(), JsValue> {
+        let Shared { cache, origins } = &*self.shared;
+        let refused = async {
+            let (reference, digest) = (reference.parse()?, digest.parse()?);
+            cache.refuse(origins, &reference, digest).await
+        };
+        or_throw(refused.await)
+    }
+
     /// What is there: see [`Cache::list`].
     ///
     /// # Errors
@@ -359,6 +372,10 @@ enum Told<'a> {
         code: &'a str,
         message: &'a str,
     },
+    HeldBack {
+        refused: String,
+        digest: String,
+    },
     Unreachable {
         code: &'a str,
         message: &'a str,
@@ -401,6 +418,10 @@ pub(super) fn tell(listener: Option<&Function>, event: &Event<'_>) {
         Event::NotKept { error: e } => Told::NotKept {
             code: error(e),
             message: e.message(),
+        },
+        Event::HeldBack { refused, active } => Told::HeldBack {
+            refused: refused.to_string(),
+            digest: active.to_string(),
         },
         Event::Unreachable { error: e } => Told::Unreachable {
             code: error(e),
