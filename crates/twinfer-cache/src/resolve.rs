@@ -33,6 +33,8 @@ pub struct Resolved {
     pub index: Vec<u8>,
     /// Where it comes from.
     pub source: Source,
+    /// It may be kept; false where the server forbids that (`no-store`).
+    pub keep: bool,
 }
 
 impl<B: Backend, E: Env> Cache<B, E> {
@@ -261,7 +263,10 @@ impl<B: Backend, E: Env> Cache<B, E> {
                 listen(Event::NotKept { error: &error });
             }
         }
-        Ok(answer.resolved(Source::Registry))
+        Ok(Resolved {
+            keep,
+            ..answer.resolved(Source::Registry)
+        })
     }
 
     /// Remembers that a tag is used with this digest: that one and the one before it are what
@@ -354,6 +359,7 @@ impl KnownIndex {
         Resolved {
             index: self.json,
             source,
+            keep: true,
         }
     }
 }

@@ -74,7 +74,7 @@ fn whole(made: &Made) -> Vec<CacheCase> {
                 load("1").any(0, 0).done(),
             ],
         )
-        .needs([N::Kept]),
+        .needs([N::Kept, N::Pinned]),
         case(
             "four-at-a-time-fetch-once",
             FIXED,

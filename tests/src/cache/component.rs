@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use twinfer_host::{Host, HostConfig, LogLevel, LogSink, RunningHost};
@@ -46,11 +47,13 @@ impl Keep {
     /// Every load is in a new instance, so that it finds what was kept and nothing else. How an
     /// instance follows its registry is tested beside the component.
     fn lacks(self) -> Vec<Need> {
-        let mut lacks = vec![Need::Stall, Need::Clock, Need::Update];
+        // Its answers name versions: also for a digest it wants the index.
+        let mut lacks = vec![Need::Stall, Need::Clock, Need::Update, Need::Pinned];
         match self {
             Self::Memory => lacks.extend([Need::Kept, Need::Partial, Need::Damage]),
             Self::Folder => {}
-            Self::KeyValue => lacks.push(Need::Damage),
+            // It keeps what is under way in pieces of 1 MiB, and the layers here are smaller.
+            Self::KeyValue => lacks.extend([Need::Damage, Need::Partial]),
         }
         lacks
     }
@@ -81,7 +84,10 @@ pub fn run(
             folder: tempfile::tempdir()?,
             session: format!("{}-{}", case.id, keep.place()),
         };
-        let steps = case.steps.iter().map(|step| running.step(step));
+        let steps = case.steps.iter().enumerate().map(|(at, step)| {
+            let settles = matches!(case.steps.get(at + 1), Some(Step::Settle));
+            running.step(step, settles)
+        });
         results.push(CacheResult {
             id: case.id.clone(),
             steps: steps.collect::<io::Result<_>>()?,
@@ -105,10 +111,10 @@ struct Running<'a> {
 }
 
 impl Running<'_> {
-    fn step(&self, step: &Step) -> io::Result<StepResult> {
+    fn step(&self, step: &Step, settles: bool) -> io::Result<StepResult> {
         let mut result = StepResult::default();
         match step {
-            Step::Load(load) => result.answers = self.load(load)?,
+            Step::Load(load) => result.answers = self.load(load, settles)?,
             Step::Damage(damage) => {
                 let damaged = self.damage(*damage);
                 result.failed = damaged.err().map(|error| error.to_string());
@@ -117,7 +123,7 @@ impl Running<'_> {
                 get(self.list, &format!("/_set/{}/{what}", self.session))?;
                 return Ok(result);
             }
-            // The instance has asked before it was ended.
+            // The load before it has waited for that.
             Step::Settle => {}
             Step::Update(_) | Step::Clock(_) => {
                 result.failed = Some("there is no such step here".into());
@@ -127,7 +133,8 @@ impl Running<'_> {
         Ok(result)
     }
 
-    fn load(&self, load: &Load) -> io::Result<Vec<Answer>> {
+    /// `settles`: what the instance does after its answer is waited for.
+    fn load(&self, load: &Load, settles: bool) -> io::Result<Vec<Answer>> {
         let host = self.start(&load.policy)?;
         let address = host.local_addr().to_string();
         let (name, version) = self
@@ -146,8 +153,27 @@ impl Running<'_> {
             });
             answers.collect()
         });
+        if settles {
+            self.wait_until_quiet()?;
+        }
         host.shutdown().map_err(failed)?;
         answers
+    }
+
+    /// Until the server was asked for something and then for nothing more for a while: after the
+    /// last byte the instance still tests what it got.
+    fn wait_until_quiet(&self) -> io::Result<()> {
+        const QUIET: Duration = Duration::from_secs(2);
+        let begin = Instant::now();
+        let (mut since, mut seen) = (begin, 0);
+        while since.elapsed() < QUIET && begin.elapsed() < 10 * QUIET {
+            std::thread::sleep(QUIET / 20);
+            let asked = log(self.list, &self.session)?.len();
+            if asked != seen {
+                (since, seen) = (Instant::now(), asked);
+            }
+        }
+        Ok(())
     }
 
     fn start(&self, policy: &str) -> io::Result<RunningHost> {

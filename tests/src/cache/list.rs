@@ -77,6 +77,8 @@ pub enum Need {
     Mirrors,
     /// The policy can be chosen for each load.
     Policy,
+    /// A digest is loaded without an index.
+    Pinned,
 }
 
 /// What is done.

@@ -213,6 +213,7 @@ impl CachedStore {
                 Ok(index) => Ok(Resolved {
                     index,
                     source: Source::Fresh,
+                    keep: true,
                 }),
                 // The index says what there is instead.
                 Err(error) => resolved.map_err(|_| error),
@@ -379,6 +380,7 @@ impl Store for CachedStore {
             Some(answer) => Resolved {
                 index: answer.index,
                 source: answer.source,
+                keep: true,
             },
             None => self.net.run(self.look_up(reference))?,
         };

@@ -102,6 +102,7 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
                 .revalidate(&self.origins, &reference, &listen)
                 .await?;
         }
+        self.state().no_store = !resolved.keep;
         let old = self.approved()?;
         if resolved.index == old.json {
             return Ok(());

@@ -75,6 +75,8 @@ struct State<L> {
     /// When the registry was asked last, in milliseconds since 1970.
     checked: Option<u64>,
     following: bool,
+    /// The registry forbids to keep what it answers.
+    no_store: bool,
 }
 
 impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
@@ -98,6 +100,7 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
                 refused: BTreeMap::new(),
                 checked: None,
                 following: false,
+                no_store: false,
             }),
         }
     }
@@ -145,7 +148,13 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
     async fn meet(&self, app: &App, wants: &Wants) -> Result<()> {
         self.begin().await?;
         if self.options.policy == Policy::Online && self.due() {
-            self.refresh(app, None).await;
+            // What this request wants is tested before it is answered, also where only others
+            // have used it so far.
+            let wanted = match wants {
+                Wants::Model(reference) => Some(reference),
+                Wants::Index => None,
+            };
+            self.refresh(app, wanted).await;
         }
         match wants {
             Wants::Index => Ok(()),
@@ -176,6 +185,7 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
                 if matches!(resolved.source, Source::Registry | Source::LastGood) {
                     self.state().checked = Some(self.cache.env().now());
                 }
+                self.state().no_store = !resolved.keep;
                 Approved::new(resolved.index)?
             }
         };
@@ -277,6 +287,9 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
         self.view.approve(approved.clone());
         let kept = async {
             let key = Approved::key(self.registry()?);
+            if self.state().no_store {
+                return self.cache.backend().remove_document(&key).await;
+            }
             let document = approved.write()?;
             self.cache.backend().set_document(&key, &document).await
         };
