@@ -26,7 +26,7 @@ enum Kind {
     Memory(Option<Vec<u8>>),
     File(File, String),
     Network {
-        response: Response,
+        response: Box<Response>,
         decoder: Option<Decoder>,
         what: String,
     },
@@ -176,7 +176,7 @@ fn opened(response: Response, offset: u64, what: &str) -> Result<Opened<OriginBo
     let coding = Coding::of(response.headers(), what)?;
     Ok(Opened {
         body: OriginBody(Kind::Network {
-            response,
+            response: Box::new(response),
             decoder: coding.map(|coding| Decoder::new(coding, what)),
             what: what.into(),
         }),
