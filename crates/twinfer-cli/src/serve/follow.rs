@@ -147,7 +147,7 @@ impl Follower {
         let mut fetched = index.clone();
         for (name, part) in index.by_name() {
             if let Err(error) = self.fetch(&name, &part) {
-                self.refuse(&name, &part, error);
+                self.refuse(&name, &part, *error);
                 fetched = without(fetched, &name);
             }
         }
@@ -258,7 +258,7 @@ impl Follower {
         let failed = |error| Box::new(Refusal::new(name.to_owned(), None, &error));
         let change = match Change::between(name, old, new) {
             Ok(change) => change,
-            Err(error) => return self.refuse(name, new, failed(error)),
+            Err(error) => return self.refuse(name, new, *failed(error)),
         };
         let refusal = match self.take(&change, others) {
             Ok(counter) => match self.exchange(name, new, others) {
@@ -269,7 +269,7 @@ impl Follower {
             Err(refusal) => refusal,
         };
         let genuine = !refusal.is_of_the_list();
-        self.refuse(name, new, refusal);
+        self.refuse(name, new, *refusal);
         if change.gone.is_empty() || !genuine {
             return;
         }
@@ -277,7 +277,7 @@ impl Follower {
         let gone = change.gone.keys().cloned().collect();
         match self.exchange(name, &old.without_tags(&gone), others) {
             Ok(()) => self.removed(&change),
-            Err(error) => self.refuse(name, new, failed(error)),
+            Err(error) => self.refuse(name, new, *failed(error)),
         }
     }
 
@@ -370,7 +370,7 @@ impl Follower {
     }
 
     /// Said once for each state of the registry.
-    fn refuse(&mut self, name: &str, part: &Index, refusal: Box<Refusal>) {
+    fn refuse(&mut self, name: &str, part: &Index, refusal: Refusal) {
         let known = self.refused.get(name);
         let said = known.is_some_and(|known| known.part == *part && known.code == refusal.code);
         if !said {

@@ -22,14 +22,17 @@ const PIECE: usize = 1 << 20;
 /// Content of a registry as it arrives.
 pub struct OriginBody(Kind);
 
+/// An answer whose body arrives.
+struct Arriving {
+    response: Response,
+    decoder: Option<Decoder>,
+    what: String,
+}
+
 enum Kind {
     Memory(Option<Vec<u8>>),
     File(File, String),
-    Network {
-        response: Box<Response>,
-        decoder: Option<Decoder>,
-        what: String,
-    },
+    Network(Box<Arriving>),
     Ended,
 }
 
@@ -49,11 +52,12 @@ impl Body for OriginBody {
                 read.map_err(|e| err!(Storage, "cannot read {what}: {e}"))?;
                 Ok(Some(piece).filter(|piece| !piece.is_empty()))
             }
-            Kind::Network {
-                response,
-                decoder,
-                what,
-            } => {
+            Kind::Network(arriving) => {
+                let Arriving {
+                    response,
+                    decoder,
+                    what,
+                } = &mut **arriving;
                 let chunk = response.chunk().await;
                 let chunk = chunk.map_err(|e| err!(Network, "{what}: {}", causes(&e)))?;
                 let piece = match (chunk, decoder) {
@@ -175,11 +179,11 @@ impl Place<'_> {
 fn opened(response: Response, offset: u64, what: &str) -> Result<Opened<OriginBody>> {
     let coding = Coding::of(response.headers(), what)?;
     Ok(Opened {
-        body: OriginBody(Kind::Network {
-            response: Box::new(response),
+        body: OriginBody(Kind::Network(Box::new(Arriving {
+            response,
             decoder: coding.map(|coding| Decoder::new(coding, what)),
             what: what.into(),
-        }),
+        }))),
         offset,
     })
 }

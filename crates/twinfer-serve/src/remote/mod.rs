@@ -225,13 +225,14 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
         self.get_signatures(app, &approved, reference).await?;
         let digest = *loaded.package.digest();
         app.hold(digest, loaded.package.load()?);
-        let mut state = self.state();
-        state.used.insert(reference.clone());
-        state.leases.retain(|held, _| app.holds(held));
-        state
-            .leases
-            .extend(loaded.lease.map(|lease| (digest, lease)));
-        drop(state);
+        {
+            let mut state = self.state();
+            state.used.insert(reference.clone());
+            state.leases.retain(|held, _| app.holds(held));
+            state
+                .leases
+                .extend(loaded.lease.map(|lease| (digest, lease)));
+        }
         self.note_use(reference.name()).await;
         Ok(())
     }
