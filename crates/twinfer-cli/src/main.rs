@@ -1,6 +1,7 @@
 //! The `twinfer` command. `docs/cli.md` describes it.
 
 mod args;
+mod bar;
 mod commands;
 mod component;
 mod dispatch;

@@ -7,8 +7,8 @@ use twinfer::{Result, bail};
 use twinfer_cache::{Event, Policy};
 use twinfer_registry::{CacheSettings, CachedStore, Location, Moved, NetOptions};
 
+use crate::bar::Bar;
 use crate::options::CacheArgs;
-use crate::transfer::Bar;
 use crate::trust::warn;
 
 /// Where it is, when nobody says.

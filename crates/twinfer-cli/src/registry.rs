@@ -8,10 +8,10 @@ use twinfer_cache::Policy;
 use twinfer_package::{FolderStore, Index, Store, WritableStore};
 use twinfer_registry::{CachedStore, Location, NetOptions, OciStore};
 
+use crate::bar::Bar;
 use crate::options::{CacheArgs, NetworkArgs};
 use crate::output::Output;
 use crate::packages_cache;
-use crate::transfer::Bar;
 
 /// What `--registry` names; opened when a command needs it.
 pub struct Registry {

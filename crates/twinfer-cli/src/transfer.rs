@@ -1,13 +1,11 @@
 //! What push, pull, copy and mirror have in common: running a copy and telling about it.
 
-use std::io::{self, IsTerminal, Write};
-use std::time::{Duration, Instant};
-
 use serde_json::{Value as Json, json};
 use twinfer::Result;
 use twinfer_package::Reference;
-use twinfer_registry::{Copied, CopyOptions, Progress, Stage, copy};
+use twinfer_registry::{Copied, CopyOptions, copy};
 
+use crate::bar::Bar;
 use crate::output::{Output, bytes};
 use crate::registry::Registry;
 
@@ -70,59 +68,4 @@ fn line(copied: &Copied, to: &Registry) -> String {
         copied.digest,
         parts.join(", ")
     )
-}
-
-/// A line on the terminal that says what is being sent.
-pub struct Bar {
-    on: bool,
-    shown: Option<Instant>,
-    width: usize,
-}
-
-impl Bar {
-    pub fn new(output: &Output) -> Self {
-        Self {
-            on: !output.is_json() && io::stderr().is_terminal(),
-            shown: None,
-            width: 0,
-        }
-    }
-
-    pub fn show(&mut self, progress: &Progress<'_>) {
-        if progress.stage == Stage::Sending {
-            let descriptor = progress.descriptor;
-            let name = descriptor.file_name().unwrap_or(&descriptor.media_type);
-            let name: String = name.chars().take(40).collect();
-            let what = format!("{}  {name}", progress.reference);
-            self.line(&what, progress.done, descriptor.size);
-        }
-    }
-
-    /// Says that so much of something is there, if that was not said a moment ago.
-    pub fn line(&mut self, what: &str, done: u64, of: u64) {
-        const OFTEN: Duration = Duration::from_millis(100);
-        let soon = self.shown.is_some_and(|shown| shown.elapsed() < OFTEN);
-        if !self.on || soon {
-            return;
-        }
-        self.shown = Some(Instant::now());
-        let what: String = what.chars().filter(|c| !c.is_control()).take(200).collect();
-        let text = format!("{what}  {} of {}", bytes(done), bytes(of));
-        let width = self.width;
-        self.width = text.chars().count();
-        self.write(&format!("\r{text:<width$}"));
-    }
-
-    pub fn clear(&mut self) {
-        if self.width > 0 {
-            self.write(&format!("\r{:1$}\r", "", self.width));
-            self.width = 0;
-        }
-    }
-
-    fn write(&self, text: &str) {
-        // Only for people who look; a result does not depend on it.
-        let mut stderr = io::stderr().lock();
-        let _ = write!(stderr, "{text}").and_then(|()| stderr.flush());
-    }
 }

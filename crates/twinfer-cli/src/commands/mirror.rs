@@ -6,10 +6,10 @@ use clap::Args;
 use twinfer::Result;
 use twinfer_registry::{Location, MirrorOptions, Mirrored, mirror};
 
+use crate::bar::Bar;
 use crate::options::location;
 use crate::output::{Output, bytes};
 use crate::registry::Registry;
-use crate::transfer::Bar;
 
 /// Publish the whole registry into a folder that a static host serves
 ///
