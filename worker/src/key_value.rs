@@ -40,7 +40,7 @@ fn failed(name: &str, error: &StoreError) -> Error {
     match error {
         StoreError::NoSuchStore => err!(
             Storage,
-            "the host has no key-value store `{name}`: `twinfer serve` has those of `--key-value`, Spin those of `key_value_stores`"
+            "the host has no key-value store `{name}`: Twinfer's has those of `HostConfig::key_value`, Spin those of `key_value_stores`"
         ),
         StoreError::AccessDenied => err!(
             Storage,

@@ -257,7 +257,7 @@ fn failed(url: &str, code: &ErrorCode) -> Error {
         // Another attempt has the same end; another mirror may be allowed.
         ErrorCode::HttpRequestDenied => err!(
             Storage,
-            "{url}: the host does not let this component reach that server: allow its origin (`twinfer serve --allow-outbound`, `allowed_outbound_hosts` of Spin)"
+            "{url}: the host does not let this component reach that server: allow its origin (`HostConfig::outbound` of Twinfer's host, `allowed_outbound_hosts` of Spin)"
         ),
         ErrorCode::InternalError(Some(reason)) => err!(Network, "{url}: {reason}"),
         code => err!(Network, "{url}: {code:?}"),

@@ -233,7 +233,7 @@ fn other_origins_are_not_reached() {
     let answer = infer(&host);
     answer.expect_error(500, "storage");
     assert!(
-        answer.text().contains("--allow-outbound"),
+        answer.text().contains("allowed_outbound_hosts"),
         "{}",
         answer.text()
     );
