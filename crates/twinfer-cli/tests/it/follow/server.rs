@@ -14,8 +14,9 @@ use serde_json::Value as Json;
 
 use crate::support::{Place, sample};
 
-/// How long anything may take that a test waits for.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long anything may take that a test waits for. The first server compiles the component, on a
+/// busy machine for minutes.
+const PATIENCE: Duration = Duration::from_secs(400);
 
 /// `twinfer serve`, as long as this lives.
 pub struct Server {
