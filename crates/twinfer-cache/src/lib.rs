@@ -26,7 +26,7 @@ pub use evict::Removed;
 #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 pub use folder::{FolderBackend, FolderLock, FolderWriter};
 pub use key_value::{KeyValue, KeyValueBackend, KeyValueWriter, MAX_VALUE_BYTES, MemoryKeyValue};
-pub use load::{LoadOptions, Loaded};
+pub use load::{LoadOptions, Loaded, may_be_old};
 pub use locks::LocalLock;
 pub use maintain::{Listing, PackageListing, ReferenceListing, Verified};
 pub use memory::{MemoryBackend, MemoryWriter};

@@ -165,8 +165,9 @@ impl<B: Backend, E: Env> Cache<B, E> {
     }
 }
 
-/// Errors that a newer index can cure.
-fn may_be_old(error: &Error) -> bool {
+/// Whether a newer index can cure this error: what was kept of a registry may be too old for what
+/// is asked, or for the trust policy.
+pub fn may_be_old(error: &Error) -> bool {
     use ErrorCode as C;
     matches!(
         error.code(),

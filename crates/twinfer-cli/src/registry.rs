@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::OnceLock;
 
-use twinfer::{Error, ErrorCode, Result, bail};
-use twinfer_cache::Policy;
+use twinfer::{Result, bail};
+use twinfer_cache::{Policy, may_be_old};
 use twinfer_package::{FolderStore, Index, Store, WritableStore};
 use twinfer_registry::{CachedStore, Location, NetOptions, OciStore};
 
@@ -173,25 +173,6 @@ impl Registry {
         };
         Index::from_json(&json)
     }
-}
-
-/// Errors that a newer answer of the registry can cure.
-fn may_be_old(error: &Error) -> bool {
-    use ErrorCode as C;
-    matches!(
-        error.code(),
-        C::UnknownModel
-            | C::UnknownVersion
-            | C::MissingBlob
-            | C::UnsignedPackage
-            | C::InvalidSignature
-            | C::UntrustedKey
-            | C::UnsignedIndex
-            | C::IndexExpired
-            | C::IndexReplayed
-            | C::RevokedPackage
-            | C::VersionTooOld
-    )
 }
 
 impl fmt::Display for Registry {

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::future::{Either, select};
 use http::request::Parts;
 use twinfer::{Error, ErrorCode, Result, bail, err};
-use twinfer_cache::{Backend, Cache, Env, Event, LoadOptions, Origin, Policy, Source, Wanted};
+use twinfer_cache::{
+    Backend, Cache, Env, Event, LoadOptions, Origin, Policy, Source, Wanted, may_be_old,
+};
 use twinfer_package::{Admission, Digest, Index, Parts as Layers, Reference, Seen, Store};
 
 use crate::trust::Trust;
@@ -366,23 +368,4 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
 /// All references have one index.
 fn any() -> Result<Reference> {
     "any".parse()
-}
-
-/// Errors that a newer index can cure.
-fn may_be_old(error: &Error) -> bool {
-    use ErrorCode as C;
-    matches!(
-        error.code(),
-        C::UnknownModel
-            | C::UnknownVersion
-            | C::MissingBlob
-            | C::UnsignedPackage
-            | C::InvalidSignature
-            | C::UntrustedKey
-            | C::UnsignedIndex
-            | C::IndexExpired
-            | C::IndexReplayed
-            | C::RevokedPackage
-            | C::VersionTooOld
-    )
 }
