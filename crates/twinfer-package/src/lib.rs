@@ -5,6 +5,7 @@ mod admission;
 mod content;
 mod diff;
 mod digest;
+mod engine;
 /// How a registry in a folder, and the cache in one, read files.
 pub mod files {
     pub use crate::store::{read_folder, read_regular, regular_length, storage, sync_folder};
@@ -35,6 +36,7 @@ mod weights;
 pub use admission::{Admission, Admitted, Decision, Seen, Verdict, admit};
 pub use diff::{Amount, LayerChange, MetricChange, PackageDiff, PackageName};
 pub use digest::{Collector, Content, Digest, Verifier};
+pub use engine::{DerivedEngine, ENGINES, EngineKind, EngineTarget};
 pub use golden::{
     Blob, CaseReport, Difference, Expectation, Golden, GoldenCase, GoldenData, GoldenInput,
     GoldenTensor, SelfTestReport, Tolerance, compare_outputs, compare_tensors,

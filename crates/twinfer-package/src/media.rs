@@ -28,6 +28,13 @@ pub const TAGS: &str = "application/vnd.twinfer.tags.v1+json";
 /// An envelope of DSSE.
 pub const DSSE: &str = "application/vnd.dsse.envelope.v1+json";
 
+/// A derived engine: the artifact.
+pub const ENGINE: &str = "application/vnd.twinfer.engine.v1+json";
+/// The config of a derived engine.
+pub const ENGINE_CONFIG: &str = "application/vnd.twinfer.engine.config.v1+json";
+/// A WebAssembly module or component.
+pub const WASM: &str = "application/wasm";
+
 /// File name of the model.
 pub const MODEL_NAME: &str = "model.onnx";
 /// File name of the configuration.
