@@ -138,11 +138,11 @@ impl Bench {
         });
         self.write("machine", &description.to_string())?;
         step("sizes", |_| {
-            let mut files = sizes::artifacts(profile_name)?;
+            let mut files = sizes::artifacts(profile_name, &[])?;
             let rival = paths::root().join("bench/node_modules/onnxruntime-web/dist");
             let rivals = ["ort-wasm-simd-threaded.wasm", "ort.wasm.bundle.min.mjs"];
             files.extend(rivals.map(|name| sizes::Artifact::file(rival.join(name))));
-            let measured = sizes::measure(&files)?;
+            let measured = sizes::measure(&files, 11)?;
             self.write(
                 "sizes",
                 &serde_json::to_string_pretty(&measured).context(|| "sizes".into())?,

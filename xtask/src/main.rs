@@ -15,7 +15,9 @@ mod compare;
 mod counts;
 mod debian;
 mod demo;
+mod derived;
 mod failure;
+mod figures;
 mod golden;
 #[path = "../../tests/src/http.rs"]
 #[allow(dead_code)] // The suites use more of it.
@@ -47,12 +49,13 @@ usage: cargo xtask COMMAND [OPTIONS]
                --once            end after the table; exit code 1 when anything differs
                --listen ADDRESS  where to serve (default 127.0.0.1:8080)
   test       setup, build, and every test there is; the last line is `N passed, N failed`
-               --only SUITE      one suite only: fmt, xtask, rust, npm, conformance,
+               --only SUITE      one suite only: fmt, xtask, sizes, rust, npm, conformance,
                                  cache, python (may be repeated)
   lint       clippy for the native crates and for both wasm targets; cargo-deny when it is there
   generate   write the files that are made from the code (docs/errors.md and alike)
-  sizes      raw, gzip and brotli bytes of each artifact
+  sizes      raw, gzip and brotli bytes of each artifact, beside the figures of bench/sizes.json
                --json            as JSON
+               --write           build, and write the figures that `test` compares with
                --profile NAME    profile of wasm-pack.toml: dev (default) or release
   bench      measure everything, write bench/results/ and docs/benchmarks.md
                --quick           fewer rounds, results are not written to docs/
@@ -118,9 +121,14 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         }
         "sizes" => {
             let json = options.flag("--json");
+            let write = options.flag("--write");
             let profile = options.value("--profile")?.unwrap_or_else(|| "dev".into());
             options.end()?;
-            sizes::sizes(json, &profile)
+            if write {
+                sizes::write(&profile)
+            } else {
+                sizes::sizes(json, &profile)
+            }
         }
         "bench" => {
             let quick = options.flag("--quick");

@@ -1,14 +1,17 @@
-// Raw, gzip -9 and brotli -11 bytes, as JSON. Run by `cargo xtask sizes`: Node has both
-// compressions, so that no crate is needed for them.
-// The argument is a list of {name, files}; the sizes of the files of a name are added up.
+// Raw, gzip -9 and brotli bytes, as JSON. Run by `cargo xtask sizes`: Node has both compressions,
+// so that no crate is needed for them.
+// The arguments are a list of {name, files} and the quality of brotli; the sizes of the files of a
+// name are added up.
 import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
 
+const quality = Number(process.argv[3]);
+
 async function sizeOf(file) {
   const bytes = await readFile(file);
   const params = {
-    [constants.BROTLI_PARAM_QUALITY]: 11,
+    [constants.BROTLI_PARAM_QUALITY]: quality,
     [constants.BROTLI_PARAM_LGWIN]: 24,
     [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length,
   };

@@ -15,12 +15,14 @@ use crate::python;
 use crate::run::Run;
 use crate::serve::{Server, Serving, free_address};
 use crate::setup::Setup;
+use crate::sizes;
 use crate::steps::{Job, Output, nothing_to_do, step, together, took};
 
 /// The suites, in the order in which they run: what fails soonest comes first.
-const SUITES: [&str; 7] = [
+const SUITES: [&str; 8] = [
     "fmt",
     "xtask",
+    "sizes",
     "rust",
     "npm",
     "conformance",
@@ -70,6 +72,7 @@ pub fn test(only: &[String]) -> Result<()> {
 
 fn run(name: &str, browser: &Path) -> Result<Counts> {
     match name {
+        "sizes" => sizes::guard("dev"),
         "rust" => rust(browser),
         "npm" => typescript(browser),
         "python" => references(),
