@@ -15,8 +15,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { chromium } from "playwright-core";
-import { serve } from "../server.mjs";
-import { summarise } from "../statistics.mjs";
+import { serve } from "../shared/server.mjs";
+import { summarise } from "../shared/statistics.mjs";
 
 const { values: options } = parseArgs({
   options: { registry: { type: "string" }, tiny: { type: "string" }, reference: { type: "string" }, out: { type: "string" }, rounds: { type: "string", default: "5" } },

@@ -29,57 +29,59 @@ const ort = {
     );
     // Maps are not tensors, and onnxruntime-web refuses to give them: ask for the tensors.
     const wanted = sample.outputs.filter((output) => session.outputNames.includes(output));
-    return { run: () => session.run(feeds, wanted) };
+    return { run: () => session.run(feeds, wanted), engine: "onnxruntime-web" };
   },
 };
 
-/** Twinfer, in a worker or on the thread of the page. */
+/** Twinfer, in a worker or on the thread of the page; the address says from where. */
 const twinfer = {
-  async load(sample, thread) {
-    const { loadModel } = await import("/twinfer/index.js");
-    const model = await loadModel(`/registry/${sample.reference}`, { thread });
-    const tensors = () =>
-      Object.fromEntries(
-        sample.tensors.map(({ name, dtype, shape, data }) => [name, { dtype, shape, data: new TYPED[dtype][1](bytesOf(data.base64).buffer) }]),
-      );
-    const ready = tensors();
-    const [kind, value] = Object.entries(sample.input)[0];
-    const input = { [model.config.pipeline.input.name]: kind === "record" ? value : bytesOf(value.base64) };
+  async load(sample, options) {
+    const { loadModel } = await import(query.get("module") ?? "/twinfer/index.js");
+    const model = await loadModel(`${query.get("registry") ?? "/registry"}/${sample.reference}`, options);
+    const ready = Object.fromEntries(
+      sample.tensors.map(({ name, dtype, shape, data }) => [name, { dtype, shape, data: new TYPED[dtype][1](bytesOf(data.base64).buffer) }]),
+    );
+    const input = () => {
+      const [kind, value] = Object.entries(sample.input)[0];
+      return { [model.config.pipeline.input.name]: kind === "record" ? value : bytesOf(value.base64) };
+    };
+    const given = sample.input && input();
     return {
       run: () => model.run(ready),
-      predict: () => model.predict(input, { parameters: sample.parameters }),
+      ...(given && { predict: () => model.predict(given, { parameters: sample.parameters }) }),
+      // Before there were several, there was one.
+      engine: model.engine?.kind ?? "full",
     };
   },
 };
 
 async function sampleOf(reference) {
-  const samples = await (await fetch("/samples.json")).json();
-  return samples.find((sample) => sample.reference === reference);
+  return (await fetch(`/samples/${reference}.json`)).json();
 }
 
-/** Milliseconds from the start of the navigation to the first answer. */
+/** Milliseconds from the start of the navigation to the first answer, and which engine gave it. */
 async function first(sample) {
-  const engine = query.get("engine");
-  const loaded = engine === "ort" ? await ort.load(sample) : await twinfer.load(sample, "worker");
+  const loaded = query.get("engine") === "ort" ? await ort.load(sample) : await twinfer.load(sample, { thread: "worker" });
   await loaded.run();
-  return { first: performance.now() };
+  const time = performance.now();
+  return { first: time, engine: loaded.engine };
 }
 
 /** Milliseconds of each, in rounds that alternate. */
 async function median(sample) {
-  const here = await twinfer.load(sample, "main");
-  const worker = await twinfer.load(sample, "worker");
+  const here = await twinfer.load(sample, { thread: "main" });
   const rival = await ort.load(sample);
-  const contenders = {
-    ort_run: rival.run,
-    twinfer_run: here.run,
-    twinfer_predict: here.predict,
-    twinfer_worker_predict: worker.predict,
-  };
+  const contenders = { ort_run: rival.run, twinfer_run: here.run };
+  if (query.get("fast")) contenders.twinfer_fast_run = (await twinfer.load(sample, { thread: "main", precision: "fast" })).run;
+  if (here.predict) {
+    contenders.twinfer_predict = here.predict;
+    contenders.twinfer_worker_predict = (await twinfer.load(sample, { thread: "worker" })).predict;
+  }
   const times = Object.fromEntries(Object.keys(contenders).map((name) => [name, []]));
   const rounds = Number(query.get("rounds"));
   for (let round = -1; round < rounds; round++) {
-    for (const [name, call] of Object.entries(contenders)) {
+    const turns = Object.entries(contenders);
+    for (const [name, call] of round % 2 === 0 ? turns : turns.reverse()) {
       const end = performance.now() + Number(query.get("milliseconds"));
       let count = 0;
       const start = performance.now();
@@ -95,8 +97,35 @@ async function median(sample) {
   return Object.fromEntries(Object.entries(times).map(([name, values]) => [name, summarise(values)]));
 }
 
-const measure = { first, median }[query.get("measure")];
-window.result = sampleOf(query.get("reference"))
+/** Milliseconds that a worker takes for a file: whether the emulated network holds there. */
+async function worker() {
+  const code = "onmessage = async ({ data }) => { const t = performance.now(); await (await fetch(data)).arrayBuffer(); postMessage(performance.now() - t); }";
+  const one = new Worker(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
+  const milliseconds = new Promise((resolve) => (one.onmessage = ({ data }) => resolve(data)));
+  one.postMessage(new URL(query.get("file"), location.href).href);
+  return { milliseconds: await milliseconds };
+}
+
+/** Bytes of the engine's memory after a load, and after the first run. */
+async function memory(sample) {
+  const memories = [];
+  const { instantiate } = WebAssembly;
+  const watch = ({ exports }) => Object.values(exports).forEach((one) => one instanceof WebAssembly.Memory && memories.push(one));
+  WebAssembly.instantiate = async (...given) => {
+    const made = await instantiate(...given);
+    watch(made.instance ?? made);
+    return made;
+  };
+  const bytes = () => memories.reduce((sum, { buffer }) => sum + buffer.byteLength, 0);
+  const loaded = query.get("engine") === "ort" ? await ort.load(sample) : await twinfer.load(sample, { thread: "main" });
+  const load = bytes();
+  await loaded.run();
+  return { load, run: bytes(), engine: loaded.engine, instances: memories.length };
+}
+
+const measure = { first, median, worker, memory }[query.get("measure")];
+const sample = query.has("reference") ? sampleOf(query.get("reference")) : Promise.resolve();
+window.result = sample
   .then(measure)
   .then((result) => ({ result }))
   .catch((error) => ({ error: `${error?.code ?? error?.name}: ${error?.message ?? error}` }));

@@ -1,5 +1,5 @@
 // A static server for the pages: folders under prefixes, with the types and cache fields that a
-// good web server gives.
+// good web server gives, and compressed where it is told how.
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { extname, join, normalize } from "node:path";
@@ -13,21 +13,32 @@ const TYPES = {
 };
 
 /**
- * @param {Record<string, string | (() => Uint8Array | string)>} routes Prefix to folder, or path to content.
+ * @param {Record<string, string | null | (() => Uint8Array | string)>} routes Prefix to folder, path to content, or
+ *   path or prefix to null: that is not there, even where a shorter prefix has it.
+ * @param {{ press?: (body: Buffer) => Promise<Buffer>, sent?: (path: string, bytes: number) => void }} [options]
+ *   `press` compresses with brotli; `sent` is told of every answer with a body.
  * @returns {Promise<{ base: string, close: () => Promise<void> }>}
  */
-export async function serve(routes) {
+export async function serve(routes, { press, sent } = {}) {
   const server = createServer(async (request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url, "http://x").pathname));
     try {
-      const body = await find(routes, path);
+      let body = await find(routes, path);
       // A page asks again, everything under it is kept: what a site with hashed names does.
       const cache = path.endsWith("/") || path.endsWith(".html") ? "no-cache" : "public, max-age=31536000, immutable";
-      response.writeHead(200, {
+      const headers = {
         "content-type": TYPES[extname(path)] ?? (path.endsWith("/") ? TYPES[".html"] : "application/octet-stream"),
-        "content-length": body.length,
         "cache-control": cache,
-      });
+      };
+      if (press && /\bbr\b/.test(request.headers["accept-encoding"] ?? "")) {
+        const pressed = await press(body);
+        if (pressed.length < body.length) {
+          body = pressed;
+          Object.assign(headers, { "content-encoding": "br", vary: "accept-encoding" });
+        }
+      }
+      sent?.(path, body.length);
+      response.writeHead(200, { ...headers, "content-length": body.length });
       response.end(body);
     } catch {
       response.writeHead(404, { "content-type": "text/plain" }).end("not found");
@@ -44,9 +55,10 @@ async function find(routes, path) {
   const exact = routes[path];
   if (typeof exact === "function") return Buffer.from(exact());
   const prefix = Object.keys(routes)
-    .filter((prefix) => prefix.endsWith("/") && path.startsWith(prefix) && typeof routes[prefix] === "string")
+    .filter((prefix) => path === prefix || (prefix.endsWith("/") && path.startsWith(prefix)))
+    .filter((prefix) => typeof routes[prefix] !== "function")
     .sort((a, b) => b.length - a.length)[0];
-  if (prefix === undefined) throw new Error("no such route");
+  if (prefix === undefined || routes[prefix] === null) throw new Error("no such route");
   const rest = path.slice(prefix.length);
   return readFile(join(routes[prefix], rest === "" || rest.endsWith("/") ? `${rest}index.html` : rest));
 }

@@ -1,0 +1,60 @@
+// Servers beside us: `twinfer serve`, or the rival. Each ends with us, by its own process id.
+import { spawn } from "node:child_process";
+import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { call } from "./load.mjs";
+
+const running = new Set();
+process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(1));
+
+/** A loopback port that is free now. */
+export async function freePort() {
+  const server = createServer();
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/**
+ * Starts a server and waits until `ready` (a request) is answered with 200.
+ * @param {{ program: string, args: (port: number) => string[], ready: string, logs: string, name: string, env?: object, seconds?: number }} what
+ * @returns {Promise<{ port: number, pid: number, startMs: number, stop: () => Promise<void> }>} `startMs`: until the first 200.
+ */
+export async function start({ program, args, ready, logs, name, env = {}, seconds = 300 }) {
+  const port = await freePort();
+  mkdirSync(logs, { recursive: true });
+  const path = join(logs, `${name}.log`);
+  const log = openSync(path, "w");
+  const begun = performance.now();
+  const child = spawn(program, args(port), { stdio: ["ignore", log, log], env: { ...process.env, ...env } });
+  closeSync(log);
+  running.add(child);
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  child.once("error", () => undefined);
+  const stop = async () => {
+    running.delete(child);
+    child.kill("SIGTERM");
+    const timer = setTimeout(() => child.kill("SIGKILL"), 10_000);
+    await ended;
+    clearTimeout(timer);
+  };
+  for (;;) {
+    if (await call({ port, request: get(ready, port) }).then(({ status }) => status === 200, () => false)) break;
+    if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) {
+      throw new Error(`${name} ended:\n${readFileSync(path, "utf8").slice(-2_000)}`);
+    }
+    if (performance.now() - begun > seconds * 1000) {
+      await stop();
+      throw new Error(`${name} does not answer after ${seconds} s; see ${path}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+  return { port, pid: child.pid, startMs: performance.now() - begun, stop };
+}
+
+function get(path, port) {
+  return Buffer.from(`GET ${path} HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\n\r\n`);
+}

@@ -1,0 +1,42 @@
+// What a measure works with. `cargo xtask bench` builds everything and writes it down as
+// `target/bench/plan.json`; after that each measure also runs alone: `node bench/measures/X.mjs`.
+//   --plan FILE   another plan
+//   --quick       fewer rounds: shows that it works, its numbers are not for the document
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+const { values } = parseArgs({
+  options: {
+    plan: { type: "string", default: fileURLToPath(new URL("../../target/bench/plan.json", import.meta.url)) },
+    quick: { type: "boolean", default: false },
+  },
+});
+if (!existsSync(values.plan)) throw new Error(`${values.plan} is missing: cargo xtask bench --only prepare writes it`);
+
+/**
+ * @type {{ profile: string, quick: boolean, program: string, meter: string, component: string, web: string,
+ *   registry: string, cases: string, browser: string, python: string, outside: string,
+ *   derived: { name: string, path?: string, missing?: string, registry?: string }[] }}
+ */
+export const plan = JSON.parse(readFileSync(values.plan, "utf8"));
+export const quick = values.quick || plan.quick;
+/** Where results go, and what a measure leaves for the next run. */
+export const work = dirname(resolve(values.plan));
+
+/** A derived artifact, `{ path }`, or `{ missing }` with the reason in a sentence. */
+export function derived(name) {
+  return plan.derived.find((one) => one.name === name) ?? { missing: `nothing makes ${name}` };
+}
+
+/** Says in the result and on the terminal that something was not measured. */
+export function skipped(what, why) {
+  console.log(`SKIPPED ${what}: ${why}`);
+  return { skipped: why };
+}
+
+/** Writes the results of a measure. */
+export function write(name, results) {
+  writeFileSync(join(work, `${name}.json`), `${JSON.stringify({ profile: plan.profile, quick, ...results }, null, 2)}\n`);
+}
