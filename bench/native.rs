@@ -1,8 +1,10 @@
-//! Times in the native process: loading, a run of the model, the whole pipeline.
+//! Times in the native process: loading, a run of the model, the whole pipeline; and how much memory
+//! a load takes at its peak.
 //!
-//! `twinfer-bench --registry DIR --cases FILE --out FILE [--quick]`
+//! `twinfer-bench --registry DIR --cases FILE --out FILE [--only REFERENCE] [--quick]`
+//! `twinfer-bench --registry DIR --peak REFERENCE`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -12,20 +14,84 @@ use twinfer_tests::case::{Call, Cases};
 
 type Error = Box<dyn std::error::Error>;
 
-fn main() -> Result<(), Error> {
+/// What is asked for.
+#[derive(Default)]
+struct Asked {
+    registry: Option<PathBuf>,
+    cases: Option<PathBuf>,
+    out: Option<PathBuf>,
+    only: Option<String>,
+    peak: Option<String>,
+    quick: bool,
+}
+
+fn asked() -> Result<Asked, Error> {
     let mut given = std::env::args().skip(1);
-    let (mut registry, mut cases, mut out, mut quick) = (None, None, None, false);
+    let mut asked = Asked::default();
     while let Some(name) = given.next() {
         match name.as_str() {
-            "--quick" => quick = true,
-            "--registry" => registry = given.next().map(PathBuf::from),
-            "--cases" => cases = given.next().map(PathBuf::from),
-            "--out" => out = given.next().map(PathBuf::from),
+            "--quick" => asked.quick = true,
+            "--registry" => asked.registry = given.next().map(PathBuf::from),
+            "--cases" => asked.cases = given.next().map(PathBuf::from),
+            "--out" => asked.out = given.next().map(PathBuf::from),
+            "--only" => asked.only = given.next(),
+            "--peak" => asked.peak = given.next(),
             other => return Err(format!("there is no option `{other}`").into()),
         }
     }
-    let registry = registry.ok_or("--registry is missing")?;
-    let cases = Cases::read(&cases.ok_or("--cases is missing")?)?;
+    Ok(asked)
+}
+
+fn main() -> Result<(), Error> {
+    let asked = asked()?;
+    let registry = asked.registry.ok_or("--registry is missing")?;
+    match &asked.peak {
+        Some(reference) => peak(&registry, reference),
+        None => times(
+            &registry,
+            &Cases::read(&asked.cases.ok_or("--cases is missing")?)?,
+            &asked.out.ok_or("--out is missing")?,
+            asked.only.as_deref(),
+            asked.quick,
+        ),
+    }
+}
+
+/// Prints the resident bytes before a load, those at its peak, and those with the loaded model.
+fn peak(registry: &Path, reference: &str) -> Result<(), Error> {
+    let before = status("VmRSS")?;
+    let package = Package::open(
+        &FolderStore::new(registry),
+        &reference.parse::<Reference>()?,
+    )?;
+    let model = package.load()?;
+    let (peak, after) = (status("VmHWM")?, status("VmRSS")?);
+    drop((package, model));
+    println!(
+        "{}",
+        json!({ "before": before, "peak": peak, "after": after, "dropped": status("VmRSS")? })
+    );
+    Ok(())
+}
+
+/// Bytes of a line of `/proc/self/status`.
+fn status(name: &str) -> Result<u64, Error> {
+    let text = std::fs::read_to_string("/proc/self/status")?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .ok_or_else(|| format!("/proc/self/status has no {name}"))?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib * 1024)
+}
+
+fn times(
+    registry: &Path,
+    cases: &Cases,
+    out: &Path,
+    only: Option<&str>,
+    quick: bool,
+) -> Result<(), Error> {
     let limit = Duration::from_millis(if quick { 300 } else { 3_000 });
     let mut results = Vec::new();
     let mut seen: Vec<&str> = Vec::new();
@@ -41,7 +107,8 @@ fn main() -> Result<(), Error> {
         let Some(Call::Predict { input, parameters }) = twin.map(|twin| &twin.call) else {
             continue;
         };
-        if seen.contains(&case.reference.as_str()) {
+        let unwanted = only.is_some_and(|only| only != case.reference);
+        if unwanted || seen.contains(&case.reference.as_str()) {
             continue;
         }
         seen.push(&case.reference);
@@ -50,7 +117,7 @@ fn main() -> Result<(), Error> {
             .map(|t| Ok((t.name.clone(), t.to_tensor()?)))
             .collect::<twinfer::Result<Tensors>>()?;
         results.push(measure(
-            &registry,
+            registry,
             &case.reference,
             &input.to_input()?,
             parameters,
@@ -58,15 +125,12 @@ fn main() -> Result<(), Error> {
             limit,
         )?);
     }
-    std::fs::write(
-        out.ok_or("--out is missing")?,
-        format!("{:#}\n", json!({ "results": results })),
-    )?;
+    std::fs::write(out, format!("{:#}\n", json!({ "results": results })))?;
     Ok(())
 }
 
 fn measure(
-    registry: &std::path::Path,
+    registry: &Path,
     reference: &str,
     input: &Input,
     parameters: &Parameters,

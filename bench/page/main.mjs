@@ -106,11 +106,18 @@ async function worker() {
   return { milliseconds: await milliseconds };
 }
 
-/** Bytes of the engine's memory after a load, and after the first run. */
+/** Bytes of the engine's memory at its start, after a load, and after the first run. */
 async function memory(sample) {
   const memories = [];
+  let start = 0;
   const { instantiate } = WebAssembly;
-  const watch = ({ exports }) => Object.values(exports).forEach((one) => one instanceof WebAssembly.Memory && memories.push(one));
+  const watch = ({ exports }) => {
+    for (const one of Object.values(exports)) {
+      if (!(one instanceof WebAssembly.Memory)) continue;
+      memories.push(one);
+      start += one.buffer.byteLength;
+    }
+  };
   WebAssembly.instantiate = async (...given) => {
     const made = await instantiate(...given);
     watch(made.instance ?? made);
@@ -120,7 +127,8 @@ async function memory(sample) {
   const loaded = query.get("engine") === "ort" ? await ort.load(sample) : await twinfer.load(sample, { thread: "main" });
   const load = bytes();
   await loaded.run();
-  return { load, run: bytes(), engine: loaded.engine, instances: memories.length };
+  if (memories.length === 0) throw new Error("no instance of an engine was seen");
+  return { start, load, run: bytes(), engine: loaded.engine };
 }
 
 const measure = { first, median, worker, memory }[query.get("measure")];

@@ -78,7 +78,7 @@ export function parse(bytes) {
 
 /**
  * Keeps so many connections busy, each of which asks again as soon as it has its answer.
- * @returns {Promise<{ rate: number, latency: object, count: number }>} Requests a second; ms.
+ * @returns {Promise<{ rate: number, latency: object, times: number[] }>} Requests a second; ms.
  */
 export async function load({ port, request, connections, milliseconds, requests = Infinity }) {
   const times = [];
@@ -99,5 +99,5 @@ export async function load({ port, request, connections, milliseconds, requests 
   } finally {
     clients.forEach((one) => one.close());
   }
-  return { rate: (times.length * 1000) / (performance.now() - begun), latency: summarise(times), count: times.length };
+  return { rate: (times.length * 1000) / (performance.now() - begun), latency: summarise(times), times };
 }

@@ -1,0 +1,49 @@
+// Memory that is private to an idle loaded model on the host: `twinfer serve` with a fused
+// component answers many requests at once, then rests; what its private memory (/proc/PID/smaps)
+// grew by, divided by the instances that were at work.
+import { existsSync, readFileSync } from "node:fs";
+import { derived, quick, skipped, write } from "../shared/plan.mjs";
+import { load } from "../shared/load.mjs";
+import { noFreshInstances, predictRequest, serve } from "../shared/twinfer.mjs";
+
+const INSTANCES = 8;
+const REQUESTS = quick ? 64 : 400;
+/** For instances to be taken back, and the allocator to come to rest. */
+const REST_MS = 3_000;
+const request = predictRequest("face-detector:1.0.0");
+const { path, missing } = derived("component, fused (face)");
+
+const results = {};
+for (const instances of ["fresh", "warm"]) {
+  const why = missing ?? noFreshInstances ?? (existsSync("/proc/self/smaps") ? undefined : "this system has no /proc/PID/smaps");
+  results[instances] = why ? skipped(instances, why) : await grown(instances);
+}
+write("host-memory", { instances: INSTANCES, results });
+
+async function grown(instances) {
+  const server = await serve({ component: path, instances, name: `memory-${instances}` });
+  try {
+    const rest = () => new Promise((resolve) => setTimeout(resolve, REST_MS));
+    // One connection first: what the server itself needs to answer is no part of an instance.
+    await load({ port: server.port, request, connections: 1, requests: 8, milliseconds: 600_000 });
+    await rest();
+    const before = privateBytes(server.pid);
+    await load({ port: server.port, request, connections: INSTANCES, requests: REQUESTS, milliseconds: 600_000 });
+    await rest();
+    const after = privateBytes(server.pid);
+    const each = (after - before) / (INSTANCES - 1);
+    console.log(`${instances}: private ${kib(before)} KiB, after ${INSTANCES} at once ${kib(after)} KiB, ${kib(each)} KiB for each more`);
+    return { before, after, each };
+  } finally {
+    await server.stop();
+  }
+}
+
+function privateBytes(pid) {
+  const text = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
+  return [...text.matchAll(/^Private_(?:Clean|Dirty): +(\d+) kB/gm)].reduce((sum, [, kib]) => sum + Number(kib) * 1024, 0);
+}
+
+function kib(bytes) {
+  return (bytes / 1024).toFixed(0);
+}

@@ -1,0 +1,44 @@
+"""The rival on the server: FastAPI with onnxruntime, the way its documentation shows it.
+
+    MODEL=model.onnx uvicorn --workers 2 app:app
+
+The same model, the same record in, label and probabilities out. One session for each worker with one
+thread: there are as many workers as cores.
+"""
+
+import json
+import os
+
+import numpy as np
+import onnxruntime
+from fastapi import FastAPI
+from pydantic import BaseModel, create_model
+
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
+options.inter_op_num_threads = 1
+session = onnxruntime.InferenceSession(os.environ["MODEL"], options, providers=["CPUExecutionProvider"])
+columns = json.loads(os.environ["COLUMNS"])
+# Fields by position: their names are not those of Python.
+Record = create_model("Record", __base__=BaseModel, **{f"c{n}": (float, ...) for n in range(len(columns))})
+names = [(name, f"c{n}") for n, name in enumerate(columns)]
+for name, field in names:
+    Record.model_fields[field].alias = name
+Record.model_rebuild(force=True)
+app = FastAPI()
+
+
+@app.get("/health")
+async def health() -> dict:
+    return {"ok": True}
+
+
+# Asynchronous: a plain function would go through a pool of threads, which is slower for so short a
+# work.
+@app.post("/predict")
+async def predict(record: Record) -> dict:
+    x = np.array([[getattr(record, field) for _, field in names]], np.float32)
+    label, probabilities = session.run(None, {"X": x})
+    first = probabilities[0]
+    values = first.items() if isinstance(first, dict) else zip(["benign", "malignant"], first.tolist())
+    return {"outputs": {"label": str(label[0]), "probabilities": {str(key): float(value) for key, value in values}}}
