@@ -86,7 +86,7 @@ function rivalRequest() {
 async function sameAnswers() {
   const answers = await Promise.all(running.map(([, request, { port }]) => call({ port, request })));
   const outputs = answers.map(({ status, body }, at) => {
-    if (status !== 200) throw new Error(`${running[at][0]}: ${status}: ${body}`);
+    if (status !== 200) throw new Error(`${running[at][0]}: ${status}: ${body.toString("utf8", 0, 300)}`);
     return JSON.parse(body).outputs;
   });
   const [first, ...others] = outputs;

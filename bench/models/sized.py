@@ -62,8 +62,9 @@ def prepare(layers: int, program: str, out: Path) -> dict:
     x = np.random.default_rng(0).normal(0, 1, (1, WIDTH)).astype(np.float32)
     (y,) = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"]).run(None, {"x": x})
     # Sums of 512 products in another order, over and over.
-    tolerance = {"relative": 1e-3, "absolute": 1e-4, "reason": "random weights in many layers: sums in another order drift apart"}
-    case = {"name": "one", "input": {"tensors": [tensor("x", x)]}, "expect": {"tensors": [tensor("y", y)]}, "tolerance": tolerance}
+    tolerance = {"relative": 1e-3, "absolute": 1e-4}
+    reason = "random weights in many layers: sums in another order drift apart"
+    case = {"name": "one", "input": {"tensors": [tensor("x", x)]}, "expect": {"tensors": [tensor("y", y)]}, "tolerance": tolerance, "reason": reason}
     (folder / "golden.json").write_text(json.dumps({"reference": f"onnxruntime {onnxruntime.__version__}", "cases": [case]}))
     (folder / "twinfer.toml").write_text(RECIPE.format(name=name, layers=layers, width=WIDTH))
     subprocess.run([program, "pack", str(folder), "--registry", str(out / "registry"), "--force"], check=True, stdout=subprocess.DEVNULL)

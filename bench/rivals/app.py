@@ -12,19 +12,16 @@ import os
 import numpy as np
 import onnxruntime
 from fastapi import FastAPI
-from pydantic import BaseModel, create_model
+from pydantic import Field, create_model
 
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
 options.inter_op_num_threads = 1
 session = onnxruntime.InferenceSession(os.environ["MODEL"], options, providers=["CPUExecutionProvider"])
 columns = json.loads(os.environ["COLUMNS"])
-# Fields by position: their names are not those of Python.
-Record = create_model("Record", __base__=BaseModel, **{f"c{n}": (float, ...) for n in range(len(columns))})
-names = [(name, f"c{n}") for n, name in enumerate(columns)]
-for name, field in names:
-    Record.model_fields[field].alias = name
-Record.model_rebuild(force=True)
+# Fields by position: the names of the columns are not names of Python.
+fields = {f"c{n}": (float, Field(alias=name)) for n, name in enumerate(columns)}
+Record = create_model("Record", **fields)
 app = FastAPI()
 
 
@@ -37,7 +34,7 @@ async def health() -> dict:
 # work.
 @app.post("/predict")
 async def predict(record: Record) -> dict:
-    x = np.array([[getattr(record, field) for _, field in names]], np.float32)
+    x = np.array([[getattr(record, field) for field in fields]], np.float32)
     label, probabilities = session.run(None, {"X": x})
     first = probabilities[0]
     values = first.items() if isinstance(first, dict) else zip(["benign", "malignant"], first.tolist())

@@ -7,17 +7,39 @@ use serde_json::json;
 use crate::browser;
 use crate::build;
 use crate::demo::pack_models;
-use crate::failure::{Context, Result};
+use crate::derived::{self, Derived, Maker};
+use crate::failure::{Context, Failure, Result};
 use crate::npm;
 use crate::paths;
 use crate::profiles::WasmPack;
+use crate::python;
 use crate::run::Run;
-use crate::serve::{Server, Serving, free_address};
 use crate::setup::Setup;
 use crate::sizes;
 use crate::steps::{Job, Output, nothing_to_do, step, together};
 
-/// The native meter: optimised, without the link-time optimisation that nobody ships there. Given
+/// What is measured: names of results, and of scripts in `bench/measures/` but for the sizes.
+const MEASURES: [&str; 11] = [
+    "sizes",
+    "network",
+    "page",
+    "component",
+    "fresh",
+    "throughput",
+    "start",
+    "artifacts",
+    "native",
+    "host-memory",
+    "load-memory",
+];
+
+/// Builds, packs and fuses, writes the plan, and measures nothing.
+const PREPARE: &str = "prepare";
+
+/// How hard brotli presses what is compared with the rivals: what a good server sends.
+const BROTLI_QUALITY: u8 = 11;
+
+/// The native programs: optimised, without the link-time optimisation that takes half an hour. Given
 /// on the command line, because it is for here only.
 const NATIVE_PROFILE: [&str; 8] = [
     "--profile",
@@ -31,29 +53,23 @@ const NATIVE_PROFILE: [&str; 8] = [
 ];
 
 /// What is measured, and where its results go.
-struct Bench {
+struct Bench<'a> {
+    profile: &'a str,
     quick: bool,
     folder: PathBuf,
-    registry: PathBuf,
-    cases: PathBuf,
+    browser: PathBuf,
     component: PathBuf,
-    server: PathBuf,
-    meter: PathBuf,
-    conformance: PathBuf,
+    native: PathBuf,
 }
 
-/// Builds, measures, reports.
-pub fn bench(quick: bool, profile_name: &str) -> Result<()> {
-    let setup = Setup::begin()?;
-    together(setup.jobs())?;
-    let browser = browser::required()?;
-    let bench_folder = paths::root().join("bench");
-    if npm::up_to_date(&bench_folder) {
-        nothing_to_do("npm packages of bench/");
-    } else {
-        step("npm ci in bench", |output| {
-            npm::install(&bench_folder, output)
-        })?;
+/// Builds, measures, reports; all measures or those of these names.
+pub fn bench(quick: bool, profile_name: &str, only: &[String]) -> Result<()> {
+    let known = |name: &String| name == PREPARE || MEASURES.contains(&name.as_str());
+    if let Some(unknown) = only.iter().find(|name| !known(name)) {
+        return Err(Failure::usage(format!(
+            "there is no measure `{unknown}`; there are {PREPARE}, {}",
+            MEASURES.join(", ")
+        )));
     }
     let cargo_profile = WasmPack::read()?
         .profile(profile_name)?
@@ -61,163 +77,237 @@ pub fn bench(quick: bool, profile_name: &str) -> Result<()> {
         .clone();
     // The development build is measured as it is, with what demo and tests have built.
     let shipped = cargo_profile == "release";
-    let native = paths::target().join(if shipped { "bench-native" } else { "debug" });
+    let setup = Setup::begin()?;
+    together(setup.jobs())?;
+    let bench = Bench {
+        profile: profile_name,
+        quick,
+        folder: paths::target().join("bench"),
+        browser: browser::required()?,
+        component: paths::component(&cargo_profile),
+        native: paths::target().join(if shipped { "bench-native" } else { "debug" }),
+    };
+    build_all(&setup, profile_name, &cargo_profile, shipped)?;
+    bench.prepare()?;
+    let wanted: Vec<&str> = MEASURES
+        .into_iter()
+        .filter(|name| only.is_empty() || only.iter().any(|n| n == name))
+        .collect();
+    let failed = bench.measure(&wanted);
+    if quick || wanted.is_empty() {
+        println!(
+            "Results in {}; a quick run writes no document.",
+            paths::show(&bench.folder)
+        );
+    } else {
+        bench.report(&wanted, &failed)?;
+    }
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new(failed.join("\n")))
+    }
+}
+
+fn build_all(setup: &Setup, profile_name: &str, cargo_profile: &str, shipped: bool) -> Result<()> {
+    let folder = paths::root().join("bench");
+    if npm::up_to_date(&folder) {
+        nothing_to_do("npm packages of bench/");
+    } else {
+        step("npm ci in bench", |output| npm::install(&folder, output))?;
+    }
     together(vec![
-        Job::new("build the host and the native meter", |output| {
+        Job::new("build the native programs", |output| {
             build::command(output)?;
             if shipped {
-                native_meter(output)
+                native_programs(output)
             } else {
                 Ok(())
             }
         }),
         Job::new("build the page's wasm and the component", |output| {
-            build::web_wasm(&setup, profile_name, output)?;
-            build::component(&cargo_profile, output)
+            build::web_wasm(setup, profile_name, output)?;
+            build::component(cargo_profile, output)
         }),
     ])?;
-    build::npm_package()?;
-    let program = |name: &str| native.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    let bench = Bench {
-        quick,
-        folder: paths::target().join("bench"),
-        registry: paths::target().join("bench/registry"),
-        cases: paths::target().join("bench/cases.json"),
-        component: paths::component(&cargo_profile),
-        // The development build hosts as well: the component's own code is what takes the
-        // time, and cranelift compiles that the same in every build of the host.
-        server: paths::command(),
-        meter: program("twinfer-bench"),
-        conformance: program("twinfer-conformance"),
-    };
-    bench.prepare()?;
-    bench.measure(profile_name, &browser)?;
-    if quick {
-        println!(
-            "Results in {}; a quick run writes no document.",
-            paths::show(&bench.folder)
-        );
-        return Ok(());
-    }
-    bench.report()
+    build::npm_package()
 }
 
-fn native_meter(output: &Output) -> Result<()> {
+/// The meter, and the command that hosts: with a fresh instance for each request the host's own
+/// code counts.
+fn native_programs(output: &Output) -> Result<()> {
     Run::new("cargo")
-        .args(["build", "-p", "twinfer-tests", "--bins"])
+        .args([
+            "build",
+            "-p",
+            "twinfer-tests",
+            "-p",
+            "twinfer-cli",
+            "--bins",
+        ])
         .args(NATIVE_PROFILE)
         .to(output)
         .run()
 }
 
-impl Bench {
-    fn prepare(&self) -> Result<()> {
-        std::fs::create_dir_all(&self.folder).context(|| self.folder.display().to_string())?;
-        pack_models(&self.server, &["models"], &self.registry)?;
-        step("write the examples", |output| {
-            let arguments = [
-                Path::new("golden"),
-                Path::new("--registry"),
-                &self.registry,
-                Path::new("--out"),
-                &self.cases,
-            ];
-            Run::new(&self.conformance).args(arguments).to(output).run()
-        })
+impl Bench<'_> {
+    fn program(&self, name: &str) -> PathBuf {
+        self.native
+            .join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
     }
 
-    fn measure(&self, profile_name: &str, browser: &Path) -> Result<()> {
+    fn registry(&self) -> PathBuf {
+        self.folder.join("registry")
+    }
+
+    fn cases(&self) -> PathBuf {
+        self.folder.join("cases.json")
+    }
+
+    /// Packages, examples, rivals and derived artifacts; and the plan, which tells the measures
+    /// where all of it is.
+    fn prepare(&self) -> Result<()> {
+        std::fs::create_dir_all(&self.folder).context(|| self.folder.display().to_string())?;
+        let twinfer = self.program("twinfer");
+        pack_models(&twinfer, &["models"], &self.registry())?;
+        step("write the examples", |output| {
+            let (registry, cases) = (self.registry(), self.cases());
+            let arguments = [
+                "golden".as_ref(),
+                "--registry".as_ref(),
+                registry.as_os_str(),
+            ];
+            Run::new(self.program("twinfer-conformance"))
+                .args(arguments)
+                .args(["--out".as_ref(), cases.as_os_str()])
+                .to(output)
+                .run()
+        })?;
+        let python = step("Python packages of bench/", python::for_bench)?;
+        step(
+            "models that others made, and models of several sizes",
+            |output| {
+                for (script, folder) in [("outside", "outside"), ("sized", "sized")] {
+                    let script = paths::root().join(format!("bench/models/{script}.py"));
+                    let out = self.folder.join(folder);
+                    Run::new(&python)
+                        .args([&script])
+                        .args(["--program".as_ref(), twinfer.as_os_str()])
+                        .args(["--out".as_ref(), out.as_os_str()])
+                        .to(output)
+                        .run()?;
+                }
+                Ok(())
+            },
+        )?;
+        let derived = step("make the slim and fused artifacts", |output| {
+            self.derive(&twinfer, output)
+        })?;
+        for (name, reason) in derived.iter().filter_map(Derived::missing) {
+            println!("    without {name}: {reason}");
+        }
+        let plan = json!({
+            "profile": self.profile,
+            "quick": self.quick,
+            "program": twinfer,
+            "meter": self.program("twinfer-bench"),
+            "component": self.component,
+            "web": paths::web().join("dist"),
+            "registry": self.registry(),
+            "cases": self.cases(),
+            "browser": self.browser,
+            "python": python,
+            "outside": self.folder.join("outside"),
+            "derived": derived,
+        });
+        self.write("plan", &plan)
+    }
+
+    fn derive(&self, twinfer: &Path, output: &Output) -> Result<Vec<Derived>> {
+        let maker = Maker::new(self.profile, twinfer, output)?;
+        let mut all = maker.make(derived::GUARDED, &self.registry())?;
+        all.extend(maker.make(derived::MEASURED, &self.registry())?);
+        all.extend(maker.make(derived::SIZED, &self.folder.join("sized/registry"))?);
+        // A page finds its fused engine beside the package; the other measures want a registry
+        // without one.
+        if maker.has("fuse") {
+            let registry = self.folder.join("registry-fused");
+            pack_models(twinfer, &["models"], &registry)?;
+            let kind = &derived::GUARDED[derived::PAGE_FUSED_SLIM];
+            maker.attach(kind, &registry)?;
+            all[derived::PAGE_FUSED_SLIM].registry = Some(registry);
+        }
+        Ok(all)
+    }
+
+    /// Runs the measures; one that fails does not keep the others from running. Gives what failed.
+    fn measure(&self, wanted: &[&str]) -> Vec<String> {
+        let describe = |name: &str, result: Result<()>| {
+            result.err().map(|failure| format!("{name}: {failure}"))
+        };
+        let machine = describe("machine", self.machine());
+        let measured = wanted.iter().filter_map(|name| {
+            let result = step(&format!("measure {name}"), |output| match *name {
+                "sizes" => self.sizes(),
+                name => self.script(name, output),
+            });
+            describe(name, result)
+        });
+        machine.into_iter().chain(measured).collect()
+    }
+
+    fn machine(&self) -> Result<()> {
         let commit = Run::new("git")
             .args(["rev-parse", "--short", "HEAD"])
             .read()?;
         let description = json!({
             "commit": commit.trim(),
             "machine": machine(),
-            "profile": profile_name,
+            "profile": self.profile,
             "when": date()?,
         });
-        self.write("machine", &description.to_string())?;
-        step("sizes", |_| {
-            let mut files = sizes::artifacts(profile_name, &[])?;
-            let rival = paths::root().join("bench/node_modules/onnxruntime-web/dist");
-            let rivals = ["ort-wasm-simd-threaded.wasm", "ort.wasm.bundle.min.mjs"];
-            files.extend(rivals.map(|name| sizes::Artifact::file(rival.join(name))));
-            let measured = sizes::measure(&files, 11)?;
-            self.write(
-                "sizes",
-                &serde_json::to_string_pretty(&measured).context(|| "sizes".into())?,
-            )
-        })?;
-        step("in the page", |output| {
-            let registry = [Path::new("--registry"), &self.registry];
-            self.script("page", output)
-                .args(registry)
-                .env(browser::VARIABLE, browser)
-                .run()
-        })?;
-        step("natively", |output| {
-            let out = self.folder.join("native.json");
-            let mut run = Run::new(&self.meter)
-                .args([
-                    Path::new("--registry"),
-                    &self.registry,
-                    Path::new("--cases"),
-                    &self.cases,
-                    Path::new("--out"),
-                    &out,
-                ])
-                .to(output);
-            if self.quick {
-                run = run.args(["--quick"]);
-            }
-            run.run()
-        })?;
-        let listen = free_address()?;
-        let serving = Serving {
-            program: &self.server,
-            registry: &self.registry,
-            component: &self.component,
-            listen: &listen,
-        };
-        let server = step("start twinfer serve", |_| Server::start(&serving))?;
-        step("in the component", |output| {
-            self.script("component", output)
-                .args(["--address", server.address()])
-                .run()
-        })
+        self.write("machine", &description)
     }
 
-    /// A script of `bench/` with what all of them are told.
-    fn script(&self, name: &str, output: &Output) -> Run {
-        let script = paths::root().join("bench").join(format!("{name}.mjs"));
-        let out = self.folder.join(format!("{name}.json"));
-        let run = Run::new("node")
-            .args([
-                script.as_path(),
-                Path::new("--cases"),
-                &self.cases,
-                Path::new("--out"),
-                &out,
-            ])
-            .to(output);
-        if self.quick {
-            run.args(["--quick"])
+    fn sizes(&self) -> Result<()> {
+        let mut files = sizes::artifacts(self.profile, &derived::present(self.profile))?;
+        let rival = paths::root().join("bench/node_modules/onnxruntime-web/dist");
+        let rivals = ["ort-wasm-simd-threaded.wasm", "ort.wasm.bundle.min.mjs"];
+        files.extend(rivals.map(|name| sizes::Artifact::file(rival.join(name))));
+        let quality = if self.quick {
+            sizes::brotli_quality("dev")
         } else {
-            run
-        }
+            BROTLI_QUALITY
+        };
+        let sizes = sizes::measure(&files, quality)?;
+        self.write("sizes", &json!(sizes))
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<()> {
+    fn script(&self, name: &str, output: &Output) -> Result<()> {
+        let script = paths::root().join(format!("bench/measures/{name}.mjs"));
+        let plan = self.folder.join("plan.json");
+        Run::new("node")
+            .args([&script])
+            .args(["--plan".as_ref(), plan.as_os_str()])
+            .to(output)
+            .run()
+    }
+
+    fn write(&self, name: &str, value: &serde_json::Value) -> Result<()> {
         let path = self.folder.join(format!("{name}.json"));
-        std::fs::write(&path, format!("{text}\n")).context(|| path.display().to_string())
+        std::fs::write(&path, format!("{value:#}\n")).context(|| path.display().to_string())
     }
 
-    /// Keeps the results and makes the document.
-    fn report(&self) -> Result<()> {
+    /// Keeps the results of what did not fail, and makes the document.
+    fn report(&self, wanted: &[&str], failed: &[String]) -> Result<()> {
         step("write bench/results/ and docs/benchmarks.md", |output| {
             let results = paths::root().join("bench/results");
             std::fs::create_dir_all(&results).context(|| results.display().to_string())?;
-            for name in ["machine", "sizes", "page", "native", "component"] {
+            let worked = |name: &&str| {
+                let start = format!("{name}: ");
+                !failed.iter().any(|failure| failure.starts_with(&start))
+            };
+            for name in wanted.iter().copied().chain(["machine"]).filter(worked) {
                 let file = format!("{name}.json");
                 std::fs::copy(self.folder.join(&file), results.join(&file))
                     .context(|| file.clone())?;

@@ -1,58 +1,136 @@
 //! Slim and fused artifacts of the face model, made with `twinfer slim` and `twinfer fuse` out of
 //! the engines of a profile: for the table of sizes and for the measurements.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
+use serde_json::Value;
 
-use crate::failure::{Context, Result};
+use crate::failure::{Context, Failure, Result};
 use crate::npm;
 use crate::paths;
 use crate::profiles::WasmPack;
 use crate::run::Run;
 use crate::steps::{Output, took};
 
-/// The model that the artifacts are made for.
-const REFERENCE: &str = "face-detector:1.0.0";
-
-/// Its recipe.
-const RECIPE: &str = "models/face-detector";
-
 /// Names wasm-opt for the command.
 const OPTIMISER: &str = "TWINFER_WASM_OPT";
 
-/// What is made: name in tables, the command, its arguments, the file.
-const KINDS: [(&str, &str, &[&str], &str); 5] = [
-    (
-        "page, fused (face)",
-        "fuse",
-        &["--target", "page"],
-        "page-fused.wasm",
-    ),
-    (
+/// What is made.
+#[derive(Debug)]
+pub struct Kind {
+    /// How it is called in tables.
+    name: &'static str,
+    /// Command and arguments of `twinfer`.
+    command: &'static str,
+    arguments: &'static [&'static str],
+    /// The model that it is made for.
+    reference: &'static str,
+    /// The file.
+    file: &'static str,
+}
+
+const FACE: &str = "face-detector:1.0.0";
+const TABLE: &str = "tumour-risk:1.0.0";
+const PAGE: &[&str] = &["--target", "page"];
+const PAGE_SLIM: &[&str] = &["--target", "page", "--slim"];
+const COMPONENT: &[&str] = &["--target", "component"];
+const COMPONENT_SLIM: &[&str] = &["--target", "component", "--slim"];
+
+const fn kind(
+    name: &'static str,
+    command: &'static str,
+    arguments: &'static [&'static str],
+    reference: &'static str,
+    file: &'static str,
+) -> Kind {
+    Kind {
+        name,
+        command,
+        arguments,
+        reference,
+        file,
+    }
+}
+
+/// Those of the face model: their sizes are compared with figures in every test run.
+pub const GUARDED: &[Kind] = &[
+    kind("page, fused (face)", "fuse", PAGE, FACE, "page-fused.wasm"),
+    kind(
         "page, fused and slim (face)",
         "fuse",
-        &["--target", "page", "--slim"],
+        PAGE_SLIM,
+        FACE,
         "page-fused-slim.wasm",
     ),
-    (
+    kind(
         "component, slim (face)",
         "slim",
-        &["--target", "component"],
+        COMPONENT,
+        FACE,
         "component-slim.wasm",
     ),
-    (
+    kind(
         "component, fused (face)",
         "fuse",
-        &["--target", "component"],
+        COMPONENT,
+        FACE,
         "component-fused.wasm",
     ),
-    (
+    kind(
         "component, fused and slim (face)",
         "fuse",
-        &["--target", "component", "--slim"],
+        COMPONENT_SLIM,
+        FACE,
         "component-fused-slim.wasm",
+    ),
+];
+
+/// Which of [`GUARDED`] a page gets from a registry.
+pub const PAGE_FUSED_SLIM: usize = 1;
+
+/// Those that are only measured.
+pub const MEASURED: &[Kind] = &[
+    kind(
+        "component, fused (tumour-risk)",
+        "fuse",
+        COMPONENT,
+        TABLE,
+        "tumour-fused.wasm",
+    ),
+    kind(
+        "component, fused and slim (tumour-risk)",
+        "fuse",
+        COMPONENT_SLIM,
+        TABLE,
+        "tumour-fused-slim.wasm",
+    ),
+];
+
+/// Models of 1, 10 and 100 MB, which `bench/models/sized.py` makes.
+pub const SIZED: &[Kind] = &[
+    kind(
+        "component, fused (sized-1)",
+        "fuse",
+        COMPONENT,
+        "sized-1:1.0.0",
+        "sized-1-fused.wasm",
+    ),
+    kind(
+        "component, fused (sized-10)",
+        "fuse",
+        COMPONENT,
+        "sized-10:1.0.0",
+        "sized-10-fused.wasm",
+    ),
+    kind(
+        "component, fused (sized-100)",
+        "fuse",
+        COMPONENT,
+        "sized-100:1.0.0",
+        "sized-100-fused.wasm",
     ),
 ];
 
@@ -62,7 +140,11 @@ pub struct Derived {
     /// How it is called in tables.
     pub name: &'static str,
     /// The file, or why there is none.
+    #[serde(flatten)]
     made: Made,
+    /// A registry folder in which its package lists it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
@@ -90,134 +172,184 @@ impl Derived {
     }
 }
 
-/// Those of a profile that were made before.
-pub fn present(profile_name: &str) -> Result<Vec<Derived>> {
+/// The guarded ones of a profile that were made before.
+pub fn present(profile_name: &str) -> Vec<Derived> {
     let folder = folder(profile_name);
-    Ok(KINDS
+    GUARDED
         .iter()
-        .map(|(name, _, _, file)| (name, folder.join(file)))
+        .map(|kind| (kind.name, folder.join(kind.file)))
         .filter(|(_, path)| path.is_file())
         .map(|(name, path)| Derived {
             name,
             made: Made::Path(path),
-        })
-        .collect())
-}
-
-/// Makes all of a profile whose command is there. One that was made from the same engine by the
-/// same command is kept.
-///
-/// # Errors
-/// When a command that is there fails: that is no reason to go on without its artifact.
-pub fn make(profile_name: &str, output: &Output) -> Result<Vec<Derived>> {
-    let folder = folder(profile_name);
-    std::fs::create_dir_all(&folder).context(|| paths::show(&folder))?;
-    let program = paths::command();
-    let file = WasmPack::read()?;
-    let profile = file.profile(profile_name)?;
-    let page = paths::root()
-        .join(&profile.out_dir)
-        .join(format!("{}_bg.wasm", file.krate.out_name));
-    let component = paths::component(&profile.cargo_profile);
-    let has = |command: &str| Run::new(&program).args(["help", command]).read().is_ok();
-    let (slims, fuses) = (has("slim"), has("fuse"));
-    if !slims && !fuses {
-        return Ok(KINDS.iter().map(|kind| without(kind)).collect());
-    }
-    let work = Work {
-        program: &program,
-        registry: folder.join("registry"),
-        optimiser: optimiser(output)?,
-    };
-    work.pack(output)?;
-    KINDS
-        .iter()
-        .map(|kind| {
-            let (_, command, arguments, _) = *kind;
-            if !(if command == "slim" { slims } else { fuses }) {
-                return Ok(without(kind));
-            }
-            let for_page = arguments.contains(&"page");
-            let engine = if for_page { &page } else { &component };
-            work.make(kind, engine, &folder, output)
+            registry: None,
         })
         .collect()
 }
 
-type Kind = (
-    &'static str,
-    &'static str,
-    &'static [&'static str],
-    &'static str,
-);
-
-fn without(kind: &Kind) -> Derived {
-    Derived {
-        name: kind.0,
-        made: Made::Missing(format!("this build has no command `twinfer {}`", kind.1)),
+/// Makes the guarded ones of a profile.
+///
+/// # Errors
+/// As [`Maker::make`].
+pub fn make(profile_name: &str, output: &Output) -> Result<Vec<Derived>> {
+    let program = paths::command();
+    let maker = Maker::new(profile_name, &program, output)?;
+    let registry = folder(profile_name).join("registry");
+    if maker.has("slim") || maker.has("fuse") {
+        maker.pack(&paths::root().join("models/face-detector"), &registry)?;
     }
+    maker.make(GUARDED, &registry)
 }
 
-struct Work<'a> {
+/// Makes derived artifacts of the engines of one profile.
+pub struct Maker<'a> {
     program: &'a Path,
-    registry: PathBuf,
-    optimiser: PathBuf,
+    folder: PathBuf,
+    page: PathBuf,
+    component: PathBuf,
+    commands: Vec<&'static str>,
+    output: &'a Output,
 }
 
-impl Work<'_> {
-    fn pack(&self, output: &Output) -> Result<()> {
-        if self.registry.exists() {
-            std::fs::remove_dir_all(&self.registry).context(|| paths::show(&self.registry))?;
+impl<'a> Maker<'a> {
+    /// Looks which commands there are.
+    ///
+    /// # Errors
+    /// When the profile is not known, or the folder cannot be made.
+    pub fn new(profile_name: &str, program: &'a Path, output: &'a Output) -> Result<Self> {
+        let folder = folder(profile_name);
+        std::fs::create_dir_all(&folder).context(|| paths::show(&folder))?;
+        let file = WasmPack::read()?;
+        let profile = file.profile(profile_name)?;
+        let has = |command: &&str| Run::new(program).args(["help", *command]).read().is_ok();
+        Ok(Self {
+            program,
+            folder,
+            page: paths::root()
+                .join(&profile.out_dir)
+                .join(format!("{}_bg.wasm", file.krate.out_name)),
+            component: paths::component(&profile.cargo_profile),
+            commands: ["slim", "fuse"].into_iter().filter(has).collect(),
+            output,
+        })
+    }
+
+    /// Whether `twinfer` has the command.
+    pub fn has(&self, command: &str) -> bool {
+        self.commands.contains(&command)
+    }
+
+    fn pack(&self, recipe: &Path, registry: &Path) -> Result<()> {
+        if registry.exists() {
+            std::fs::remove_dir_all(registry).context(|| paths::show(registry))?;
         }
         Run::new(self.program)
-            .args(["pack".as_ref(), paths::root().join(RECIPE).as_os_str()])
-            .args(["--registry".as_ref(), self.registry.as_os_str()])
-            .to(output)
+            .args(["pack".as_ref(), recipe.as_os_str()])
+            .args(["--registry".as_ref(), registry.as_os_str()])
+            .to(self.output)
             .run()
     }
 
-    fn make(&self, kind: &Kind, engine: &Path, folder: &Path, output: &Output) -> Result<Derived> {
-        let (name, command, arguments, file) = *kind;
-        let path = folder.join(file);
+    /// Makes those whose command is there, from packages of a registry. One that was made from the
+    /// same engine and package by the same command is kept.
+    ///
+    /// # Errors
+    /// When a command that is there fails: that is no reason to go on without its artifact.
+    pub fn make(&self, kinds: &[Kind], registry: &Path) -> Result<Vec<Derived>> {
+        kinds
+            .iter()
+            .map(|kind| {
+                if self.has(kind.command) {
+                    self.make_one(kind, registry)
+                } else {
+                    Ok(without(kind))
+                }
+            })
+            .collect()
+    }
+
+    fn make_one(&self, kind: &Kind, registry: &Path) -> Result<Derived> {
+        let path = self.folder.join(kind.file);
         let stamp = path.with_extension("made-from");
-        let made_from = self.describe(kind, engine)?;
+        let made_from = self.describe(kind, registry)?;
         let kept =
             path.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|text| text == made_from);
         if !kept {
             let start = Instant::now();
             let _ = std::fs::remove_file(&stamp);
-            Run::new(self.program)
-                .args([command, REFERENCE])
-                .args(arguments)
-                .args(["--registry".as_ref(), self.registry.as_os_str()])
-                .args(["--engine".as_ref(), engine.as_os_str()])
-                .args(["-o".as_ref(), path.as_os_str()])
-                .env(OPTIMISER, &self.optimiser)
-                .to(output)
-                .run()?;
-            println!("    made {name}: {}", took(start.elapsed()));
+            self.run(kind, registry, &["-o".as_ref(), path.as_os_str()])?;
+            println!("    made {}: {}", kind.name, took(start.elapsed()));
             std::fs::write(&stamp, made_from).context(|| paths::show(&stamp))?;
         }
         Ok(Derived {
-            name,
+            name: kind.name,
             made: Made::Path(path),
+            registry: None,
         })
     }
 
-    /// What it depends on: the engine, the command, and what the command is asked for.
-    fn describe(&self, kind: &Kind, engine: &Path) -> Result<String> {
-        let mut text = format!("{kind:?}");
-        for file in [engine, self.program, &self.registry.join("index.json")] {
+    /// Makes one once more and lists it with its package in the registry, as a page finds it.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn attach(&self, kind: &Kind, registry: &Path) -> Result<()> {
+        self.run(kind, registry, &["--attach".as_ref()])
+    }
+
+    fn run(&self, kind: &Kind, registry: &Path, more: &[&OsStr]) -> Result<()> {
+        Run::new(self.program)
+            .args([kind.command, kind.reference])
+            .args(kind.arguments)
+            .args(["--registry".as_ref(), registry.as_os_str()])
+            .args(["--engine".as_ref(), self.engine(kind).as_os_str()])
+            .args(more)
+            .env(OPTIMISER, optimiser(self.output)?)
+            .to(self.output)
+            .run()
+    }
+
+    fn engine(&self, kind: &Kind) -> &Path {
+        if kind.arguments.contains(&"page") {
+            &self.page
+        } else {
+            &self.component
+        }
+    }
+
+    /// What it depends on: the engine, the command, and the package.
+    fn describe(&self, kind: &Kind, registry: &Path) -> Result<String> {
+        let mut text = format!("{kind:?} {}", digest_of(kind.reference, registry)?);
+        for file in [self.engine(kind), self.program] {
             let data = std::fs::metadata(file).context(|| paths::show(file))?;
-            // The index is written anew each time; what it says is its digests.
-            if file.extension().is_some_and(|e| e == "json") {
-                text += &std::fs::read_to_string(file).context(|| paths::show(file))?;
-            } else {
-                let changed = data.modified().context(|| paths::show(file))?;
-                text += &format!(" {} {changed:?}", data.len());
-            }
+            let changed = data.modified().context(|| paths::show(file))?;
+            text += &format!(" {} {changed:?}", data.len());
         }
         Ok(text)
+    }
+}
+
+/// The digest of a package in a registry folder.
+fn digest_of(reference: &str, registry: &Path) -> Result<String> {
+    let path = registry.join("index.json");
+    let text = std::fs::read_to_string(&path).context(|| paths::show(&path))?;
+    let index: Value = serde_json::from_str(&text).context(|| paths::show(&path))?;
+    let entries = index["manifests"].as_array().into_iter().flatten();
+    entries
+        .filter(|entry| {
+            entry["annotations"]["org.opencontainers.image.ref.name"].as_str() == Some(reference)
+        })
+        .find_map(|entry| Some(entry["digest"].as_str()?.to_owned()))
+        .ok_or_else(|| Failure::new(format!("{} has no {reference}", paths::show(&path))))
+}
+
+fn without(kind: &Kind) -> Derived {
+    Derived {
+        name: kind.name,
+        made: Made::Missing(format!(
+            "this build has no command `twinfer {}`",
+            kind.command
+        )),
+        registry: None,
     }
 }
 
@@ -241,7 +373,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_says_which_command_would_make_it() {
-        let derived = without(&KINDS[2]);
+        let derived = without(&GUARDED[2]);
         assert_eq!(derived.path(), None);
         let (name, reason) = derived.missing().unwrap();
         assert!(name.contains("slim") && reason.contains("twinfer slim"));
@@ -249,10 +381,28 @@ mod tests {
 
     #[test]
     fn no_two_are_written_to_one_file_or_shown_under_one_name() {
-        for (at, one) in KINDS.iter().enumerate() {
-            for other in &KINDS[at + 1..] {
-                assert!(one.0 != other.0 && one.3 != other.3, "{one:?} {other:?}");
+        let all: Vec<&Kind> = [GUARDED, MEASURED, SIZED].into_iter().flatten().collect();
+        for (at, one) in all.iter().enumerate() {
+            for other in &all[at + 1..] {
+                assert!(
+                    one.name != other.name && one.file != other.file,
+                    "{one:?} {other:?}"
+                );
             }
         }
+    }
+
+    #[test]
+    fn a_package_is_found_by_its_reference_or_named_as_missing() {
+        let folder = std::env::temp_dir().join(format!("xtask-derived-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let index = r#"{"manifests": [{"digest": "sha256:0"},
+            {"digest": "sha256:1", "annotations": {"org.opencontainers.image.ref.name": "a:1"}}]}"#;
+        std::fs::write(folder.join("index.json"), index).unwrap();
+        let found = digest_of("a:1", &folder);
+        let missing = digest_of("b:1", &folder);
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(found.unwrap(), "sha256:1");
+        assert!(missing.unwrap_err().to_string().contains("b:1"));
     }
 }

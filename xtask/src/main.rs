@@ -59,6 +59,9 @@ usage: cargo xtask COMMAND [OPTIONS]
                --profile NAME    profile of wasm-pack.toml: dev (default) or release
   bench      measure everything, write bench/results/ and docs/benchmarks.md
                --quick           fewer rounds, results are not written to docs/
+               --only MEASURE    one measure only: sizes, network, page, component, fresh,
+                                 throughput, start, artifacts, native, host-memory, load-memory;
+                                 or prepare: build, and measure nothing (may be repeated)
                --profile NAME    profile of wasm-pack.toml: release (default) or dev
   help       this text
 ";
@@ -104,10 +107,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
             demo::demo(once, &listen)
         }
         "test" => {
-            let mut only = Vec::new();
-            while let Some(suite) = options.value("--only")? {
-                only.push(suite);
-            }
+            let only = options.values("--only")?;
             options.end()?;
             test::test(&only)
         }
@@ -135,8 +135,9 @@ fn dispatch(arguments: &[String]) -> Result<()> {
             let profile = options
                 .value("--profile")?
                 .unwrap_or_else(|| "release".into());
+            let only = options.values("--only")?;
             options.end()?;
-            bench::bench(quick, &profile)
+            bench::bench(quick, &profile, &only)
         }
         "help" | "--help" | "-h" => {
             print!("{HELP}");
@@ -165,6 +166,15 @@ impl Options {
         let before = self.rest.len();
         self.rest.retain(|argument| argument != name);
         self.rest.len() != before
+    }
+
+    /// Takes every `NAME VALUE` and `NAME=VALUE` out.
+    fn values(&mut self, name: &str) -> Result<Vec<String>> {
+        let mut values = Vec::new();
+        while let Some(value) = self.value(name)? {
+            values.push(value);
+        }
+        Ok(values)
     }
 
     /// Takes `NAME VALUE` or `NAME=VALUE` out.
@@ -204,13 +214,15 @@ mod tests {
 
     #[test]
     fn options_are_taken_in_both_forms_and_the_rest_is_refused() {
-        let given: Vec<String> = ["--once", "--listen", "a:1", "--only=x", "--typo"]
-            .map(Into::into)
-            .to_vec();
+        let given: Vec<String> = [
+            "--once", "--listen", "a:1", "--only=x", "--only", "y", "--typo",
+        ]
+        .map(Into::into)
+        .to_vec();
         let mut options = Options::new(&given);
         assert!(options.flag("--once"));
         assert_eq!(options.value("--listen").unwrap().as_deref(), Some("a:1"));
-        assert_eq!(options.value("--only").unwrap().as_deref(), Some("x"));
+        assert_eq!(options.values("--only").unwrap(), ["x", "y"]);
         assert_eq!(options.value("--only").unwrap(), None);
         assert!(options.end().is_err());
     }

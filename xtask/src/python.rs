@@ -1,9 +1,9 @@
-//! The Python that the tests compare with: reference libraries in a virtual environment of
-//! ours. Nothing but tests needs it.
+//! The Python that tests and measurements compare with: reference libraries in virtual environments
+//! of ours. Nothing else needs it.
 
 use std::path::{Path, PathBuf};
 
-use crate::failure::{Context, Result};
+use crate::failure::{Context, Failure, Result};
 use crate::paths;
 use crate::run::{Run, find_program};
 use crate::steps::{Job, Output};
@@ -16,11 +16,7 @@ const NAMES: [&str; 4] = ["python3.11", "python3.12", "python3.13", "python3"];
 
 /// The environment's own Python, once it is made.
 pub fn program() -> Option<PathBuf> {
-    let path = folder().join(if cfg!(windows) {
-        "Scripts/python.exe"
-    } else {
-        "bin/python"
-    });
+    let path = program_in(&folder());
     up_to_date().then_some(path).filter(|path| path.exists())
 }
 
@@ -41,21 +37,45 @@ pub fn setup() -> Setup {
     if program().is_some() {
         return Setup::Done;
     }
-    let works = |python: &Path, code: &str| Run::new(python).args(["-c", code]).read().is_ok();
-    let found = NAMES
-        .iter()
-        .filter_map(|name| find_program(&[name]))
-        .find(|python| {
-            works(
-                python,
-                "import sys; assert (3, 11) <= sys.version_info < (3, 14)",
-            )
-        });
-    match found {
+    match interpreter() {
         Some(python) if works(&python, "import ensurepip, venv") => Setup::With(python),
         Some(python) => Setup::NeedsVenv(python),
         None => Setup::Nothing,
     }
+}
+
+fn works(python: &Path, code: &str) -> bool {
+    Run::new(python).args(["-c", code]).read().is_ok()
+}
+
+/// A Python of a version that there are wheels for.
+fn interpreter() -> Option<PathBuf> {
+    let right = "import sys; assert (3, 11) <= sys.version_info < (3, 14)";
+    NAMES
+        .iter()
+        .filter_map(|name| find_program(&[name]))
+        .find(|python| works(python, right))
+}
+
+/// The environment of the measurements, made when it is not what `bench/requirements.txt` says.
+///
+/// # Errors
+/// When there is no Python with the module venv, or pip cannot install what is pinned.
+pub fn for_bench(output: &Output) -> Result<PathBuf> {
+    let folder = paths::target().join("bench/python");
+    let requirements = paths::root().join("bench/requirements.txt");
+    let stamp = folder.join(".made-from");
+    let wanted = std::fs::read_to_string(&requirements).context(|| paths::show(&requirements))?;
+    if !std::fs::read_to_string(&stamp).is_ok_and(|made_from| made_from == wanted) {
+        let python = interpreter()
+            .filter(|python| works(python, "import ensurepip, venv"))
+            .ok_or_else(|| {
+                Failure::new("the measurements need Python 3.11 with its module venv for the rivals on the host; install it (Debian: python3.11-venv)")
+            })?;
+        environment(&python, &folder, &requirements, output)?;
+        std::fs::write(&stamp, wanted).context(|| paths::show(&stamp))?;
+    }
+    Ok(program_in(&folder))
 }
 
 /// Making the environment, to run beside other jobs.
@@ -67,7 +87,12 @@ pub fn job(python: PathBuf) -> Job<'static> {
 }
 
 fn make(python: &Path, output: &Output) -> Result<()> {
-    let folder = folder();
+    environment(python, &folder(), &requirements(), output)?;
+    std::fs::write(stamp(), wanted()).context(|| paths::show(&stamp()))
+}
+
+/// A fresh virtual environment with what is required.
+fn environment(python: &Path, folder: &Path, requirements: &Path, output: &Output) -> Result<()> {
     Run::new(python)
         .args([
             "-m".as_ref(),
@@ -77,8 +102,7 @@ fn make(python: &Path, output: &Output) -> Result<()> {
         ])
         .to(output)
         .run()?;
-    let bin = folder.join(if cfg!(windows) { "Scripts" } else { "bin" });
-    Run::new(bin.join("python"))
+    Run::new(program_in(folder))
         .args([
             "-m",
             "pip",
@@ -87,10 +111,18 @@ fn make(python: &Path, output: &Output) -> Result<()> {
             "--disable-pip-version-check",
             "-r",
         ])
-        .args([requirements()])
+        .args([requirements])
         .to(output)
-        .run()?;
-    std::fs::write(stamp(), wanted()).context(|| paths::show(&stamp()))
+        .run()
+}
+
+/// The Python of a virtual environment.
+fn program_in(folder: &Path) -> PathBuf {
+    folder.join(if cfg!(windows) {
+        "Scripts/python.exe"
+    } else {
+        "bin/python"
+    })
 }
 
 fn folder() -> PathBuf {

@@ -54,7 +54,7 @@ pub fn brotli_quality(profile_name: &str) -> u8 {
 /// their figures.
 pub fn sizes(json: bool, profile_name: &str) -> Result<()> {
     let quality = brotli_quality(profile_name);
-    let derived = derived::present(profile_name)?;
+    let derived = derived::present(profile_name);
     let sizes = measure(&artifacts(profile_name, &derived)?, quality)?;
     if json {
         println!(
