@@ -221,7 +221,8 @@ impl<'a> Maker<'a> {
         std::fs::create_dir_all(&folder).context(|| paths::show(&folder))?;
         let file = WasmPack::read()?;
         let profile = file.profile(profile_name)?;
-        let has = |command: &&str| Run::new(program).args(["help", *command]).read().is_ok();
+        let help = Run::new(program).args(["help"]).read()?;
+        let has = |command: &&str| offers(&help, command);
         Ok(Self {
             program,
             folder,
@@ -328,6 +329,12 @@ impl<'a> Maker<'a> {
     }
 }
 
+/// Whether a help text lists the command.
+fn offers(help: &str, command: &str) -> bool {
+    help.lines()
+        .any(|line| line.starts_with("  ") && line.split_whitespace().next() == Some(command))
+}
+
 /// The digest of a package in a registry folder.
 fn digest_of(reference: &str, registry: &Path) -> Result<String> {
     let path = registry.join("index.json");
@@ -390,6 +397,15 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn commands_are_read_from_the_help() {
+        let help =
+            "Commands:\n  pack       Make a package\n             that can fuse\n  slim  Make\n";
+        assert!(offers(help, "slim") && offers(help, "pack"));
+        assert!(!offers(help, "fuse"));
+        assert!(!offers("fuse\n", "fuse"));
     }
 
     #[test]

@@ -226,12 +226,19 @@ fn formatting() -> Result<Counts> {
 }
 
 /// The tests of these commands: by themselves, because this program runs now and its package
-/// must not be built with the features of all others.
+/// must not be built with the features of all others. And those of what `bench/` stands on.
 fn commands_own() -> Result<Counts> {
-    watched(
+    let mut counts = watched(
         Run::new("cargo").args(["test", "--quiet", "-p", "xtask"]),
         Runner::Cargo,
-    )
+    )?;
+    let mut bench = Run::new("node").args(["--test"]);
+    let tests = paths::root().join("bench/test");
+    for entry in std::fs::read_dir(&tests).context(|| paths::show(&tests))? {
+        bench = bench.args([entry.context(|| paths::show(&tests))?.path()]);
+    }
+    counts += watched(bench, Runner::Node)?;
+    Ok(counts)
 }
 
 fn rust(browser: &Path) -> Result<Counts> {
