@@ -29,7 +29,9 @@ export async function start({ program, args, ready, logs, name, env = {}, second
   const path = join(logs, `${name}.log`);
   const log = openSync(path, "w");
   const begun = performance.now();
-  const child = spawn(program, args(port), { stdio: ["ignore", log, log], env: { ...process.env, ...env } });
+  // In a folder without a build in it: `twinfer serve` would find the full component there, and
+  // compile it beside a slim one, which is measured alone.
+  const child = spawn(program, args(port), { cwd: logs, stdio: ["ignore", log, log], env: { ...process.env, ...env } });
   closeSync(log);
   running.add(child);
   const ended = new Promise((resolve) => child.once("exit", resolve));

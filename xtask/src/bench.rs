@@ -230,7 +230,7 @@ impl Bench<'_> {
         all.extend(maker.make(derived::SIZED, &self.folder.join("sized/registry"))?);
         // A page finds its fused engine beside the package; the other measures want a registry
         // without one.
-        if maker.has("fuse") {
+        if maker.has("fuse", &["page", "--slim", "--attach"]) {
             let registry = self.folder.join("registry-fused");
             pack_models(twinfer, &["models"], &registry)?;
             let kind = &derived::GUARDED[derived::PAGE_FUSED_SLIM];
@@ -280,6 +280,10 @@ impl Bench<'_> {
             BROTLI_QUALITY
         };
         let sizes = sizes::measure(&files, quality)?;
+        if quality == sizes::brotli_quality(self.profile) {
+            let ours = &sizes[..sizes.len() - rivals.len()];
+            sizes::print_table(self.profile, ours, &sizes::verdicts(self.profile, ours)?);
+        }
         self.write("sizes", &json!(sizes))
     }
 

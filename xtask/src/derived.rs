@@ -1,6 +1,7 @@
 //! Slim and fused artifacts of the face model, made with `twinfer slim` and `twinfer fuse` out of
 //! the engines of a profile: for the table of sizes and for the measurements.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -195,7 +196,7 @@ pub fn make(profile_name: &str, output: &Output) -> Result<Vec<Derived>> {
     let program = paths::command();
     let maker = Maker::new(profile_name, &program, output)?;
     let registry = folder(profile_name).join("registry");
-    if maker.has("slim") || maker.has("fuse") {
+    if maker.has("slim", &[]) || maker.has("fuse", &[]) {
         maker.pack(&paths::root().join("models/face-detector"), &registry)?;
     }
     maker.make(GUARDED, &registry)
@@ -207,7 +208,8 @@ pub struct Maker<'a> {
     folder: PathBuf,
     page: PathBuf,
     component: PathBuf,
-    commands: Vec<&'static str>,
+    /// With the help of each.
+    commands: BTreeMap<&'static str, String>,
     output: &'a Output,
 }
 
@@ -222,7 +224,16 @@ impl<'a> Maker<'a> {
         let file = WasmPack::read()?;
         let profile = file.profile(profile_name)?;
         let help = Run::new(program).args(["help"]).read()?;
-        let has = |command: &&str| offers(&help, command);
+        let commands = ["slim", "fuse"]
+            .into_iter()
+            .filter(|command| offers(&help, command))
+            .map(|command| {
+                Run::new(program)
+                    .args(["help", command])
+                    .read()
+                    .map(|help| (command, help))
+            })
+            .collect::<Result<_>>()?;
         Ok(Self {
             program,
             folder,
@@ -230,14 +241,16 @@ impl<'a> Maker<'a> {
                 .join(&profile.out_dir)
                 .join(format!("{}_bg.wasm", file.krate.out_name)),
             component: paths::component(&profile.cargo_profile),
-            commands: ["slim", "fuse"].into_iter().filter(has).collect(),
+            commands,
             output,
         })
     }
 
-    /// Whether `twinfer` has the command.
-    pub fn has(&self, command: &str) -> bool {
-        self.commands.contains(&command)
+    /// Whether `twinfer` has the command and these options of it.
+    pub fn has(&self, command: &str, options: &[&str]) -> bool {
+        self.commands
+            .get(command)
+            .is_some_and(|help| understands(help, options))
     }
 
     fn pack(&self, recipe: &Path, registry: &Path) -> Result<()> {
@@ -260,7 +273,7 @@ impl<'a> Maker<'a> {
         kinds
             .iter()
             .map(|kind| {
-                if self.has(kind.command) {
+                if self.has(kind.command, kind.arguments) {
                     self.make_one(kind, registry)
                 } else {
                     Ok(without(kind))
@@ -335,6 +348,11 @@ fn offers(help: &str, command: &str) -> bool {
         .any(|line| line.starts_with("  ") && line.split_whitespace().next() == Some(command))
 }
 
+/// Whether the help text of a command has all of these options and values.
+fn understands(help: &str, options: &[&str]) -> bool {
+    options.iter().all(|option| help.contains(option))
+}
+
 /// The digest of a package in a registry folder.
 fn digest_of(reference: &str, registry: &Path) -> Result<String> {
     let path = registry.join("index.json");
@@ -353,8 +371,9 @@ fn without(kind: &Kind) -> Derived {
     Derived {
         name: kind.name,
         made: Made::Missing(format!(
-            "this build has no command `twinfer {}`",
-            kind.command
+            "this build has no command `twinfer {} {}`",
+            kind.command,
+            kind.arguments.join(" ")
         )),
         registry: None,
     }
@@ -406,6 +425,9 @@ mod tests {
         assert!(offers(help, "slim") && offers(help, "pack"));
         assert!(!offers(help, "fuse"));
         assert!(!offers("fuse\n", "fuse"));
+        let help = "--target <TARGET>  [possible values: page]";
+        assert!(understands(help, &["--target", "page"]));
+        assert!(!understands(help, &["--target", "page", "--slim"]));
     }
 
     #[test]
