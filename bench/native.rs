@@ -57,19 +57,22 @@ fn main() -> Result<(), Error> {
     }
 }
 
-/// Prints the resident bytes before a load, those at its peak, and those with the loaded model.
+/// Prints the resident bytes before a load, those at its peak, and those with the loaded model: the
+/// process's own memory, without the pages of its program, which are read as code is run.
 fn peak(registry: &Path, reference: &str) -> Result<(), Error> {
-    let before = status("VmRSS")?;
+    let before = status("RssAnon")?;
     let package = Package::open(
         &FolderStore::new(registry),
         &reference.parse::<Reference>()?,
     )?;
     let model = package.load()?;
-    let (peak, after) = (status("VmHWM")?, status("VmRSS")?);
+    // The kernel keeps a peak of all pages only; those of the program never become fewer.
+    let peak = status("VmHWM")?.saturating_sub(status("RssFile")?);
+    let after = status("RssAnon")?;
     drop((package, model));
     println!(
         "{}",
-        json!({ "before": before, "peak": peak, "after": after, "dropped": status("VmRSS")? })
+        json!({ "before": before, "peak": peak, "after": after, "dropped": status("RssAnon")? })
     );
     Ok(())
 }

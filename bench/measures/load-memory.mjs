@@ -1,6 +1,6 @@
 // Memory at the peak of a load, for models of several sizes: natively the largest resident set of a
-// process that does nothing else (VmHWM), and in the page the engine's memory, which never shrinks.
-// Both without what was there before the load.
+// process that does nothing else (VmHWM, without the pages of the program itself), and in the page
+// the engine's memory, which never shrinks. Both without what was there before the load.
 import { spawnSync } from "node:child_process";
 import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";

@@ -21,7 +21,9 @@ const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const fused = derived("component, fused (tumour-risk)");
 const slim = derived("component, fused and slim (tumour-risk)");
 const contenders = {
-  "FastAPI + onnxruntime": { start: rival, request: rivalRequest() },
+  "FastAPI + onnxruntime": { start: () => rival(availableParallelism()), request: rivalRequest("/predict") },
+  // As most are written and started: shown, and not what the goal is held against.
+  "FastAPI + onnxruntime, one worker, plain function": { start: () => rival(1), request: rivalRequest("/plain") },
   "twinfer serve, fused, fresh instances": ours(fused, "fresh"),
   "twinfer serve, fused and slim, fresh instances": ours(slim, "fresh"),
   "twinfer serve, fused, warm instances": ours(fused, "warm"),
@@ -60,16 +62,15 @@ function ours({ path, missing }, instances) {
   return { start: () => serve({ component: path, instances, name: `throughput-${instances}` }), request: predictRequest(REFERENCE) };
 }
 
-function rival() {
+function rival(workers) {
   const { config } = openPackage(plan.registry, REFERENCE);
-  const workers = String(availableParallelism());
   return start({
     program: plan.python,
-    args: (port) => ["-m", "uvicorn", "app:app", "--app-dir", here("../rivals"), "--port", String(port), "--workers", workers,
+    args: (port) => ["-m", "uvicorn", "app:app", "--app-dir", here("../rivals"), "--port", String(port), "--workers", String(workers),
       "--loop", "uvloop", "--http", "httptools", "--log-level", "warning", "--no-access-log"],
     ready: "/health",
     logs: join(work, "logs"),
-    name: "fastapi",
+    name: `fastapi-${workers}`,
     env: {
       MODEL: here("../../models/tumour-risk/model.onnx"),
       COLUMNS: JSON.stringify(config.pipeline.input.columns.map(({ name }) => name)),
@@ -77,9 +78,9 @@ function rival() {
   });
 }
 
-function rivalRequest() {
+function rivalRequest(path) {
   const { body } = wireOf(samplesOf(plan.cases).find(({ reference }) => reference === REFERENCE));
-  return post("/predict", "application/json", body);
+  return post(path, "application/json", body);
 }
 
 /** Who answers something else does another work. */

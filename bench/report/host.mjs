@@ -104,8 +104,8 @@ export function memory({ "load-memory": load, "host-memory": host }) {
   return `
 ## Memory
 ${peaks.length === 0 ? "" : `
-At the peak of a load: natively the largest resident set, in the page the engine's memory, both
-without what was there before. The share is that of 2.5 times the file plus 4 MB.
+At the peak of a load: natively the largest resident set without the pages of the program, in
+the page the engine's memory, both without what was there before. The share is that of 2.5 times the file plus 4 MB.
 
 ${table(
   ["place", "model", "file MB", "peak MB", "share"],

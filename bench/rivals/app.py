@@ -1,9 +1,9 @@
-"""The rival on the server: FastAPI with onnxruntime, the way its documentation shows it.
+"""The rival on the server: FastAPI with onnxruntime.
 
-    MODEL=model.onnx uvicorn --workers 2 app:app
+    MODEL=model.onnx COLUMNS='["a", "b"]' uvicorn --workers 2 app:app
 
 The same model, the same record in, label and probabilities out. One session for each worker with one
-thread: there are as many workers as cores.
+thread: there may be as many workers as cores.
 """
 
 import json
@@ -30,10 +30,19 @@ async def health() -> dict:
     return {"ok": True}
 
 
-# Asynchronous: a plain function would go through a pool of threads, which is slower for so short a
-# work.
+# A plain function, as most are written: it goes through a pool of threads.
+@app.post("/plain")
+def plain(record: Record) -> dict:
+    return answer(record)
+
+
+# Faster for so short a work.
 @app.post("/predict")
 async def predict(record: Record) -> dict:
+    return answer(record)
+
+
+def answer(record: Record) -> dict:
     x = np.array([[getattr(record, field) for field in fields]], np.float32)
     label, probabilities = session.run(None, {"X": x})
     first = probabilities[0]
