@@ -29,7 +29,7 @@ const page = [];
 const server = await serve({ ...routes([...ours, ...theirs]), "/outside/": outside.registry });
 try {
   for (const { reference, registry, file } of [...ours, ...theirs]) {
-    const query = new URLSearchParams({ measure: "memory", reference, engine: "twinfer", ...(registry === outside.registry && { registry: "/outside" }) });
+    const query = new URLSearchParams({ measure: "memory", reference, engine: "twinfer", only: "full", ...(registry === outside.registry && { registry: "/outside" }) });
     const measured = await withProfile(plan.browser, (context) => visit(context, `${server.base}/index.html?${query}`)).then(
       ({ start, load }) => ({ peak: load - start, engine: start }),
       (error) => skipped(reference, String(error.message).split("\n")[0]),

@@ -25,10 +25,8 @@ const probe = Buffer.alloc(1_250_000, "no compression would make the check meani
 const fused = derived("page, fused and slim (face)");
 const variants = {
   "onnxruntime-web": { ask: { engine: "ort" } },
-  full: { ask: { engine: "twinfer", module: "/full/index.js" } },
-  slim: existsSync(join(plan.web, "engines.json"))
-    ? { ask: { engine: "twinfer" } }
-    : { skip: "the npm package has no set of slim engines (dist/engines.json)" },
+  full: { ask: { engine: "twinfer", only: "full" } },
+  slim: slimSet().length > 0 ? { ask: { engine: "twinfer" } } : { skip: "the npm package has no slim engines (dist/engines.json)" },
   fused: fused.registry ? { ask: { engine: "twinfer", registry: "/fused" } } : { skip: fused.missing ?? "no registry has the fused engine attached" },
 };
 
@@ -38,10 +36,6 @@ const sent = [];
 const server = await serve(
   {
     ...routes([sample]),
-    "/full/": plan.web,
-    // The full engine is what a page gets where no set of slim ones is.
-    "/full/engines.json": null,
-    "/full/engines/": null,
     ...(fused.registry && { "/fused/": fused.registry }),
   },
   { press: presser(join(work, "brotli"), QUALITY), sent: (path, bytes) => sent.push({ path, bytes }) },
@@ -90,6 +84,12 @@ async function both(name, ask, times) {
     times.cold.push(cold.first);
     times.warm.push(warm.first);
   });
+}
+
+/** The slim engines of the npm package. */
+function slimSet() {
+  const list = join(plan.web, "engines.json");
+  return existsSync(list) ? JSON.parse(readFileSync(list, "utf8")) : [];
 }
 
 /** What went over the network, by what it is. The page itself and its input are of the measurement. */

@@ -36,8 +36,9 @@ const ort = {
 /** Twinfer, in a worker or on the thread of the page; the address says from where. */
 const twinfer = {
   async load(sample, options) {
-    const { loadModel } = await import(query.get("module") ?? "/twinfer/index.js");
-    const model = await loadModel(`${query.get("registry") ?? "/registry"}/${sample.reference}`, options);
+    const { loadModel } = await import("/twinfer/index.js");
+    const engine = query.get("only") ?? "auto";
+    const model = await loadModel(`${query.get("registry") ?? "/registry"}/${sample.reference}`, { engine, ...options });
     const ready = Object.fromEntries(
       sample.tensors.map(({ name, dtype, shape, data }) => [name, { dtype, shape, data: new TYPED[dtype][1](bytesOf(data.base64).buffer) }]),
     );
@@ -94,7 +95,7 @@ async function median(sample) {
       if (round >= 0) times[name].push((performance.now() - start) / count);
     }
   }
-  return Object.fromEntries(Object.entries(times).map(([name, values]) => [name, summarise(values)]));
+  return { ...Object.fromEntries(Object.entries(times).map(([name, values]) => [name, summarise(values)])), engine: here.engine };
 }
 
 /** Milliseconds that a worker takes for a file: whether the emulated network holds there. */

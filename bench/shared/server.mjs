@@ -13,8 +13,7 @@ const TYPES = {
 };
 
 /**
- * @param {Record<string, string | null | (() => Uint8Array | string)>} routes Prefix to folder, path to content, or
- *   path or prefix to null: that is not there, even where a shorter prefix has it.
+ * @param {Record<string, string | (() => Uint8Array | string)>} routes Prefix to folder, or path to content.
  * @param {{ press?: (body: Buffer) => Promise<Buffer>, sent?: (path: string, bytes: number) => void }} [options]
  *   `press` compresses with brotli; `sent` is told of every answer with a body.
  * @returns {Promise<{ base: string, close: () => Promise<void> }>}
@@ -55,10 +54,9 @@ async function find(routes, path) {
   const exact = routes[path];
   if (typeof exact === "function") return Buffer.from(exact());
   const prefix = Object.keys(routes)
-    .filter((prefix) => path === prefix || (prefix.endsWith("/") && path.startsWith(prefix)))
-    .filter((prefix) => typeof routes[prefix] !== "function")
+    .filter((prefix) => prefix.endsWith("/") && path.startsWith(prefix) && typeof routes[prefix] === "string")
     .sort((a, b) => b.length - a.length)[0];
-  if (prefix === undefined || routes[prefix] === null) throw new Error("no such route");
+  if (prefix === undefined) throw new Error("no such route");
   const rest = path.slice(prefix.length);
   return readFile(join(routes[prefix], rest === "" || rest.endsWith("/") ? `${rest}index.html` : rest));
 }
