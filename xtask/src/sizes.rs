@@ -198,9 +198,11 @@ pub fn artifacts(profile_name: &str, derived: &[Derived]) -> Result<Vec<Artifact
     let engine = paths::root()
         .join(&profile.out_dir)
         .join(format!("{}_bg.wasm", file.krate.out_name));
+    let mut files = with_ending(&dist, "js");
+    files.extend(with_ending(&dist.join("storage"), "js"));
     let scripts = Artifact {
-        name: "web/dist/*.js".into(),
-        files: with_ending(&dist, "js"),
+        name: "web/dist/**/*.js".into(),
+        files,
     };
     let mut artifacts = vec![
         Artifact::file(engine),
