@@ -23,7 +23,7 @@ export async function freePort() {
  * @param {{ program: string, args: (port: number) => string[], ready: string, logs: string, name: string, env?: object, seconds?: number }} what
  * @returns {Promise<{ port: number, pid: number, startMs: number, stop: () => Promise<void> }>} `startMs`: until the first 200.
  */
-export async function start({ program, args, ready, logs, name, env = {}, seconds = 300 }) {
+export async function start({ program, args, ready, logs, name, env = {}, seconds = 900 }) {
   const port = await freePort();
   mkdirSync(logs, { recursive: true });
   const path = join(logs, `${name}.log`);
@@ -52,7 +52,9 @@ export async function start({ program, args, ready, logs, name, env = {}, second
       await stop();
       throw new Error(`${name} does not answer after ${seconds} s; see ${path}`);
     }
-    await new Promise((resolve) => setTimeout(resolve, 2));
+    // Often while it may be a start with everything kept; a compilation takes long, and is not to be disturbed.
+    const pause = performance.now() - begun < 2_000 ? 5 : 50;
+    await new Promise((resolve) => setTimeout(resolve, pause));
   }
   return { port, pid: child.pid, startMs: performance.now() - begun, stop };
 }
