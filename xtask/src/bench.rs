@@ -230,12 +230,12 @@ impl Bench<'_> {
         all.extend(maker.make(derived::SIZED, &self.folder.join("sized/registry"))?);
         // A page finds its fused engine beside the package; the other measures want a registry
         // without one.
-        if maker.has("fuse", &["page", "--slim", "--attach"]) {
+        let page = derived::PAGE_FUSED_SLIM;
+        if all[page].path().is_some() && maker.has("fuse", &["--attach"]) {
             let registry = self.folder.join("registry-fused");
             pack_models(twinfer, &["models"], &registry)?;
-            let kind = &derived::GUARDED[derived::PAGE_FUSED_SLIM];
-            maker.attach(kind, &registry)?;
-            all[derived::PAGE_FUSED_SLIM].registry = Some(registry);
+            maker.attach(&derived::GUARDED[page], &registry)?;
+            all[page].registry = Some(registry);
         }
         Ok(all)
     }

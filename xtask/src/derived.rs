@@ -35,7 +35,8 @@ pub struct Kind {
 
 const FACE: &str = "face-detector:1.0.0";
 const TABLE: &str = "tumour-risk:1.0.0";
-const PAGE_SLIM: &[&str] = &["--target", "page", "--slim"];
+/// An engine of a page is slim unless something else is asked for.
+const PAGE: &[&str] = &["--target", "page"];
 const COMPONENT: &[&str] = &["--target", "component"];
 const COMPONENT_SLIM: &[&str] = &["--target", "component", "--slim"];
 
@@ -60,7 +61,7 @@ pub const GUARDED: &[Kind] = &[
     kind(
         "page, fused and slim (face)",
         "fuse",
-        PAGE_SLIM,
+        PAGE,
         FACE,
         "page-fused-slim.wasm",
     ),
@@ -186,10 +187,11 @@ pub fn present(profile_name: &str) -> Vec<Derived> {
         .collect()
 }
 
-/// Makes the guarded ones of a profile.
+/// Makes the guarded ones of a profile. One that cannot be made is missing: where it has a figure,
+/// that is a failure.
 ///
 /// # Errors
-/// As [`Maker::make`].
+/// When the model cannot be packed, or the optimiser cannot be had.
 pub fn make(profile_name: &str, output: &Output) -> Result<Vec<Derived>> {
     let program = paths::command();
     let maker = Maker::new(profile_name, &program, output)?;
@@ -263,10 +265,11 @@ impl<'a> Maker<'a> {
     }
 
     /// Makes those whose command is there, from packages of a registry. One that was made from the
-    /// same engine and package by the same command is kept.
+    /// same engine and package by the same command is kept. One whose command fails is missing, and
+    /// keeps no other from being made.
     ///
     /// # Errors
-    /// When a command that is there fails: that is no reason to go on without its artifact.
+    /// When files cannot be read or written.
     pub fn make(&self, kinds: &[Kind], registry: &Path) -> Result<Vec<Derived>> {
         kinds
             .iter()
@@ -289,7 +292,14 @@ impl<'a> Maker<'a> {
         if !kept {
             let start = Instant::now();
             let _ = std::fs::remove_file(&stamp);
-            self.run(kind, registry, &["-o".as_ref(), path.as_os_str()])?;
+            let _ = std::fs::remove_file(&path);
+            if let Err(failure) = self.run(kind, registry, &["-o".as_ref(), path.as_os_str()]) {
+                return Ok(Derived {
+                    name: kind.name,
+                    made: Made::Missing(failure.to_string()),
+                    registry: None,
+                });
+            }
             println!("    made {}: {}", kind.name, took(start.elapsed()));
             std::fs::write(&stamp, made_from).context(|| paths::show(&stamp))?;
         }
