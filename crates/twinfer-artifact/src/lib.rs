@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+pub mod component;
+pub mod fuse;
 mod profile;
 
 pub use profile::Profile;

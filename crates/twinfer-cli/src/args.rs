@@ -83,6 +83,7 @@ pub enum Command {
     SignTags(sign_tags::SignTagsArgs),
     Policy(policy::PolicyArgs),
     Cache(cache::CacheCommand),
+    Fuse(fuse::FuseArgs),
     Serve(ServeArgs),
 }
 

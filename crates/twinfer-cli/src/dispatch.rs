@@ -56,6 +56,9 @@ pub fn run(args: Args, output: &Output) -> Result<()> {
         Command::Policy(args) => policy::run(&args, output),
         Command::Sign(args) => sign::run(&args, &*registry.writable()?, output),
         Command::SignTags(args) => sign_tags::run(&args, &*registry.writable()?, &trust, output),
+        Command::Fuse(args) => {
+            registry.read(output, |_, store| fuse::run(&args, store, &trust, output))
+        }
         Command::Serve(args) => crate::serve::run(args, &registry, &trust),
     }
 }

@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod copy;
 pub mod diff;
+pub mod fuse;
 pub mod gc;
 pub mod inspect;
 pub mod keygen;

@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "pack",
     "inspect",
     "predict",
@@ -25,6 +25,7 @@ const COMMANDS: [&str; 21] = [
     "sign-tags",
     "policy",
     "cache",
+    "fuse",
     "serve",
 ];
 

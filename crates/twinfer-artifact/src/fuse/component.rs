@@ -1,0 +1,296 @@
+//! A component whose memory is a snapshot, with a package loaded in it.
+//!
+//! The component loads the package itself, by its export `wizer-initialize`, which takes bytes
+//! and gives a result. Nothing else of the host can be reached by it then: files, clocks, streams
+//! and the network trap, so no handle and no time can be in the snapshot. What it reads of the
+//! environment is empty, and what it takes for random is fixed: two runs give the same bytes.
+//! The component exchanges those seeds before its first request.
+
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use twinfer::{Error, ErrorCode, Result, bail, err};
+use twinfer_package::{Descriptor, Digest, EngineKind, PackageReader, Parts, Store};
+use wasmtime::component::{Component, ComponentNamedList, Instance, Lift, Linker, WasmList};
+use wasmtime::{Config, Engine, OptLevel, StoreLimits};
+use wasmtime_wizer::{ComponentInstanceState, Wizer};
+
+use super::stack::Stack;
+use crate::Profile;
+use crate::component::{Label, label, program, with_label};
+
+const EXPORT: &str = "wizer-initialize";
+/// tract recurses deeper than wasmtime's default allows.
+const WASM_STACK: usize = 8 << 20;
+/// What the component takes for random while it is fused. Any numbers do.
+const SEEDS: (u64, u64) = (0x7477_696e_6665_7201, 0x6675_7365_6401_0203);
+
+/// What a component is fused with: the parts of a package, verified by whoever read them here,
+/// and once more by the component.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    package: Digest,
+    manifest: Vec<u8>,
+    layers: Vec<Vec<u8>>,
+}
+
+impl Bundle {
+    /// Reads the model and the golden examples of the package of a manifest.
+    ///
+    /// # Errors
+    /// Those of the store and of [`PackageReader`].
+    pub fn read(store: &dyn Store, manifest: &Descriptor) -> Result<Self> {
+        let mut reader = PackageReader::new(manifest.clone())?.parts(Parts::Tested);
+        let bytes = store.blob(manifest)?;
+        reader.supply(&manifest.digest, bytes.clone())?;
+        let mut layers = Vec::new();
+        for needed in reader.needs() {
+            let layer = store.blob(&needed)?;
+            needed.verify(&layer)?;
+            layers.push(layer);
+        }
+        Ok(Self {
+            package: manifest.digest,
+            manifest: bytes,
+            layers,
+        })
+    }
+
+    /// The digest of the package.
+    pub fn package(&self) -> &Digest {
+        &self.package
+    }
+}
+
+/// Makes the fused component of a full one. `version` is the one of Twinfer that it has.
+///
+/// # Errors
+/// `invalid_request` for what is no full component of ours; those of loading the package, with
+/// their codes; `internal`.
+pub fn fuse(component: &[u8], version: &str, bundle: &Bundle) -> Result<Vec<u8>> {
+    if let Some(label) = label(component)? {
+        bail!(
+            InvalidRequest,
+            "this component is {} already: fuse the full one",
+            match label.kind {
+                EngineKind::Slim => "slim",
+                EngineKind::Fused => "fused",
+            }
+        );
+    }
+    let mut wizer = Wizer::new();
+    wizer.init_func(EXPORT).keep_init_func(true);
+    let (context, instrumented) = wizer
+        .instrument_component(component)
+        .map_err(|e| err!(InvalidRequest, "this component cannot be fused: {e:#}"))?;
+    let mut running = Running::start(&instrumented, Stack::of(program(component)?.1)?)?;
+    drop(instrumented);
+    running.load(bundle)?;
+    let snapshot = ready(wizer.snapshot_component(&context, &mut running))?
+        .map_err(|e| err!(Internal, "the snapshot: {e:#}"))?;
+    if let Some(error) = running.failed {
+        return Err(error);
+    }
+    let engine = Digest::of(component);
+    let profile = Profile::whole(engine, functions(program(component)?.1)?).digest()?;
+    with_label(
+        &snapshot,
+        &Label {
+            kind: EngineKind::Fused,
+            slim: false,
+            engine,
+            version: version.into(),
+            packages: [(bundle.package, profile)].into(),
+        },
+    )
+}
+
+/// How many functions a core module has, imports included.
+fn functions(module: &[u8]) -> Result<usize> {
+    let broken = |e| err!(InvalidRequest, "this component is malformed: {e}");
+    let mut count = 0;
+    for payload in wasmparser::Parser::new(0).parse_all(module) {
+        match payload.map_err(broken)? {
+            wasmparser::Payload::ImportSection(imports) => {
+                for import in imports.into_imports() {
+                    let kind = import.map_err(broken)?.ty;
+                    count += usize::from(matches!(kind, wasmparser::TypeRef::Func(_)));
+                }
+            }
+            wasmparser::Payload::FunctionSection(section) => count += section.count() as usize,
+            wasmparser::Payload::CodeSectionStart { .. } => break,
+            _ => {}
+        }
+    }
+    Ok(count)
+}
+
+/// The component at work.
+struct Running {
+    store: wasmtime::Store<StoreLimits>,
+    instance: Instance,
+    stack: Stack,
+    /// The first thing that went wrong while the snapshot was taken.
+    failed: Option<Error>,
+}
+
+impl Running {
+    fn start(wasm: &[u8], stack: Stack) -> Result<Self> {
+        let failed = |e: wasmtime::Error| {
+            err!(
+                InvalidRequest,
+                "this component does not run while it is fused: {e:#}"
+            )
+        };
+        let mut config = Config::new();
+        config
+            .wasm_component_model_async(true)
+            .max_wasm_stack(WASM_STACK)
+            .async_stack_size(2 * WASM_STACK)
+            // It runs once, and compiling is most of the time.
+            .cranelift_opt_level(OptLevel::None)
+            .relaxed_simd_deterministic(true);
+        let engine = Engine::new(&config).map_err(failed)?;
+        let component = Component::new(&engine, wasm).map_err(failed)?;
+        let linker = surroundings(&engine, &component).map_err(failed)?;
+        let mut store = wasmtime::Store::new(&engine, StoreLimits::default());
+        let instance = linker.instantiate(&mut store, &component).map_err(failed)?;
+        Ok(Self {
+            store,
+            instance,
+            stack,
+            failed: None,
+        })
+    }
+
+    fn load(&mut self, bundle: &Bundle) -> Result<()> {
+        type Arguments<'a> = (&'a [u8], &'a [Vec<u8>]);
+        let export = self
+            .instance
+            .get_typed_func::<Arguments<'_>, (Result<(), String>,)>(&mut self.store, EXPORT)
+            .map_err(|e| {
+                err!(
+                    InvalidRequest,
+                    "this component was not made for fusing, or by another version of Twinfer: {e:#}"
+                )
+            })?;
+        let (answer,) = export
+            .call(&mut self.store, (&bundle.manifest, &bundle.layers))
+            .map_err(|e| err!(Internal, "the component failed while it loaded the package: {e:#}"))?;
+        answer.map_err(|text| {
+            let (code, message) = text.split_once('\n').unwrap_or(("internal", &text));
+            let known = ErrorCode::ALL.iter().find(|known| known.as_str() == code);
+            Error::new(*known.unwrap_or(&ErrorCode::Internal), message.to_owned())
+        })
+    }
+
+    /// Calls one of the functions that wizer added.
+    fn ask<R>(&mut self, instance: &str, function: &str) -> wasmtime::Result<R>
+    where
+        R: Lift + Send + Sync + 'static,
+        (R,): ComponentNamedList + Lift,
+    {
+        let there = self.instance.get_export(&mut self.store, None, instance);
+        let function = there.and_then(|(_, instance)| {
+            self.instance
+                .get_export(&mut self.store, Some(&instance), function)
+        });
+        let (_, function) =
+            function.ok_or_else(|| wasmtime::Error::msg("an export of wizer's is not there"))?;
+        let function = self
+            .instance
+            .get_typed_func::<(), (R,)>(&mut self.store, function)?;
+        Ok(function.call(&mut self.store, ())?.0)
+    }
+
+    /// The same, where wizer takes any answer but no error.
+    fn number<R>(&mut self, instance: &str, function: &str) -> R
+    where
+        R: Lift + Send + Sync + Default + 'static,
+        (R,): ComponentNamedList + Lift,
+    {
+        match self.ask(instance, function) {
+            Ok(number) => number,
+            Err(error) => {
+                self.fail(&error);
+                R::default()
+            }
+        }
+    }
+
+    fn fail(&mut self, error: &wasmtime::Error) {
+        let error = err!(Internal, "the snapshot cannot be read: {error:#}");
+        self.failed.get_or_insert(error);
+    }
+}
+
+impl ComponentInstanceState for Running {
+    async fn call_func_ret_list_u8(
+        &mut self,
+        instance: &str,
+        func: &str,
+        contents: impl FnOnce(&[u8]) + Send,
+    ) {
+        match self.ask::<WasmList<u8>>(instance, func) {
+            Ok(list) => {
+                let mut memory = list.as_le_slice(&self.store).to_vec();
+                self.stack.clear(&mut memory);
+                contents(&memory);
+            }
+            Err(error) => {
+                self.fail(&error);
+                contents(&[]);
+            }
+        }
+    }
+
+    async fn call_func_ret_s32(&mut self, instance: &str, func: &str) -> i32 {
+        self.number(instance, func)
+    }
+
+    async fn call_func_ret_s64(&mut self, instance: &str, func: &str) -> i64 {
+        self.number(instance, func)
+    }
+
+    async fn call_func_ret_f32(&mut self, instance: &str, func: &str) -> u32 {
+        self.number::<f32>(instance, func).to_bits()
+    }
+
+    async fn call_func_ret_f64(&mut self, instance: &str, func: &str) -> u64 {
+        self.number::<f64>(instance, func).to_bits()
+    }
+}
+
+/// Nothing but an empty environment and fixed seeds.
+fn surroundings(
+    engine: &Engine,
+    component: &Component,
+) -> wasmtime::Result<Linker<StoreLimits>> {
+    let mut linker = Linker::new(engine);
+    let component_type = component.component_type();
+    for (name, _) in component_type.imports(engine) {
+        if name.starts_with("wasi:random/insecure-seed@0.2") {
+            linker
+                .instance(name)?
+                .func_wrap("insecure-seed", |_, (): ()| Ok((SEEDS,)))?;
+        } else if name.starts_with("wasi:random/insecure-seed@") {
+            linker
+                .instance(name)?
+                .func_wrap("get-insecure-seed", |_, (): ()| Ok((SEEDS,)))?;
+        } else if name.starts_with("wasi:cli/environment@") {
+            linker.instance(name)?.func_wrap("get-environment", |_, (): ()| {
+                Ok((Vec::<(String, String)>::new(),))
+            })?;
+        }
+    }
+    linker.define_unknown_imports_as_traps(component)?;
+    Ok(linker)
+}
+
+/// The result of a future that never waits: wizer's only ask us, and we answer at once.
+fn ready<T>(future: impl Future<Output = T>) -> Result<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Ok(value),
+        Poll::Pending => bail!(Internal, "the snapshot waits for something"),
+    }
+}

@@ -1,0 +1,4 @@
+//! Engines with a package loaded in them.
+
+pub mod component;
+mod stack;

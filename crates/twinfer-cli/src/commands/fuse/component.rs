@@ -1,0 +1,26 @@
+//! `twinfer fuse --target component`
+
+use twinfer::{Result, err};
+use twinfer_artifact::component::{Label, label};
+use twinfer_artifact::fuse::component::{Bundle, fuse as fuse_into};
+use twinfer_package::{Store, resolve};
+
+use super::FuseArgs;
+use crate::component::find;
+use crate::trust::Trust;
+
+/// The fused component, and what it says of itself.
+pub(super) fn fuse(args: &FuseArgs, store: &dyn Store, trust: &Trust) -> Result<(Vec<u8>, Label)> {
+    let path = find(args.engine.as_deref())?;
+    let engine = std::fs::read(&path)
+        .map_err(|e| err!(Storage, "cannot read {}: {e}", path.display()))?;
+    // What the policy admits, so that nothing can be exchanged in between.
+    let reference = trust.pinned(store, &args.reference)?;
+    let at = |e: twinfer::Error| e.context(&args.reference);
+    let manifest = resolve(&store.index_of(&reference)?, &reference).map_err(at)?;
+    let bundle = Bundle::read(store, &manifest).map_err(at)?;
+    let wasm = fuse_into(&engine, env!("CARGO_PKG_VERSION"), &bundle).map_err(at)?;
+    let label = label(&wasm)?
+        .ok_or_else(|| err!(Internal, "the fused component does not say what it is"))?;
+    Ok((wasm, label))
+}
