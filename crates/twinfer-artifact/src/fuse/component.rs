@@ -56,6 +56,19 @@ impl Bundle {
         })
     }
 
+    /// The parts in one piece, each with four bytes of length in front, little-endian: what the
+    /// page's engine takes.
+    pub(super) fn file(&self) -> Result<Vec<u8>> {
+        let mut file = Vec::new();
+        for part in std::iter::once(&self.manifest).chain(&self.layers) {
+            let length = u32::try_from(part.len())
+                .map_err(|_| err!(ModelTooLarge, "a page cannot hold {} bytes", part.len()))?;
+            file.extend(length.to_le_bytes());
+            file.extend(part);
+        }
+        Ok(file)
+    }
+
     /// The digest of the package.
     pub fn package(&self) -> &Digest {
         &self.package

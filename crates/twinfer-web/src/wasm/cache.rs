@@ -13,7 +13,7 @@ use super::backend::{JsBackend, JsLock, Storage};
 use super::env::JsEnv;
 use super::error::{or_throw, to_js as thrown};
 use super::origin::{JsOrigin, Registry};
-use super::{WebModel, to_js};
+use super::{WebModel, fuse, to_js};
 
 /// What the loads of an engine share.
 pub(super) struct Shared {
@@ -106,6 +106,23 @@ impl WebCache {
         listener: Option<Function>,
     ) -> Result<WebPackage, JsValue> {
         or_throw(self.load_package(&reference, wish, listener).await)
+    }
+
+    /// The model that this engine has in it, without any load; `undefined` in an engine that was
+    /// not fused. What else its package has (golden examples) comes through the cache. Which
+    /// package it is was decided when the engine was chosen: the lookup of its `info` is that of
+    /// a digest.
+    pub fn fused(&self) -> Option<WebModel> {
+        let fused = fuse::fused()?;
+        let origin = Provenance {
+            decision: None,
+            source: name_of(None),
+            digest: fused.digest,
+            shared: self.shared.clone(),
+            policy: Policy::default(),
+            _lease: None,
+        };
+        Some(WebModel::fused(fused, origin))
     }
 
     /// Asks the registry what a reference points to now: `{digest, source}`.
