@@ -10,7 +10,7 @@ use std::thread;
 use twinfer::{Error, ErrorCode, Result, bail, err};
 use twinfer_package::EngineKind;
 use walrus::ir::Value;
-use walrus::{ConstExpr, GlobalKind, Module};
+use walrus::{ConstExpr, GlobalKind};
 use wasmtime::{Config, Engine, Instance, Linker, OptLevel, Store, Val};
 
 use super::component::Bundle;
@@ -55,24 +55,16 @@ pub fn fuse(engine: &[u8], bundle: &Bundle) -> Result<Vec<u8>> {
     for (global, value) in mutable_globals(&module)?.into_iter().zip(state.globals) {
         module.globals.get_mut(global).kind = GlobalKind::Local(ConstExpr::Value(value));
     }
-    drop_names(&mut module);
+    // Names and producers of the full engine.
+    let customs: Vec<_> = module.customs.iter().map(|(id, _)| id).collect();
+    for id in customs {
+        module.customs.delete(id);
+    }
     Ok(module.emit_wasm())
 }
 
 fn parse_again(engine: &[u8]) -> Result<Vec<u8>> {
     runnable(parse(engine)?)
-}
-
-/// Names and producers of the full engine: a third of a build that has them.
-fn drop_names(module: &mut Module) {
-    module.funcs.iter_mut().for_each(|function| function.name = None);
-    module.locals.iter_mut().for_each(|local| local.name = None);
-    module.globals.iter_mut().for_each(|global| global.name = None);
-    module.data.iter_mut().for_each(|data| data.name = None);
-    let customs: Vec<_> = module.customs.iter().map(|(id, _)| id).collect();
-    for id in customs {
-        module.customs.delete(id);
-    }
 }
 
 fn on_a_large_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
@@ -115,6 +107,8 @@ impl Running {
         let mut config = Config::new();
         config
             .max_wasm_stack(WASM_STACK)
+            // Not used, and checked all the same.
+            .async_stack_size(2 * WASM_STACK)
             // It runs once, and compiling is most of the time.
             .cranelift_opt_level(OptLevel::None)
             // The same bytes wherever it is fused.

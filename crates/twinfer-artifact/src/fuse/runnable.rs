@@ -72,7 +72,8 @@ pub(super) fn runnable(mut module: Module) -> Result<Vec<u8>> {
     }
     without_references(&mut module);
     walrus::passes::gc::run(&mut module);
-    Ok(module.emit_wasm())
+    let out = module.emit_wasm(); std::fs::write("/tmp/w/cC/run.wasm", &out).ok();
+    Ok(out)
 }
 
 fn without_references(module: &mut Module) {
@@ -85,6 +86,13 @@ fn without_references(module: &mut Module) {
         let trap = trap(module, ty);
         module.funcs.get_mut(id).kind = FunctionKind::Local(trap);
     }
+    // Those that are in a table of functions stay, and are not called.
+    for id in references.functions {
+        let plain = plain(module, module.funcs.get(id).ty());
+        if let FunctionKind::Import(import) = &mut module.funcs.get_mut(id).kind {
+            import.ty = module.types.add(&plain.0, &plain.1);
+        }
+    }
     for table in module.tables.iter_mut() {
         if is_reference(table.element_ty) {
             table.element_ty = RefType::FUNCREF;
@@ -92,17 +100,20 @@ fn without_references(module: &mut Module) {
     }
 }
 
-/// A body that traps; where the type has references, numbers.
-fn trap(module: &mut Module, ty: TypeId) -> LocalFunction {
-    let plain = |types: &[ValType]| -> Vec<ValType> {
-        let number = |ty: &ValType| match is_extern(*ty) {
-            true => ValType::I32,
-            false => *ty,
-        };
-        types.iter().map(number).collect()
+/// Parameters and results of a type, with numbers for references.
+fn plain(module: &Module, ty: TypeId) -> (Vec<ValType>, Vec<ValType>) {
+    let number = |ty: &ValType| match is_extern(*ty) {
+        true => ValType::I32,
+        false => *ty,
     };
     let (parameters, results) = module.types.params_results(ty);
-    let (parameters, results) = (plain(parameters), plain(results));
+    let plain = |types: &[ValType]| types.iter().map(number).collect();
+    (plain(parameters), plain(results))
+}
+
+/// A body that traps; where the type has references, numbers.
+fn trap(module: &mut Module, ty: TypeId) -> LocalFunction {
+    let (parameters, results) = plain(module, ty);
     let arguments = parameters.iter().map(|ty| module.locals.add(*ty)).collect();
     let mut builder = FunctionBuilder::new(&mut module.types, &parameters, &results);
     builder.func_body().unreachable();
@@ -194,6 +205,7 @@ impl<'instr> Visitor<'instr> for Search<'_> {
 pub(super) fn parse(engine: &[u8]) -> Result<Module> {
     walrus::ModuleConfig::new()
         .generate_producers_section(false)
+        .generate_name_section(false)
         .parse(engine)
         .map_err(|e| err!(InvalidRequest, "not a WebAssembly module: {e:#}"))
 }

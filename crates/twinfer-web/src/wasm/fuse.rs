@@ -124,8 +124,9 @@ fn load(bundle: Vec<u8>) -> Result<Fused> {
             package.name()
         );
     }
-    let model = package.load()?;
+    let mut model = package.load()?;
     package.self_test(&model)?.check()?;
+    model.keep_used_plans_only();
     Ok(Fused {
         model: Rc::new(model),
         digest: descriptor.digest,
