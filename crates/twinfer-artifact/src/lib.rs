@@ -2,5 +2,6 @@
 #![deny(missing_docs)]
 
 mod profile;
+pub mod slim;
 
 pub use profile::Profile;
