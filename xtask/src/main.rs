@@ -15,6 +15,7 @@ mod compare;
 mod counts;
 mod debian;
 mod demo;
+mod engines;
 mod failure;
 mod golden;
 #[path = "../../tests/src/http.rs"]

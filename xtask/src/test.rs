@@ -9,6 +9,7 @@ use crate::cache;
 use crate::counts::{Counts, Runner, read};
 use crate::debian;
 use crate::demo::{pack_models, run_cases};
+use crate::engines;
 use crate::failure::{Context, Failure, Result};
 use crate::paths;
 use crate::python;
@@ -119,6 +120,7 @@ fn prepare() -> Result<PathBuf> {
     ));
     together(jobs)?;
     build::npm_package()?;
+    engines::default_engine()?;
     browser::required()
 }
 

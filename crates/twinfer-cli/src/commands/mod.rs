@@ -18,6 +18,7 @@ pub mod rm;
 pub mod run;
 pub mod sign;
 pub mod sign_tags;
+pub mod slim;
 pub mod tag;
 pub mod unpack;
 pub mod verify;

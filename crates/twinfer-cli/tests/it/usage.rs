@@ -24,6 +24,7 @@ const COMMANDS: [&str; 22] = [
     "sign",
     "sign-tags",
     "policy",
+    "slim",
     "cache",
     "fuse",
     "serve",
