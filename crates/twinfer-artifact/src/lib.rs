@@ -4,5 +4,6 @@
 pub mod component;
 pub mod fuse;
 mod profile;
+pub mod slim;
 
 pub use profile::Profile;
