@@ -101,8 +101,7 @@ fn state() -> Pair {
 
 /// Every place of a pair in the program's own data.
 fn places() -> impl Iterator<Item = usize> {
-    // SAFETY: only addresses are taken of what the linker defines.
-    let (begin, end) = unsafe { (&raw const __global_base, &raw const __heap_base) };
+    let (begin, end) = (&raw const __global_base, &raw const __heap_base);
     let begin = begin.expose_provenance().next_multiple_of(8);
     (begin..end.expose_provenance() - 15).step_by(8)
 }

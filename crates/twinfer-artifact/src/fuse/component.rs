@@ -13,7 +13,7 @@ use twinfer::{Error, ErrorCode, Result, bail, err};
 use twinfer_package::{Descriptor, Digest, EngineKind, PackageReader, Parts, Store};
 use wasmtime::component::{Component, ComponentNamedList, Instance, Lift, Linker, WasmList};
 use wasmtime::{Config, Engine, OptLevel, StoreLimits};
-use wasmtime_wizer::{ComponentInstanceState, Wizer};
+use wasmtime_wizer::{ComponentContext, ComponentInstanceState, Wizer};
 
 use super::stack::Stack;
 use crate::Profile;
@@ -75,47 +75,102 @@ impl Bundle {
     }
 }
 
-/// Makes the fused component of a full one. `version` is the one of Twinfer that it has.
-///
-/// # Errors
-/// `invalid_request` for what is no full component of ours; those of loading the package, with
-/// their codes; `internal`.
-pub fn fuse(component: &[u8], version: &str, bundle: &Bundle) -> Result<Vec<u8>> {
-    if let Some(label) = label(component)? {
-        bail!(
-            InvalidRequest,
-            "this component is {} already: fuse the full one",
-            match label.kind {
-                EngineKind::Slim => "slim",
-                EngineKind::Fused => "fused",
-            }
-        );
+/// A full component that is ready to be fused with packages: it is compiled once.
+pub struct Fuser<'a> {
+    component: &'a [u8],
+    engine: Digest,
+    wizer: Wizer,
+    context: ComponentContext<'a>,
+    compiled: Component,
+    linker: Linker<StoreLimits>,
+    stack: Stack,
+}
+
+impl<'a> Fuser<'a> {
+    /// Checks and compiles it, which takes a minute.
+    ///
+    /// # Errors
+    /// `invalid_request` for what is no full component of ours.
+    pub fn new(component: &'a [u8]) -> Result<Self> {
+        if let Some(label) = label(component)? {
+            bail!(
+                InvalidRequest,
+                "this component is {} already: fuse the full one",
+                match label.kind {
+                    EngineKind::Slim => "slim",
+                    EngineKind::Fused => "fused",
+                }
+            );
+        }
+        let mut wizer = Wizer::new();
+        wizer.init_func(EXPORT).keep_init_func(true);
+        let cannot = |e: wasmtime::Error| {
+            err!(InvalidRequest, "this component cannot be fused: {e:#}")
+        };
+        let (context, instrumented) = wizer.instrument_component(component).map_err(cannot)?;
+        let engine = Engine::new(&config()).map_err(cannot)?;
+        let compiled = Component::new(&engine, &instrumented).map_err(cannot)?;
+        Ok(Self {
+            engine: Digest::of(component),
+            linker: surroundings(&engine, &compiled).map_err(cannot)?,
+            stack: Stack::of(program(component)?.1)?,
+            component,
+            wizer,
+            context,
+            compiled,
+        })
     }
-    let mut wizer = Wizer::new();
-    wizer.init_func(EXPORT).keep_init_func(true);
-    let (context, instrumented) = wizer
-        .instrument_component(component)
-        .map_err(|e| err!(InvalidRequest, "this component cannot be fused: {e:#}"))?;
-    let mut running = Running::start(&instrumented, Stack::of(program(component)?.1)?)?;
-    drop(instrumented);
-    running.load(bundle)?;
-    let snapshot = ready(wizer.snapshot_component(&context, &mut running))?
-        .map_err(|e| err!(Internal, "the snapshot: {e:#}"))?;
-    if let Some(error) = running.failed {
-        return Err(error);
+
+    /// Makes the fused component of a package. `version` is the one of Twinfer that the full
+    /// component has.
+    ///
+    /// # Errors
+    /// Those of loading the package, with their codes; `internal`.
+    pub fn fuse(&self, version: &str, bundle: &Bundle) -> Result<Vec<u8>> {
+        let mut running = self.start()?;
+        running.load(bundle)?;
+        let snapshot = self.wizer.snapshot_component(&self.context, &mut running);
+        let snapshot = ready(snapshot)?.map_err(|e| err!(Internal, "the snapshot: {e:#}"))?;
+        if let Some(error) = running.failed {
+            return Err(error);
+        }
+        let functions = functions(program(self.component)?.1)?;
+        let profile = Profile::whole(self.engine, functions).digest()?;
+        with_label(
+            &snapshot,
+            &Label {
+                kind: EngineKind::Fused,
+                slim: false,
+                engine: self.engine,
+                version: version.into(),
+                packages: [(bundle.package, profile)].into(),
+            },
+        )
     }
-    let engine = Digest::of(component);
-    let profile = Profile::whole(engine, functions(program(component)?.1)?).digest()?;
-    with_label(
-        &snapshot,
-        &Label {
-            kind: EngineKind::Fused,
-            slim: false,
-            engine,
-            version: version.into(),
-            packages: [(bundle.package, profile)].into(),
-        },
-    )
+
+    fn start(&self) -> Result<Running> {
+        let mut store = wasmtime::Store::new(self.compiled.engine(), StoreLimits::default());
+        let instance = ready(self.linker.instantiate_async(&mut store, &self.compiled))?
+            .map_err(|e| err!(InvalidRequest, "this component does not start: {e:#}"))?;
+        Ok(Running {
+            store,
+            instance,
+            stack: self.stack,
+            failed: None,
+        })
+    }
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_component_model_async(true)
+        .max_wasm_stack(WASM_STACK)
+        .async_stack_size(2 * WASM_STACK)
+        // It runs once, and compiling is most of the time.
+        .cranelift_opt_level(OptLevel::None)
+        .relaxed_simd_deterministic(true);
+    config
 }
 
 /// How many functions a core module has, imports included.
@@ -148,34 +203,6 @@ struct Running {
 }
 
 impl Running {
-    fn start(wasm: &[u8], stack: Stack) -> Result<Self> {
-        let failed = |e: wasmtime::Error| {
-            err!(
-                InvalidRequest,
-                "this component does not run while it is fused: {e:#}"
-            )
-        };
-        let mut config = Config::new();
-        config
-            .wasm_component_model_async(true)
-            .max_wasm_stack(WASM_STACK)
-            .async_stack_size(2 * WASM_STACK)
-            // It runs once, and compiling is most of the time.
-            .cranelift_opt_level(OptLevel::None)
-            .relaxed_simd_deterministic(true);
-        let engine = Engine::new(&config).map_err(failed)?;
-        let component = Component::new(&engine, wasm).map_err(failed)?;
-        let linker = surroundings(&engine, &component).map_err(failed)?;
-        let mut store = wasmtime::Store::new(&engine, StoreLimits::default());
-        let instance = linker.instantiate(&mut store, &component).map_err(failed)?;
-        Ok(Self {
-            store,
-            instance,
-            stack,
-            failed: None,
-        })
-    }
-
     fn load(&mut self, bundle: &Bundle) -> Result<()> {
         type Arguments<'a> = (&'a [u8], &'a [Vec<u8>]);
         let export = self
@@ -187,8 +214,7 @@ impl Running {
                     "this component was not made for fusing, or by another version of Twinfer: {e:#}"
                 )
             })?;
-        let (answer,) = export
-            .call(&mut self.store, (&bundle.manifest, &bundle.layers))
+        let (answer,) = ready(export.call_async(&mut self.store, (&bundle.manifest, &bundle.layers)))?
             .map_err(|e| err!(Internal, "the component failed while it loaded the package: {e:#}"))?;
         answer.map_err(|text| {
             let (code, message) = text.split_once('\n').unwrap_or(("internal", &text));
@@ -198,7 +224,7 @@ impl Running {
     }
 
     /// Calls one of the functions that wizer added.
-    fn ask<R>(&mut self, instance: &str, function: &str) -> wasmtime::Result<R>
+    async fn ask<R>(&mut self, instance: &str, function: &str) -> wasmtime::Result<R>
     where
         R: Lift + Send + Sync + 'static,
         (R,): ComponentNamedList + Lift,
@@ -213,16 +239,16 @@ impl Running {
         let function = self
             .instance
             .get_typed_func::<(), (R,)>(&mut self.store, function)?;
-        Ok(function.call(&mut self.store, ())?.0)
+        Ok(function.call_async(&mut self.store, ()).await?.0)
     }
 
     /// The same, where wizer takes any answer but no error.
-    fn number<R>(&mut self, instance: &str, function: &str) -> R
+    async fn number<R>(&mut self, instance: &str, function: &str) -> R
     where
         R: Lift + Send + Sync + Default + 'static,
         (R,): ComponentNamedList + Lift,
     {
-        match self.ask(instance, function) {
+        match self.ask(instance, function).await {
             Ok(number) => number,
             Err(error) => {
                 self.fail(&error);
@@ -244,7 +270,7 @@ impl ComponentInstanceState for Running {
         func: &str,
         contents: impl FnOnce(&[u8]) + Send,
     ) {
-        match self.ask::<WasmList<u8>>(instance, func) {
+        match self.ask::<WasmList<u8>>(instance, func).await {
             Ok(list) => {
                 let mut memory = list.as_le_slice(&self.store).to_vec();
                 self.stack.clear(&mut memory);
@@ -258,19 +284,19 @@ impl ComponentInstanceState for Running {
     }
 
     async fn call_func_ret_s32(&mut self, instance: &str, func: &str) -> i32 {
-        self.number(instance, func)
+        self.number(instance, func).await
     }
 
     async fn call_func_ret_s64(&mut self, instance: &str, func: &str) -> i64 {
-        self.number(instance, func)
+        self.number(instance, func).await
     }
 
     async fn call_func_ret_f32(&mut self, instance: &str, func: &str) -> u32 {
-        self.number::<f32>(instance, func).to_bits()
+        self.number::<f32>(instance, func).await.to_bits()
     }
 
     async fn call_func_ret_f64(&mut self, instance: &str, func: &str) -> u64 {
-        self.number::<f64>(instance, func).to_bits()
+        self.number::<f64>(instance, func).await.to_bits()
     }
 }
 
@@ -300,10 +326,16 @@ fn surroundings(
     Ok(linker)
 }
 
-/// The result of a future that never waits: wizer's only ask us, and we answer at once.
+/// The result of a future that waits for nothing outside of it: all of this is one thread, and
+/// there is no input or output.
 fn ready<T>(future: impl Future<Output = T>) -> Result<T> {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => Ok(value),
-        Poll::Pending => bail!(Internal, "the snapshot waits for something"),
+    /// The engine gives way a few times between two tasks of its own.
+    const TURNS: usize = 10_000;
+    let mut future = pin!(future);
+    for _ in 0..TURNS {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return Ok(value);
+        }
     }
+    bail!(Internal, "the component waits for something that does not come")
 }

@@ -2,7 +2,7 @@
 
 use twinfer::{Result, err};
 use twinfer_artifact::component::{Label, label};
-use twinfer_artifact::fuse::component::{Bundle, fuse as fuse_into};
+use twinfer_artifact::fuse::component::{Bundle, Fuser};
 use twinfer_package::{Store, resolve};
 
 use super::FuseArgs;
@@ -19,7 +19,8 @@ pub(super) fn fuse(args: &FuseArgs, store: &dyn Store, trust: &Trust) -> Result<
     let at = |e: twinfer::Error| e.context(&args.reference);
     let manifest = resolve(&store.index_of(&reference)?, &reference).map_err(at)?;
     let bundle = Bundle::read(store, &manifest).map_err(at)?;
-    let wasm = fuse_into(&engine, env!("CARGO_PKG_VERSION"), &bundle).map_err(at)?;
+    let fuser = Fuser::new(&engine).map_err(|e| e.context(path.display()))?;
+    let wasm = fuser.fuse(env!("CARGO_PKG_VERSION"), &bundle).map_err(at)?;
     let label = label(&wasm)?
         .ok_or_else(|| err!(Internal, "the fused component does not say what it is"))?;
     Ok((wasm, label))
