@@ -57,7 +57,9 @@ pub fn run(args: Args, output: &Output) -> Result<()> {
         Command::Policy(args) => policy::run(&args, output),
         Command::Sign(args) => sign::run(&args, &*registry.writable()?, output),
         Command::SignTags(args) => sign_tags::run(&args, &*registry.writable()?, &trust, output),
-        Command::Fuse(args) => fuse::run(&args, &registry, &trust, output),
+        Command::Fuse(args) => registry.read(output, |registry, store| {
+            fuse::run(&args, registry, store, &trust, output)
+        }),
         Command::Slim(args) => slim::run(&args, &registry, &trust, policy.as_deref(), output),
         Command::Serve(args) => crate::serve::run(args, &registry, &trust),
     }

@@ -1,16 +1,16 @@
 //! `twinfer fuse --target component`
 
 use twinfer::{Result, err};
-use twinfer_artifact::component::{Label, label};
+use twinfer_artifact::component::label;
 use twinfer_artifact::fuse::component::{Bundle, Fuser};
 use twinfer_package::{Store, resolve};
 
-use super::FuseArgs;
+use super::{FuseArgs, Made};
 use crate::component::find;
 use crate::trust::Trust;
 
-/// The fused component, and what it says of itself.
-pub(super) fn fuse(args: &FuseArgs, store: &dyn Store, trust: &Trust) -> Result<(Vec<u8>, Label)> {
+/// The fused component.
+pub(super) fn fuse(args: &FuseArgs, store: &dyn Store, trust: &Trust) -> Result<Made> {
     let path = find(args.engine.as_deref())?;
     let engine = std::fs::read(&path)
         .map_err(|e| err!(Storage, "cannot read {}: {e}", path.display()))?;
@@ -23,5 +23,10 @@ pub(super) fn fuse(args: &FuseArgs, store: &dyn Store, trust: &Trust) -> Result<
     let wasm = fuser.fuse(env!("CARGO_PKG_VERSION"), &bundle).map_err(at)?;
     let label = label(&wasm)?
         .ok_or_else(|| err!(Internal, "the fused component does not say what it is"))?;
-    Ok((wasm, label))
+    Ok(Made {
+        wasm,
+        label,
+        reference: reference.pinned(manifest.digest),
+        wasm_opt: None,
+    })
 }

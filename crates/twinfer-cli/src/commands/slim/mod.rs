@@ -1,8 +1,8 @@
 //! `twinfer slim`
 
-mod npm;
+pub mod npm;
 mod page;
-mod runner;
+pub mod runner;
 
 use std::path::{Path, PathBuf};
 
