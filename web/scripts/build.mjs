@@ -1,6 +1,7 @@
 // Builds the npm package, the demo page and the tests into dist/, from src/, demo/, test/ and
 // the wasm that wasm-pack put into wasm/.
 import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { copyFileSync, cpSync, existsSync, linkSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { toFactory } from "./glue.mjs";
@@ -11,6 +12,7 @@ const wasm = new URL("wasm/", web);
 const dist = new URL("dist/", web);
 const page = new URL("dist/demo/", web);
 const ENGINE = "twinfer_web_bg.wasm";
+const ENGINES = "engines.json";
 
 if (!existsSync(new URL(ENGINE, wasm))) {
   console.error(`web/wasm/${ENGINE} is missing: build the engine first, with cargo xtask build`);
@@ -23,6 +25,12 @@ compile("tsconfig.json");
 writeFileSync(new URL("glue.js", dist), toFactory(readFileSync(new URL("twinfer_web.js", wasm), "utf8")));
 copyFileSync(new URL("src/glue.d.ts", web), new URL("glue.d.ts", dist));
 copyFileSync(new URL(ENGINE, wasm), new URL(ENGINE, dist));
+// What slim and fused engines must have been made from, to fit this glue.
+const digest = createHash("sha256").update(readFileSync(new URL(ENGINE, dist))).digest("hex");
+writeFileSync(new URL("own.js", dist), `/** Digest of twinfer_web_bg.wasm. */\nexport const OWN_ENGINE = "sha256:${digest}";\n`);
+copyFileSync(new URL("src/own.d.ts", web), new URL("own.d.ts", dist));
+// The slim engines that come with the package: none before `twinfer slim` has made some.
+writeFileSync(new URL(ENGINES, dist), "[]\n");
 for (const licence of ["LICENSE-MIT", "LICENSE-APACHE"]) {
   // The one licence of the repository, not a copy that goes its own way.
   const root = new URL(`../${licence}`, web);
@@ -39,7 +47,7 @@ function buildPage() {
   for (const name of readdirSync(dist)) {
     const from = new URL(name, dist);
     if (statSync(from).isDirectory()) {
-      if (name === "generated" || name === "storage") cpSync(from, new URL(name, own), { recursive: true });
+      if (["generated", "storage", "engines"].includes(name)) cpSync(from, new URL(name, own), { recursive: true });
       continue;
     }
     linkOrCopy(from, new URL(name, own));

@@ -14,6 +14,7 @@ import type {
   JsonValue,
   Lookup,
   Model,
+  ModelEngine,
   PredictOptions,
   Prediction,
   TensorInput,
@@ -71,6 +72,10 @@ export class LoadedModel implements Model {
     if (!decision) return undefined;
     const { verdict, keys, reason } = decision;
     return { verdict, keys, ...(reason !== undefined && { reason }) };
+  }
+
+  get engine(): ModelEngine {
+    return { ...this.#calls.engine };
   }
 
   async predict<Outputs extends object = Record<string, JsonValue>>(
