@@ -1,5 +1,5 @@
 // Builds the npm package, the demo page and the tests into dist/, from src/, demo/, test/ and
-// the wasm that wasm-pack put into wasm/.
+// the wasm that wasm-pack put into wasm/. With the argument `page` only the demo page.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { copyFileSync, cpSync, existsSync, linkSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -17,6 +17,12 @@ const ENGINES = "engines.json";
 if (!existsSync(new URL(ENGINE, wasm))) {
   console.error(`web/wasm/${ENGINE} is missing: build the engine first, with cargo xtask build`);
   process.exit(1);
+}
+
+if (process.argv[2] === "page") {
+  // After something was added to the package, such as slim engines.
+  buildPage();
+  process.exit();
 }
 
 rmSync(dist, { recursive: true, force: true });
@@ -58,6 +64,7 @@ function buildPage() {
 
 /** The engine has some 20 MB: a link where the file system has them. */
 function linkOrCopy(from, to) {
+  rmSync(to, { force: true });
   try {
     linkSync(from, to);
   } catch {

@@ -39,12 +39,19 @@ export function compiledAlready(key: string): boolean {
   return compiled.has(key);
 }
 
-/** The addresses of the engines that this page has compiled. */
-export function compiledFrom(): readonly string[] {
-  return [...sources];
+/** Addresses of engines that this page runs, but for those in the storage of the browser. */
+const addresses = new Set<string>();
+/** It runs engines that are slim or fused. */
+let runsDerived = false;
+
+export function enginesInUse(): { addresses: readonly string[]; derived: boolean } {
+  return { addresses: [...addresses], derived: runsDerived };
 }
 
-const sources = new Set<string>();
+/** An engine was fetched from here, by this thread or by a worker. */
+export function inUse(url: string): void {
+  addresses.add(url);
+}
 
 /** What is said of an engine. */
 export function described({ kind, digest, urls, kept }: Candidate): ModelEngine {
@@ -62,6 +69,7 @@ export function compileEngine(url: URL): Promise<WebAssembly.Module> {
  * address after the other. `fetched` gets its bytes where they did not come from the storage.
  */
 export function compileDerived(candidate: Candidate, storage: Storage | undefined, fetched: (bytes: Uint8Array<ArrayBuffer>) => void): Promise<WebAssembly.Module> {
+  runsDerived = true;
   return once(candidate.digest ?? "", () => derived(candidate, storage, fetched));
 }
 
@@ -86,7 +94,7 @@ async function compile(url: URL): Promise<WebAssembly.Module> {
       ? await WebAssembly.compileStreaming(response)
       : // A wrong content type only costs the streaming; a wrong content is an error.
         await WebAssembly.compile(checked(new Uint8Array(await response.arrayBuffer()), url));
-    sources.add(url.href);
+    inUse(url.href);
     return module;
   } catch (error) {
     throw unreadable(error, url);
@@ -101,7 +109,10 @@ async function derived(candidate: Candidate, storage: Storage | undefined, fetch
   let problem: unknown = new TwinferError("not_found", `${WHAT} ${digest} is not in the storage, and must not be asked for`);
   for (const url of urls) {
     try {
-      return await verified(url, digest, size, fetched);
+      const module = await verified(url, digest, size, fetched);
+      // Those of a registry are in the storage, or not meant to be kept.
+      if (candidate.package === undefined) inUse(url.href);
+      return module;
     } catch (error) {
       problem = unreadable(error, url);
     }
@@ -128,7 +139,6 @@ async function verified(url: URL, digest: string, size: number, fetched: (bytes:
       throw new TwinferError("digest_mismatch", `${WHAT}: ${url} has ${much} bytes with the digest ${found}, not ${size} with ${digest}`);
     }
     const made = await (module ?? WebAssembly.compile(bytes));
-    if (!files) sources.add(url.href);
     fetched(bytes);
     return made;
   } catch (error) {

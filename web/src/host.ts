@@ -8,7 +8,7 @@ import { keyOf } from "./lookup.js";
 import type { Origin } from "./origin.js";
 import type { Storage } from "./storage/storage.js";
 import { openStorage } from "./storage/storage.js";
-import type { Lookup } from "./types.js";
+import type { Lookup, ModelEngine } from "./types.js";
 import type { Inside, LoadEvent, ModelInfo, Notice, Setup, Start, WireInput, WirePrediction, WireTensor, Wish } from "./wire.js";
 
 /** Methods of the cache that people call. */
@@ -40,7 +40,8 @@ export class EngineHost {
   #instance: Promise<Instance> = Promise.reject(new Error("a call came before what it builds on"));
   /** The last one that was started. */
   #last: Instance | undefined;
-  /** How the model was loaded: another engine loads it again. */
+  /** What was started with, and how the model was loaded: for another engine, and for this one again. */
+  #start: Start | undefined;
   #load: Load | undefined;
   #cancelled = false;
   #ended: TwinferError | undefined;
@@ -61,6 +62,7 @@ export class EngineHost {
   }
 
   async start(start: Start): Promise<void> {
+    this.#start = start;
     // What comes next is on its way already, and waits for this.
     this.#instance = Instance.start(start, this.#settings(), this.#storage, this.#origins).then((started) => (this.#last = started));
     await this.#instance;
@@ -71,7 +73,7 @@ export class EngineHost {
     const loaded = await this.#do((instance) => this.#open(instance, load, onEvent));
     const { name, digest } = loaded;
     // Loaded again, it must be the same package, wherever the tag points to by then.
-    this.#load = { reference: `${name}@${digest}`, wish: load.wish };
+    this.#load = { ...load, reference: `${name}@${digest}` };
     if (load.inside && this.#last?.engine.kind === "fused") void this.#note(load, digest).catch(() => undefined);
     return loaded;
   }
@@ -161,10 +163,12 @@ export class EngineHost {
         if (instance.lacks === undefined) throw thrown;
       }
       // Of several calls that wait the first one brings the other engine.
-      if (this.#last === instance) {
-        this.#instance = this.#takeOver(instance);
-        this.#instance.catch(() => undefined);
-      }
+      if (this.#last !== instance) continue;
+      const next = this.#takeOver(instance);
+      // Where it cannot be had, this call fails, and the others go on with what there was.
+      this.#instance = next.catch(() => this.#again());
+      this.#instance.catch(() => undefined);
+      await next;
     }
   }
 
@@ -178,27 +182,44 @@ export class EngineHost {
       if (kind === "full") throw new TwinferError("internal", `the full engine is not whole: ${old.lacks}`);
       const setup = this.#settings();
       const url = new URL(setup.full);
-      const engine: Notice = {
+      const engine: ModelEngine = {
         kind: "full",
         url: url.href,
         replaced: digest,
         ...(setup.fullDigest !== undefined && { digest: setup.fullDigest }),
         ...(old.missing !== undefined && { missing: old.missing }),
       };
-      this.#notice(engine);
-      const module = await compileEngine(url);
-      this.#check();
-      this.#storage = open(setup);
-      this.#origins = originsOf(setup);
-      const instance = await Instance.start({ module, engine }, setup, this.#storage, this.#origins);
-      this.#last = instance;
-      if (this.#load) await this.#open(instance, this.#load);
-      this.#check();
+      this.#notice({ engine, done: false });
+      const instance = await this.#fresh({ module: await compileEngine(url), engine });
+      this.#notice({ engine, done: true });
       return instance;
     } catch (thrown) {
-      this.#failed = true;
       throw this.#ended ?? unable(old, thrown);
     }
+  }
+
+  /** A new instance of the engine that was started with. */
+  async #again(): Promise<Instance> {
+    try {
+      if (!this.#start) throw new Error("a call came before what it builds on");
+      return await this.#fresh({ module: this.#start.module, engine: this.#start.engine });
+    } catch (thrown) {
+      this.#failed = true;
+      throw thrown;
+    }
+  }
+
+  async #fresh(start: Start): Promise<Instance> {
+    this.#check();
+    const setup = this.#settings();
+    this.#last?.end(new TwinferError("aborted", "the engine is replaced"));
+    this.#storage = open(setup);
+    this.#origins = originsOf(setup);
+    const instance = await Instance.start(start, setup, this.#storage, this.#origins);
+    this.#last = instance;
+    if (this.#load) await this.#open(instance, this.#load);
+    this.#check();
+    return instance;
   }
 
   #check(): void {

@@ -2,7 +2,7 @@ import { choose } from "./choose.js";
 import type { Connection } from "./connection.js";
 import { connect } from "./connection.js";
 import type { Candidate } from "./engine.js";
-import { compileDerived, compileEngine, defaultEngineUrl, described, fullEngine } from "./engine.js";
+import { compileDerived, compileEngine, defaultEngineUrl, described, fullEngine, inUse } from "./engine.js";
 import { EngineStopped, TwinferError, aborted, describe, throwIfAborted, unlessAborted } from "./errors.js";
 import type { EngineKind } from "./generated/types.js";
 import { keepEngine } from "./keep-engine.js";
@@ -101,8 +101,9 @@ export async function open(plan: Plan, report: Report, signal: AbortSignal | und
   const { source } = plan;
   let engine: { now: ModelEngine } | undefined;
   const connection = connect(plan.thread, (notice) => {
-    if (engine) engine.now = notice;
-    plan.onProgress?.({ status: "engine", ...notice });
+    if (!notice.done) return plan.onProgress?.({ status: "engine", ...notice.engine });
+    if (engine) engine.now = notice.engine;
+    if (notice.engine.url !== undefined) inUse(notice.engine.url);
   });
   const cancel = (): void => {
     if (signal) connection.end(aborted(signal));

@@ -71,8 +71,11 @@ export interface Inside {
   kept: boolean;
 }
 
-/** What a host says without being asked: another engine takes over. */
-export type Notice = ModelEngine;
+/** What a host says without being asked: another engine will take over, or has. */
+export interface Notice {
+  engine: ModelEngine;
+  done: boolean;
+}
 
 /** What a load wants. */
 export interface Wish extends Partial<Omit<WireTrust, "policy">> {

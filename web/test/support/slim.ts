@@ -17,7 +17,8 @@ const [I32_CONST, CALL, GLOBAL_SET, UNREACHABLE, END] = [0x41, 0x10, 0x24, 0x00,
 /** The full engine of the package. */
 export const FULL = readFileSync(join(DIST, "twinfer_web_bg.wasm"));
 export const FULL_DIGEST = digest(FULL);
-const EXPORTED = "entered-";
+/** What the names of the exported globals begin with. */
+export const EXPORTED = "entered-";
 
 export function digest(bytes: Uint8Array): string {
   return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
@@ -104,6 +105,12 @@ function imports(body: Uint8Array): Import[] {
 }
 
 /** An engine with a global for each function, which is 1 once it was entered. */
+export function counting(): Uint8Array<ArrayBuffer> {
+  return (made ??= instrumented());
+}
+
+let made: Uint8Array<ArrayBuffer> | undefined;
+
 function instrumented(): Uint8Array<ArrayBuffer> {
   const all = sections(FULL);
   const { entries, body } = bodies(section(all, CODE));
@@ -134,8 +141,6 @@ function afterLocals(body: Uint8Array, from: number): number {
   return at;
 }
 
-let counting: Uint8Array<ArrayBuffer> | undefined;
-
 /** The functions that are entered while this is done, with the engine at the address that it gets, on the main thread. */
 export async function profile(work: (engineUrl: string) => Promise<void>): Promise<Set<number>> {
   const folder = mkdtempSync(join(tmpdir(), "twinfer-profile-"));
@@ -148,7 +153,7 @@ export async function profile(work: (engineUrl: string) => Promise<void>): Promi
   };
   try {
     Object.assign(WebAssembly, { instantiate: watched });
-    writeFileSync(join(folder, "counting.wasm"), (counting ??= instrumented()));
+    writeFileSync(join(folder, "counting.wasm"), counting());
     await work(pathToFileURL(join(folder, "counting.wasm")).href);
   } finally {
     Object.assign(WebAssembly, { instantiate });
