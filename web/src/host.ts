@@ -205,7 +205,8 @@ export class EngineHost {
       return await this.#fresh({ module: this.#start.module, engine: this.#start.engine });
     } catch (thrown) {
       this.#failed = true;
-      throw thrown;
+      const last = this.#last;
+      throw last?.lacks === undefined ? thrown : unable(last, new TwinferError("network", "the full engine was asked for just now"));
     }
   }
 

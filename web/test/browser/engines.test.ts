@@ -29,6 +29,8 @@ let own: { wasm: Uint8Array; says: object }[] = [];
 /** The full engine is not sent before this. */
 let held: Promise<void> = Promise.resolve();
 let gone = false;
+/** Spaces after the index: how much is hashed decides what a hash takes. */
+let padding = 0;
 
 before(async () => {
   site = await serveRegistry(registry, async (request, response, path) => {
@@ -39,7 +41,7 @@ before(async () => {
     if (path === "/counting.wasm") return send(response, counting(), "application/wasm"), true;
     if (path === FULL_PATH) await held;
     const bytes = path === "/registry/index.json" ? registry.files.get("index.json") : undefined;
-    if (bytes) host(request, response, bytes);
+    if (bytes) host(request, response, Buffer.concat([bytes, Buffer.alloc(padding, " ")]));
     return bytes !== undefined;
   });
   const list = [derived(FULL, [record])];
@@ -73,8 +75,23 @@ function json(response: ServerResponse, value: unknown): true {
 /** An engine that can do in a page what is done here, and little else: loads, cold and warm, and one prediction. */
 async function slimFor(reference: string): Promise<Uint8Array<ArrayBuffer>> {
   const { page } = await openPage(browser, `${site.origin}/`);
-  const entered = await page.evaluate(
-    async ([reference, photo, exported]) => {
+  const entered = new Set<number>();
+  const count = async (address: string, ...how: Options[]): Promise<void> => (await profiled(page, address, how)).forEach((one) => void entered.add(one));
+  const pinned = `${reference.split(":")[0]}@${reference.startsWith("record") ? record : picture}`;
+  for (const cache of ["opfs", "cache-api"] as const) {
+    await count(reference, { cache }, { cache }, { cache, policy: "offline" });
+    await count(pinned, { cache });
+  }
+  await count(reference, { cache: false });
+  for (padding = 8; padding < 64; padding += 8) await count(reference, { policy: "online" });
+  padding = 0;
+  await page.context().close();
+  return slim(entered);
+}
+
+function profiled(page: Page, reference: string, how: readonly Options[]): Promise<number[]> {
+  return page.evaluate(
+    async ([reference, how, photo, exported]) => {
       const instances: WebAssembly.Instance[] = [];
       const { instantiate } = WebAssembly;
       const watched = async (module: WebAssembly.Module, given: WebAssembly.Imports) => {
@@ -85,25 +102,22 @@ async function slimFor(reference: string): Promise<Uint8Array<ArrayBuffer>> {
       Object.assign(WebAssembly, { instantiate: watched });
       const { loadModel } = await window.twinfer;
       const numbers = new Set<number>();
-      for (const cache of ["opfs", "opfs", "cache-api", "cache-api", false] as const) {
-        for (const policy of ["stale-while-revalidate", ...(cache ? (["offline"] as const) : [])] as const) {
-          const model = await loadModel(`/registry/${reference}`, { engineUrl: "/counting.wasm", thread: "main", cache, policy });
-          if (reference.startsWith("record")) for (const b of [2, 0.1]) await model.predict({ record: { a: 1, b } });
-          else await model.predict({ picture: Uint8Array.from(photo) });
-          // The registry is asked once more in the background.
-          await new Promise((resolve) => setTimeout(resolve, 300));
-          await model.close();
-          for (const { exports } of instances.splice(0)) {
-            for (const [name, value] of Object.entries(exports)) if (name.startsWith(exported) && (value as WebAssembly.Global).value === 1) numbers.add(Number(name.slice(exported.length)));
-          }
+      for (const options of how) {
+        const model = await loadModel(`/registry/${reference}`, { ...options, engineUrl: "/counting.wasm", thread: "main" });
+        if (reference.startsWith("record")) for (const b of [2, 0.1]) await model.predict({ record: { a: 1, b } });
+        else await model.predict({ picture: Uint8Array.from(photo) });
+        // The registry is asked once more in the background.
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        await model.close();
+        for (const { exports } of instances.splice(0)) {
+          for (const [name, value] of Object.entries(exports)) if (name.startsWith(exported) && (value as WebAssembly.Global).value === 1) numbers.add(Number(name.slice(exported.length)));
         }
       }
+      Object.assign(WebAssembly, { instantiate });
       return [...numbers];
     },
-    [reference, [...PHOTO], EXPORTED] as const,
+    [reference, how, [...PHOTO], EXPORTED] as const,
   );
-  await page.context().close();
-  return slim(new Set(entered));
 }
 
 type Options = Omit<LoadOptions, "onProgress" | "signal" | "onUpdate">;
@@ -273,7 +287,7 @@ describe("engines of a registry", () => {
   test("do not go over the quota", LIMIT, async () => {
     registry.engines(record, [derived(records, [record])]);
     const { engines, seen } = await load({ quota: 100_000 });
-    assert.deepEqual(engines, ["slim"]);
+    assert.equal(engines[0], "slim");
     assert(seen.some((step) => step.status === "not-kept" && step.code === "out_of_space"));
     const listed = await page.evaluate(() => window.twinfer.then(({ cache }) => cache.ls()));
     assert(listed.bytes < 100_000, JSON.stringify(listed));
