@@ -1,6 +1,6 @@
 import type { Origin } from "./origin.js";
 import type { Storage } from "./storage/storage.js";
-import type { CacheListing, CacheRemoved, CacheStatistics, CacheVerified, Lookup } from "./types.js";
+import type { CacheListing, CacheRemoved, CacheStatistics, CacheVerified, Lookup, Policy } from "./types.js";
 import type { LoadEvent, Wish } from "./wire.js";
 
 /**
@@ -29,8 +29,8 @@ export interface Glue {
 }
 
 export interface WebCache {
-  /** The model that a fused engine has in it; nothing in any other engine. */
-  fused?(): WebModel | undefined;
+  /** The model that a fused engine has in it; nothing in any other engine. The policy is for what is fetched later. */
+  fused?(policy: Policy): WebModel | undefined;
   load(reference: string, wish: Wish, listener?: (event: LoadEvent) => void): Promise<WebPackage>;
   revalidate(reference: string, listener?: (event: LoadEvent) => void): Promise<{ digest: string; source: Lookup }>;
   prefetch(reference: string, wish: Wish, listener?: (event: LoadEvent) => void): Promise<string>;

@@ -8,7 +8,7 @@ import { keyOf } from "./lookup.js";
 import type { Origin } from "./origin.js";
 import type { Storage } from "./storage/storage.js";
 import { openStorage } from "./storage/storage.js";
-import type { Lookup, ModelEngine } from "./types.js";
+import type { Lookup, ModelEngine, Policy } from "./types.js";
 import type { Inside, LoadEvent, ModelInfo, Notice, Setup, Start, WireInput, WirePrediction, WireTensor, Wish } from "./wire.js";
 
 /** Methods of the cache that people call. */
@@ -64,7 +64,7 @@ export class EngineHost {
   async start(start: Start): Promise<void> {
     this.#start = start;
     // What comes next is on its way already, and waits for this.
-    this.#instance = Instance.start(start, this.#settings(), this.#storage, this.#origins).then((started) => (this.#last = started));
+    this.#instance = Instance.start(start, this.#settings(), this.#storage, this.#origins, (begun) => (this.#last = begun));
     await this.#instance;
   }
 
@@ -216,8 +216,7 @@ export class EngineHost {
     this.#last?.end(new TwinferError("aborted", "the engine is replaced"));
     this.#storage = open(setup);
     this.#origins = originsOf(setup);
-    const instance = await Instance.start(start, setup, this.#storage, this.#origins);
-    this.#last = instance;
+    const instance = await Instance.start(start, setup, this.#storage, this.#origins, (begun) => (this.#last = begun));
     if (this.#load) await this.#open(instance, this.#load);
     this.#check();
     return instance;
@@ -234,7 +233,7 @@ export class EngineHost {
 
   async #open(instance: Instance, load: Load, onEvent?: Listen): Promise<ModelInfo> {
     const { inside } = load;
-    if (inside && instance.engine.kind === "fused") return this.#openInside(instance, inside, onEvent);
+    if (inside && instance.engine.kind === "fused") return this.#openInside(instance, inside, load.wish.policy, onEvent);
     const { storage } = instance;
     const { mustKeep } = this.#settings();
     if (!storage && mustKeep) throw new TwinferError("storage", "there is no storage to keep the package in, and mustKeep was given");
@@ -254,9 +253,9 @@ export class EngineHost {
   }
 
   /** The model is in the engine: nothing is fetched, and nothing is prepared. */
-  #openInside(instance: Instance, { digest, source, kept }: Inside, onEvent?: Listen): ModelInfo {
+  #openInside(instance: Instance, { digest, source, kept }: Inside, policy: Policy, onEvent?: Listen): ModelInfo {
     onEvent?.({ event: "load" });
-    instance.model = instance.cache.fused?.();
+    instance.model = instance.cache.fused?.(policy);
     const info = instance.model?.info() as ModelInfo | undefined;
     if (info?.digest !== digest) {
       instance.lacks ??= `the engine does not have the package ${digest} in it, as the registry says`;

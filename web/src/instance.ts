@@ -35,9 +35,13 @@ export class Instance {
     });
   }
 
-  /** A fresh instance with a memory of its own. One that lacks something already at its start can be asked for nothing. */
-  static async start({ module, engine, index }: Start, setup: Setup, storage: Promise<Storage | undefined>, origins: Origin[]): Promise<Instance> {
+  /**
+   * A fresh instance with a memory of its own; `begun` gets it before it can fail. One that lacks
+   * something already at its start can be asked for nothing.
+   */
+  static async start({ module, engine, index }: Start, setup: Setup, storage: Promise<Storage | undefined>, origins: Origin[], begun: (instance: Instance) => void): Promise<Instance> {
     const instance = new Instance(engine, await storage, origins);
+    begun(instance);
     if (index) origins[0]?.expect(setup.reference, index);
     try {
       await instance.#glue.init({ module_or_path: module });
