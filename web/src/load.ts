@@ -172,6 +172,23 @@ async function prepare(plan: Plan, report: Report, signal: AbortSignal | undefin
   }
 }
 
+/** Brings the engine that the next load will take into the storage, where it is one of a registry. */
+export async function prefetchEngine(plan: Plan): Promise<void> {
+  const { keep, source, quota } = plan;
+  if (plan.candidates !== undefined || keep === false) return;
+  const storage = await openStorage(keep === true ? undefined : keep);
+  try {
+    const wanted = { ...plan, policy: "stale-while-revalidate", trusted: plan.trust !== undefined, keep: true } as const;
+    const { candidates } = await choose(wanted, Promise.resolve(storage));
+    const [first] = candidates;
+    if (!storage || !first?.keep || first.kept) return;
+    const [, bytes] = await compiled(first, storage);
+    if (bytes) await keepEngine(storage, first, nameOf(source.reference), bytes, quota);
+  } finally {
+    storage?.close();
+  }
+}
+
 /** The first of these engines that can be had. */
 export async function compiledFirst(candidates: Candidate[]): Promise<Start> {
   for (const [at, one] of candidates.entries()) {

@@ -92,10 +92,16 @@ for (const thread of ["worker", "main"] as const) {
     test("a moved tag is told, and followed", LIMIT, async () => {
       await stay({ thread });
       known.registry.point("record:stable", known.two);
+      const two = fused(known.two, "2.0.0", 3);
+      known.registry.put(two);
+      known.registry.engines(known.two, [derived(two, [known.two], "fused")]);
       const stale = await load("record:stable", { thread }, { linger: true });
       assert.deepEqual([stale.doubled, stale.source, stale.update], [DOUBLED, "stale", { digest: known.two, previous: known.one }]);
+      await page.reload();
+      await page.evaluate(() => window.twinfer);
+      server.intercept = (request, response, path) => answer(request, response, path) || gone(request, response, path);
       const next = await stay({ thread });
-      assert.deepEqual([next.doubled, next.digest, next.kinds], [TRIPLED, known.two, ["full"]]);
+      assert.deepEqual([next.doubled, next.digest, next.kinds], [TRIPLED, known.two, ["fused"]]);
       const { references } = await list();
       assert.deepEqual(references.map(({ active, previous }) => [active, previous]), [[known.two, known.one]]);
     });
