@@ -160,6 +160,9 @@ export class EngineHost {
         // What was thrown for a missing function may have been caught on its way.
         if (instance.lacks === undefined) return result;
       } catch (thrown) {
+        // A fused engine is prepared for the shapes of its golden examples, and says so of others.
+        const { code } = (thrown ?? {}) as { code?: unknown };
+        if (instance.engine.kind !== "full" && code === "engine_function_missing") instance.lacks ??= describe(thrown);
         if (instance.lacks === undefined) throw thrown;
       }
       // Of several calls that wait the first one brings the other engine.

@@ -56,6 +56,16 @@ impl Bundle {
         })
     }
 
+    /// Of any bytes, for engines that take any.
+    #[cfg(test)]
+    pub(super) fn of(manifest: &[u8], layers: &[&[u8]]) -> Self {
+        Self {
+            package: Digest::of(manifest),
+            manifest: manifest.to_vec(),
+            layers: layers.iter().map(|layer| layer.to_vec()).collect(),
+        }
+    }
+
     /// The parts in one piece, each with four bytes of length in front, little-endian: what the
     /// page's engine takes.
     pub(super) fn file(&self) -> Result<Vec<u8>> {

@@ -5,6 +5,9 @@
 //! neither can be in the snapshot, and two runs give the same bytes. In the page the table is
 //! filled as always; constructors and panic hook have run (`start` of `twinfer-web` knows).
 
+#[cfg(test)]
+mod tests;
+
 use std::thread;
 
 use twinfer::{Error, ErrorCode, Result, bail, err};

@@ -72,8 +72,7 @@ pub(super) fn runnable(mut module: Module) -> Result<Vec<u8>> {
     }
     without_references(&mut module);
     walrus::passes::gc::run(&mut module);
-    let out = module.emit_wasm(); std::fs::write("/tmp/w/cC/run.wasm", &out).ok();
-    Ok(out)
+    Ok(module.emit_wasm())
 }
 
 fn without_references(module: &mut Module) {

@@ -85,7 +85,7 @@ const listener = () => undefined;
 async function load(storage, reference, wish = wishes("stale-while-revalidate"), registries = undefined) {
   const engine = await start(storage, reference, registries);
   // A fused engine has the model in it.
-  const inside = engine.cache.fused();
+  const inside = engine.cache.fused(wish.policy);
   if (inside) return { ...engine, inside, model: inside };
   const found = await engine.cache.load(reference, wish, listener);
   return { ...engine, model: found.model() };
