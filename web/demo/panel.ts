@@ -57,6 +57,7 @@ export class Panel {
     this.verdict("none", "…");
     const model = await this.model();
     const { prediction } = await model.predict(question.inputs, { parameters: question.parameters ?? {} });
+    this.showEngine(model);
     if (turn !== this.latest) return undefined;
     this.part("[data-time]").textContent = `${prediction.timing.engine.toFixed(1)} ms, ${prediction.timing.total.toFixed(1)} ms with the way to the worker`;
     void this.compare(turn, model, question, prediction.outputs);
@@ -83,7 +84,14 @@ export class Panel {
     this.part("[data-load]").hidden = true;
     this.part("[data-model]").textContent = `${model.name} ${model.version}`;
     this.part("[data-digest]").textContent = model.digest;
+    this.showEngine(model);
     return model;
+  }
+
+  /** It can be another one than before, after something was needed that it lacks. */
+  private showEngine({ engine }: Model): void {
+    const kinds = { fused: "fused: the model is in it", slim: "slim: made for this model", full: "full" };
+    this.part("[data-engine]").textContent = engine.replaced === undefined ? kinds[engine.kind] : "full, in the place of a smaller one";
   }
 
   private showProgress(progress: Progress): void {
@@ -91,6 +99,7 @@ export class Panel {
     const step = this.part("[data-step]");
     switch (progress.status) {
       case "engine":
+        // Also after the load, when the full one takes over.
         step.textContent = "Loading the engine";
         break;
       case "resolve":

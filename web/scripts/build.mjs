@@ -1,6 +1,7 @@
 // Builds the npm package, the demo page and the tests into dist/, from src/, demo/, test/ and
-// the wasm that wasm-pack put into wasm/.
+// the wasm that wasm-pack put into wasm/. With the argument `page` only the demo page.
 import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { copyFileSync, cpSync, existsSync, linkSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { toFactory } from "./glue.mjs";
@@ -11,10 +12,17 @@ const wasm = new URL("wasm/", web);
 const dist = new URL("dist/", web);
 const page = new URL("dist/demo/", web);
 const ENGINE = "twinfer_web_bg.wasm";
+const ENGINES = "engines.json";
 
 if (!existsSync(new URL(ENGINE, wasm))) {
   console.error(`web/wasm/${ENGINE} is missing: build the engine first, with cargo xtask build`);
   process.exit(1);
+}
+
+if (process.argv[2] === "page") {
+  // After something was added to the package, such as slim engines.
+  buildPage();
+  process.exit();
 }
 
 rmSync(dist, { recursive: true, force: true });
@@ -23,6 +31,12 @@ compile("tsconfig.json");
 writeFileSync(new URL("glue.js", dist), toFactory(readFileSync(new URL("twinfer_web.js", wasm), "utf8")));
 copyFileSync(new URL("src/glue.d.ts", web), new URL("glue.d.ts", dist));
 copyFileSync(new URL(ENGINE, wasm), new URL(ENGINE, dist));
+// What slim and fused engines must have been made from, to fit this glue.
+const digest = createHash("sha256").update(readFileSync(new URL(ENGINE, dist))).digest("hex");
+writeFileSync(new URL("own.js", dist), `/** Digest of twinfer_web_bg.wasm. */\nexport const OWN_ENGINE = "sha256:${digest}";\n`);
+copyFileSync(new URL("src/own.d.ts", web), new URL("own.d.ts", dist));
+// The slim engines that come with the package: none before `twinfer slim` has made some.
+writeFileSync(new URL(ENGINES, dist), "[]\n");
 for (const licence of ["LICENSE-MIT", "LICENSE-APACHE"]) {
   // The one licence of the repository, not a copy that goes its own way.
   const root = new URL(`../${licence}`, web);
@@ -39,7 +53,7 @@ function buildPage() {
   for (const name of readdirSync(dist)) {
     const from = new URL(name, dist);
     if (statSync(from).isDirectory()) {
-      if (name === "generated" || name === "storage") cpSync(from, new URL(name, own), { recursive: true });
+      if (["generated", "storage", "engines"].includes(name)) cpSync(from, new URL(name, own), { recursive: true });
       continue;
     }
     linkOrCopy(from, new URL(name, own));
@@ -50,6 +64,7 @@ function buildPage() {
 
 /** The engine has some 20 MB: a link where the file system has them. */
 function linkOrCopy(from, to) {
+  rmSync(to, { force: true });
   try {
     linkSync(from, to);
   } catch {

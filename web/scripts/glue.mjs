@@ -6,17 +6,33 @@
 
 const FETCHES = "module_or_path = new URL('twinfer_web_bg.wasm', import.meta.url);";
 
+/** The imports of the module: a slim or fused engine has one more. */
+const IMPORTS = /^(\s*)"\.\/twinfer_web_bg\.js": import0,$/m;
+
 /**
  * An engine that stops in a task, in the middle of something asynchronous, never settles its
- * promises: nobody would hear of it.
+ * promises: nobody would hear of it. Nor would they of a function that a slim engine lacks, where
+ * JavaScript between two calls of the engine catches what is thrown. So both are told, and what
+ * has stopped does nothing more.
  */
-const TASKS = `const queueMicrotask = (task) => globalThis.queueMicrotask(() => {
+const TASKS = `let stopped = false;
+const stop = (error) => {
+  stopped = true;
+  trapped(error);
+};
+const queueMicrotask = (task) => globalThis.queueMicrotask(() => {
+  if (stopped) return;
   try {
     task();
   } catch (error) {
-    trapped(error);
+    stop(error);
   }
 });
+const missing = (index) => {
+  const error = Object.assign(new Error(\`this engine lacks function \${index}\`), { missing: index });
+  stop(error);
+  throw error;
+};
 `;
 
 /** @param {string} source @returns {string} */
@@ -29,6 +45,8 @@ export function toFactory(source) {
   // The address is always given; left in, bundlers would copy the file for this line too.
   body = replaceOnce(body, FETCHES, 'throw new Error("the engine is always given");');
   body = replaceOnce(body, "export { initSync, __wbg_init as default };\n", `return { init: __wbg_init, ${names.join(", ")} };\n`);
+  if (!IMPORTS.test(body)) throw new Error("the glue of wasm-bindgen has another form than this script knows: its imports");
+  body = body.replace(IMPORTS, (line, indent) => `${line}\n${indent}twinfer: { missing },`);
   body = body.replace(/^\/\* @ts-self-types=.*\*\/\n/, "");
   const left = /^\s*(export|import)\b|import\.meta/m.exec(body);
   if (left || names.length === 0) {

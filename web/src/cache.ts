@@ -1,20 +1,23 @@
 /** What people do with the storage of a page: look into it, check it, make it smaller, empty it. */
 
+import { anyEngine } from "./choose.js";
 import { connect } from "./connection.js";
-import { compileEngine } from "./engine.js";
+import { fullEngine } from "./engine.js";
 import { TwinferError } from "./errors.js";
 import type { Inspection } from "./host.js";
-import { engineAddress } from "./load.js";
+import { compiledFirst, engineAddress } from "./load.js";
 import type { CacheEstimate, CacheListing, CacheOptions, CacheRemoved, CacheStatistics, CacheVerified } from "./types.js";
 
 /** Starts an engine in a worker, asks it one thing, and ends it. */
 async function ask<T>(what: Inspection, { place, engineUrl }: CacheOptions, bytes = 0): Promise<T> {
-  const connection = connect("worker");
+  const connection = connect("worker", () => undefined);
   try {
     const keep = place ?? true;
-    const begun = connection.call("begin", { registries: [], reference: "", policy: "offline", trusted: false, keep, mustKeep: false });
-    const [module] = await Promise.all([compileEngine(engineAddress(engineUrl)), begun]);
-    await connection.call("start", { module });
+    const full = engineAddress(engineUrl);
+    const begun = connection.call("begin", { registries: [], reference: "", policy: "offline", trusted: false, ask: false, full: full.href, keep, mustKeep: false });
+    const candidates = engineUrl === undefined ? anyEngine() : [fullEngine(full, undefined)];
+    const [start] = await Promise.all([compiledFirst(await candidates), begun]);
+    await connection.call("start", start);
     return (await connection.call("inspect", { what, bytes })) as T;
   } finally {
     connection.end(new TwinferError("closed", "it was answered"));

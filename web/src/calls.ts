@@ -2,6 +2,7 @@ import type { Connection } from "./connection.js";
 import { EngineStopped, TwinferError, aborted } from "./errors.js";
 import type { Opened, Plan } from "./load.js";
 import { open } from "./load.js";
+import type { ModelEngine } from "./types.js";
 import type { ModelInfo } from "./wire.js";
 
 /** Work that waits for the engine. */
@@ -23,16 +24,23 @@ export class Calls {
   readonly #queue: Task[] = [];
   readonly #end = new AbortController();
   #connection: Promise<Connection> | undefined;
+  #engine: { now: ModelEngine };
   #current: Task | undefined;
   /** Callers that have it in hand: they may queue a call yet. */
   #users = 0;
   #retired: (() => void) | undefined;
 
-  constructor(plan: Plan, { connection, info }: Opened) {
+  constructor(plan: Plan, { connection, info, candidates, engine }: Opened) {
     this.info = info;
+    this.#engine = engine;
     // Loaded again, it must be the same package, wherever a tag points to by then.
-    this.#plan = { ...plan, source: { ...plan.source, reference: `${info.name}@${info.digest}` } };
+    this.#plan = { ...plan, candidates, source: { ...plan.source, reference: `${info.name}@${info.digest}` } };
     this.#connection = Promise.resolve(connection);
+  }
+
+  /** What runs it. */
+  get engine(): ModelEngine {
+    return this.#engine.now;
   }
 
   /** Does something with it; until that is done it is not given back. */
@@ -133,7 +141,12 @@ export class Calls {
   /** The engine, or a new one with the same package after the last one stopped. */
   #connect(): Promise<Connection> {
     if (this.#connection) return this.#connection;
-    const opening = open(this.#plan, () => undefined, this.#end.signal).then(({ connection }) => connection);
+    // What took the place of another engine was needed; so it will be again.
+    const candidates = this.engine.kind === "full" ? [this.#plan.full] : this.#plan.candidates;
+    const opening = open({ ...this.#plan, candidates }, () => undefined, this.#end.signal).then(({ connection, engine }) => {
+      this.#engine = engine;
+      return connection;
+    });
     this.#connection = opening;
     // The next call tries again.
     opening.catch(() => this.#connection === opening && (this.#connection = undefined));

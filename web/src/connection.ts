@@ -3,7 +3,7 @@ import type { ErrorCode } from "./generated/errors.js";
 import { EngineHost } from "./host.js";
 import type { NodeThreads, NodeWorker } from "./platform.js";
 import { nodeThreads } from "./platform.js";
-import type { Method, Reply, Request } from "./wire.js";
+import type { Method, Notice, Reply, Request } from "./wire.js";
 
 type Result<M extends Method> = Awaited<ReturnType<EngineHost[M]>>;
 type Args<M extends Method> = Parameters<EngineHost[M]> extends [infer A, ...unknown[]] ? A : Record<never, never>;
@@ -17,16 +17,21 @@ export interface Connection {
   end(reason: Error): void;
 }
 
-export function connect(thread: "worker" | "main"): Connection {
-  if (thread === "main") return new LocalConnection();
+/** `onNotice` is told when another engine takes over. */
+export function connect(thread: "worker" | "main", onNotice: (notice: Notice) => void): Connection {
+  if (thread === "main") return new LocalConnection(onNotice);
   const threads = nodeThreads();
-  return threads ? nodeConnection(threads) : webConnection();
+  return threads ? nodeConnection(threads, onNotice) : webConnection(onNotice);
 }
 
 /** An engine on the thread of the caller. */
 class LocalConnection implements Connection {
-  #host: EngineHost | undefined = new EngineHost();
+  #host: EngineHost | undefined;
   #ended: Error | undefined;
+
+  constructor(onNotice: (notice: Notice) => void) {
+    this.#host = new EngineHost((notice) => !this.#ended && onNotice(notice));
+  }
 
   async call<M extends Method>(method: M, args: Args<M>, _?: readonly Transferable[], onEvent?: OnEvent): Promise<Result<M>> {
     const host = this.#host;
@@ -67,10 +72,12 @@ interface Port {
 class WorkerConnection implements Connection {
   readonly #port: Port;
   readonly #waiting = new Map<number, Waiting>();
+  readonly #onNotice: (notice: Notice) => void;
   #next = 0;
   #ended: Error | undefined;
 
-  constructor(open: (onReply: (reply: Reply) => void, onFailure: (error: Error) => void) => Port) {
+  constructor(onNotice: (notice: Notice) => void, open: (onReply: (reply: Reply) => void, onFailure: (error: Error) => void) => Port) {
+    this.#onNotice = onNotice;
     this.#port = open(
       (reply) => this.#onReply(reply),
       (error) => this.end(error),
@@ -102,6 +109,7 @@ class WorkerConnection implements Connection {
   }
 
   #onReply(reply: Reply): void {
+    if ("notice" in reply) return void (this.#ended || this.#onNotice(reply.notice));
     const waiting = this.#waiting.get(reply.id);
     if (!waiting) return;
     if ("event" in reply) {
@@ -123,8 +131,8 @@ function stopped(message: string, code: ErrorCode = "internal"): EngineStopped {
   return new EngineStopped(code, message);
 }
 
-function webConnection(): Connection {
-  return new WorkerConnection((onReply, onFailure) => {
+function webConnection(onNotice: (notice: Notice) => void): Connection {
+  return new WorkerConnection(onNotice, (onReply, onFailure) => {
     // This form, in one expression, is what bundlers look for.
     const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "twinfer" });
     worker.onmessage = (event: MessageEvent<Reply>) => onReply(event.data);
@@ -143,8 +151,8 @@ function webConnection(): Connection {
   });
 }
 
-function nodeConnection(threads: NodeThreads): Connection {
-  return new WorkerConnection((onReply, onFailure) => {
+function nodeConnection(threads: NodeThreads, onNotice: (notice: Notice) => void): Connection {
+  return new WorkerConnection(onNotice, (onReply, onFailure) => {
     const worker: NodeWorker = new threads.Worker(new URL("./worker.js", import.meta.url));
     worker.on("message", (reply: Reply) => onReply(reply));
     worker.on("messageerror", () => onFailure(stopped("an answer of the worker could not be read")));

@@ -1,13 +1,14 @@
 import type { Origin } from "./origin.js";
 import type { Storage } from "./storage/storage.js";
-import type { CacheListing, CacheRemoved, CacheStatistics, CacheVerified, Lookup } from "./types.js";
+import type { CacheListing, CacheRemoved, CacheStatistics, CacheVerified, Lookup, Policy } from "./types.js";
 import type { LoadEvent, Wish } from "./wire.js";
 
 /**
  * The glue of wasm-bindgen as a factory: `scripts/glue.mjs` makes `dist/glue.js` of it. Every
  * call gives an instance with a memory of its own, so that models do not share one and a
- * stopped instance can be replaced. `trapped` is called when it stops while it waits for something:
- * then no promise of it is ever settled.
+ * stopped instance can be replaced. `trapped` is called when it stops while it waits for something,
+ * and when it lacks a function (the error then has its number as `missing`): then no promise of
+ * it is ever settled.
  */
 export function createGlue(trapped: (error: unknown) => void): Glue;
 
@@ -28,6 +29,8 @@ export interface Glue {
 }
 
 export interface WebCache {
+  /** The model that a fused engine has in it; nothing in any other engine. The policy is for what is fetched later. */
+  fused?(policy: Policy): WebModel | undefined;
   load(reference: string, wish: Wish, listener?: (event: LoadEvent) => void): Promise<WebPackage>;
   revalidate(reference: string, listener?: (event: LoadEvent) => void): Promise<{ digest: string; source: Lookup }>;
   prefetch(reference: string, wish: Wish, listener?: (event: LoadEvent) => void): Promise<string>;

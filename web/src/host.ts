@@ -1,127 +1,141 @@
+import { compileEngine } from "./engine.js";
 import type { WireError } from "./errors.js";
 import { TwinferError, describe, isErrorCode } from "./errors.js";
-import { startEngine } from "./engine.js";
 import type { SelfTestReport } from "./generated/types.js";
-import type { Glue, WebCache, WebInput, WebModel, WebTensor } from "./glue.js";
-import { digestOf } from "./oci.js";
-import { Origin } from "./origin.js";
+import type { WebTensor } from "./glue.js";
+import { Instance, originsOf, still } from "./instance.js";
+import { keyOf } from "./lookup.js";
+import type { Origin } from "./origin.js";
 import type { Storage } from "./storage/storage.js";
 import { openStorage } from "./storage/storage.js";
-import type { Lookup } from "./types.js";
-import type { LoadEvent, ModelInfo, Setup, WireInput, WirePrediction, WireTensor, Wish } from "./wire.js";
+import type { Lookup, ModelEngine, Policy } from "./types.js";
+import type { Inside, LoadEvent, ModelInfo, Notice, Setup, Start, WireInput, WirePrediction, WireTensor, Wish } from "./wire.js";
 
 /** Methods of the cache that people call. */
 export type Inspection = "list" | "verify" | "prune" | "clear" | "statistics";
 
+interface Load {
+  reference: string;
+  wish: Wish;
+  /** The engine has the package in it. */
+  inside?: Inside;
+}
+
+type Listen = (event: LoadEvent) => void;
+
 /**
- * One engine with one model, on the thread where it computes: a worker, or the caller's.
- * Every method is one message of the wire (`wire.ts`).
+ * A model in its engine, on the thread where it computes: a worker, or the caller's. Every method
+ * is one message of the wire (`wire.ts`).
+ *
+ * The engine may be one that lacks functions. Then the full one takes its place: it loads the
+ * same package, and does again what was asked; who asked does not see it. Nothing of the
+ * instance that lacked something is used any more: it stopped in the middle of something.
  */
 export class EngineHost {
-  #glue: Glue | undefined;
-  #cache: WebCache | undefined;
-  #model: WebModel | undefined;
+  readonly #notice: (notice: Notice) => void;
   #setup: Setup | undefined;
-  #origins: Origin[] = [];
   #storage: Promise<Storage | undefined> = Promise.resolve(undefined);
+  #origins: Origin[] = [];
+  /** What does the work; while another one takes over, what will. */
+  #instance: Promise<Instance> = Promise.reject(new Error("a call came before what it builds on"));
+  /** The last one that was started. */
+  #last: Instance | undefined;
+  /** What was started with, and how the model was loaded: for another engine, and for this one again. */
+  #start: Start | undefined;
+  #load: Load | undefined;
   #cancelled = false;
-  #stop = (_: unknown): void => undefined;
-  /** Rejects when the engine stops while it waits: its own promises then never settle. */
-  readonly #trap = new Promise<never>((_, reject) => (this.#stop = reject));
+  #ended: TwinferError | undefined;
+  /** No engine does what is asked: the next call needs a new host. */
+  #failed = false;
 
-  constructor() {
-    this.#trap.catch(() => undefined);
+  constructor(notice: (notice: Notice) => void) {
+    this.#notice = notice;
+    this.#instance.catch(() => undefined);
   }
 
   /** Before the engine is there: opens the storage, and asks for the index where it will be wanted. */
   begin(setup: Setup): void {
-    const { registries, reference, keep } = setup;
     this.#setup = setup;
-    this.#storage = keep === false ? Promise.resolve(undefined) : openStorage(keep === true ? undefined : keep);
-    this.#origins = registries.map((registry) => new Origin(new URL(registry), reference, keep !== false));
-    void this.#expectIndex(setup);
+    this.#storage = open(setup);
+    this.#origins = originsOf(setup);
+    if (setup.ask) void this.#expectIndex(setup);
   }
 
-  async start({ module }: { module: WebAssembly.Module }): Promise<void> {
-    this.#glue = await startEngine(module, this.#stop);
-    this.#cache = new this.#glue.WebCache(await this.#storage, this.#origins, this.#setup?.quota);
+  async start(start: Start): Promise<void> {
+    this.#start = start;
+    // What comes next is on its way already, and waits for this.
+    this.#instance = Instance.start(start, this.#settings(), this.#storage, this.#origins, (begun) => (this.#last = begun));
+    await this.#instance;
   }
 
   /** Gets the package and loads the model. */
-  async load({ reference, wish }: { reference: string; wish: Wish }, onEvent?: (event: LoadEvent) => void): Promise<ModelInfo> {
-    const storage = await this.#storage;
-    if (!storage && this.#setup?.mustKeep) throw new TwinferError("storage", "there is no storage to keep the package in, and mustKeep was given");
-    let problem: TwinferError | undefined;
-    const listen = (event: LoadEvent): void => {
-      onEvent?.(event);
-      if (event.event !== "not-kept") return;
-      problem ??= new TwinferError(event.code, event.message);
-      // The engine cannot be told from here: what it fetches ends.
-      if (this.#setup?.mustKeep) this.#fail(problem);
-    };
-    const found = await this.#guard(this.#started(this.#cache).load(reference, wish, thinned(listen)));
-    if (problem && this.#setup?.mustKeep) throw problem;
-    onEvent?.({ event: "load" });
-    this.#model = found.model();
-    return { ...(this.#model.info() as ModelInfo), ...(storage && !problem && { kept: storage.label }) };
+  async load(load: Load, onEvent?: Listen): Promise<ModelInfo> {
+    const loaded = await this.#do((instance) => this.#open(instance, load, onEvent));
+    const { name, digest } = loaded;
+    // Loaded again, it must be the same package, wherever the tag points to by then.
+    this.#load = { ...load, reference: `${name}@${digest}` };
+    if (load.inside && this.#last?.engine.kind === "fused") void this.#note(load, digest).catch(() => undefined);
+    return loaded;
   }
 
   /** What the registry says that a reference points to. */
   async revalidate({ reference }: { reference: string }): Promise<{ digest: string; source: Lookup; problem?: string }> {
     let problem: string | undefined;
     const listen = (event: LoadEvent): void => void (event.event === "unreachable" && (problem = event.message));
-    const answer = await this.#guard(this.#started(this.#cache).revalidate(reference, listen));
+    const answer = await this.#do(({ cache }) => cache.revalidate(reference, listen));
     return { ...answer, ...(problem !== undefined && { problem }) };
   }
 
   /** Brings a package into the storage; gives its digest, or nothing where nothing is kept. */
   async prefetch({ reference, wish }: { reference: string; wish: Wish }): Promise<string | undefined> {
     if (!(await this.#storage)) return undefined;
-    return this.#guard(this.#started(this.#cache).prefetch(reference, wish));
+    return this.#do(({ cache }) => cache.prefetch(reference, wish));
   }
 
   /** A tag is used with this package from now on. */
   activate({ reference, digest }: { reference: string; digest: string }): Promise<void> {
-    return this.#guard(this.#started(this.#cache).activate(reference, digest));
+    return this.#do(({ cache }) => cache.activate(reference, digest));
   }
 
   /** What a tag points to did not prove itself. */
   refuse({ reference, digest }: { reference: string; digest: string }): Promise<void> {
-    return this.#guard(this.#started(this.#cache).refuse(reference, digest));
+    return this.#do(({ cache }) => cache.refuse(reference, digest));
   }
 
   /** What people ask of a cache. */
   inspect({ what, bytes }: { what: Inspection; bytes: number }): Promise<unknown> {
-    return this.#guard<unknown>(this.#started(this.#cache)[what](bytes));
+    return this.#do<unknown>(({ cache }) => cache[what](bytes));
   }
 
-  predict({ input, parameters }: { input: WireInput; parameters: object }): WirePrediction {
-    const since = performance.now();
-    const text = this.#loaded().predict(this.#input(input), parameters);
-    return { text, engine: performance.now() - since };
+  async predict({ input, parameters }: { input: WireInput; parameters: object }): Promise<WirePrediction> {
+    const read = still(input);
+    return this.#do((instance) => {
+      const since = performance.now();
+      const text = instance.loaded().predict(instance.input(read), parameters);
+      return { text, engine: performance.now() - since };
+    });
   }
 
-  preprocess({ input }: { input: WireInput }): WebTensor[] {
-    return this.#loaded().preprocess(this.#input(input));
+  async preprocess({ input }: { input: WireInput }): Promise<WebTensor[]> {
+    const read = still(input);
+    return this.#do((instance) => instance.loaded().preprocess(instance.input(read)));
   }
 
-  run({ tensors }: { tensors: WireTensor[] }): WebTensor[] {
-    return this.#loaded().run(this.#tensors(tensors));
+  run({ tensors }: { tensors: WireTensor[] }): Promise<WebTensor[]> {
+    return this.#do((instance) => instance.loaded().run(instance.tensors(tensors)));
   }
 
   goldenJson(): Promise<string | undefined> {
-    return this.#guard(this.#loaded().goldenJson());
+    return this.#do((instance) => instance.loaded().goldenJson());
   }
 
   async selfTest(_: object, onEvent?: (done: [number, number]) => void): Promise<SelfTestReport> {
     this.#cancelled = false;
-    const report = await this.#guard(
-      this.#loaded().selfTest((done, total) => {
-        onEvent?.([done, total]);
-        return !this.#cancelled;
-      }),
-    );
-    return report as SelfTestReport;
+    const progress = (done: number, total: number): boolean => {
+      onEvent?.([done, total]);
+      return !this.#cancelled;
+    };
+    return (await this.#do((instance) => instance.loaded().selfTest(progress))) as SelfTestReport;
   }
 
   /** Ends a self-test that is under way; it lets messages in between its cases. */
@@ -131,12 +145,135 @@ export class EngineHost {
 
   /** Gives back what is held over all tabs, and ends every transfer. */
   end(reason: Error): void {
-    this.#fail(reason instanceof TwinferError ? reason : new TwinferError("aborted", reason.message));
+    this.#ended = reason instanceof TwinferError ? reason : new TwinferError("aborted", reason.message);
+    for (const origin of this.#origins) origin.stop(this.#ended);
+    this.#last?.end(this.#ended);
     void this.#storage.then((storage) => storage?.close());
   }
 
-  #fail(reason: TwinferError): void {
-    for (const origin of this.#origins) origin.stop(reason);
+  /** Does something in the engine, and again in the full one where the first lacks something. */
+  async #do<T>(work: (instance: Instance) => T | Promise<T>): Promise<T> {
+    for (;;) {
+      const instance = await this.#instance;
+      try {
+        const result = await instance.use(work);
+        // What was thrown for a missing function may have been caught on its way.
+        if (instance.lacks === undefined) return result;
+      } catch (thrown) {
+        // A fused engine is prepared for the shapes of its golden examples, and says so of others.
+        const { code } = (thrown ?? {}) as { code?: unknown };
+        if (instance.engine.kind !== "full" && code === "engine_function_missing") instance.lacks ??= describe(thrown);
+        if (instance.lacks === undefined) throw thrown;
+      }
+      // Of several calls that wait the first one brings the other engine.
+      if (this.#last !== instance) continue;
+      const next = this.#takeOver(instance);
+      // Where it cannot be had, this call fails, and the others go on with what there was.
+      this.#instance = next.catch(() => this.#again());
+      this.#instance.catch(() => undefined);
+      await next;
+    }
+  }
+
+  /** The full engine, with the same package loaded. */
+  async #takeOver(old: Instance): Promise<Instance> {
+    this.#last = undefined;
+    const { kind, digest = "" } = old.engine;
+    old.end(new TwinferError("aborted", `the ${kind} engine is replaced`));
+    try {
+      // An engine that lacks nothing can lack nothing.
+      if (kind === "full") throw new TwinferError("internal", `the full engine is not whole: ${old.lacks}`);
+      const setup = this.#settings();
+      const url = new URL(setup.full);
+      const engine: ModelEngine = {
+        kind: "full",
+        url: url.href,
+        replaced: digest,
+        ...(setup.fullDigest !== undefined && { digest: setup.fullDigest }),
+        ...(old.missing !== undefined && { missing: old.missing }),
+      };
+      this.#notice({ engine, done: false });
+      const instance = await this.#fresh({ module: await compileEngine(url), engine });
+      this.#notice({ engine, done: true });
+      return instance;
+    } catch (thrown) {
+      throw this.#ended ?? unable(old, thrown);
+    }
+  }
+
+  /** A new instance of the engine that was started with. */
+  async #again(): Promise<Instance> {
+    try {
+      if (!this.#start) throw new Error("a call came before what it builds on");
+      return await this.#fresh({ module: this.#start.module, engine: this.#start.engine });
+    } catch (thrown) {
+      this.#failed = true;
+      const last = this.#last;
+      throw last?.lacks === undefined ? thrown : unable(last, new TwinferError("network", "the full engine was asked for just now"));
+    }
+  }
+
+  async #fresh(start: Start): Promise<Instance> {
+    this.#check();
+    const setup = this.#settings();
+    this.#last?.end(new TwinferError("aborted", "the engine is replaced"));
+    this.#storage = open(setup);
+    this.#origins = originsOf(setup);
+    const instance = await Instance.start(start, setup, this.#storage, this.#origins, (begun) => (this.#last = begun));
+    if (this.#load) await this.#open(instance, this.#load);
+    this.#check();
+    return instance;
+  }
+
+  #check(): void {
+    if (this.#ended) throw this.#ended;
+  }
+
+  #settings(): Setup {
+    if (!this.#setup) throw new Error("a call came before what it builds on");
+    return this.#setup;
+  }
+
+  async #open(instance: Instance, load: Load, onEvent?: Listen): Promise<ModelInfo> {
+    const { inside } = load;
+    if (inside && instance.engine.kind === "fused") return this.#openInside(instance, inside, load.wish.policy, onEvent);
+    const { storage } = instance;
+    const { mustKeep } = this.#settings();
+    if (!storage && mustKeep) throw new TwinferError("storage", "there is no storage to keep the package in, and mustKeep was given");
+    let problem: TwinferError | undefined;
+    const listen = (event: LoadEvent): void => {
+      onEvent?.(event);
+      if (event.event !== "not-kept") return;
+      problem ??= new TwinferError(event.code, event.message);
+      // The engine cannot be told from here: what it fetches ends.
+      if (mustKeep) instance.fail(problem);
+    };
+    const found = await instance.use(({ cache }) => cache.load(load.reference, load.wish, thinned(listen)));
+    if (problem && mustKeep) throw problem;
+    onEvent?.({ event: "load" });
+    instance.model = found.model();
+    return { ...(instance.model.info() as ModelInfo), ...(storage && !problem && { kept: storage.label }) };
+  }
+
+  /** The model is in the engine: nothing is fetched, and nothing is prepared. */
+  #openInside(instance: Instance, { digest, source, kept }: Inside, policy: Policy, onEvent?: Listen): ModelInfo {
+    onEvent?.({ event: "load" });
+    instance.model = instance.cache.fused?.(policy);
+    const info = instance.model?.info() as ModelInfo | undefined;
+    if (info?.digest !== digest) {
+      instance.lacks ??= `the engine does not have the package ${digest} in it, as the registry says`;
+      throw new Error(instance.lacks);
+    }
+    const { decision: _, ...rest } = info;
+    return { ...rest, source, ...(kept && instance.storage && { kept: instance.storage.label }) };
+  }
+
+  /** What a load by way of the cache would have noted: the answer of the registry, and what the tag is used with. */
+  async #note({ reference, wish, inside }: Load, digest: string): Promise<void> {
+    if (!(await this.#storage) || !inside || reference.includes("@")) return;
+    // The answer is at hand: the registry is not asked again.
+    if (inside.source === "registry") await this.#do(({ cache }) => cache.revalidate(reference));
+    if (!wish.candidate) await this.#do(({ cache }) => cache.activate(reference, digest));
   }
 
   /** The index is fetched while the engine is compiled, unless the last answer will do. */
@@ -147,9 +284,7 @@ export class EngineHost {
       const storage = await this.#storage;
       if (storage) {
         // As `twinfer-cache` names it. Were it another name, the index would be asked for once too often.
-        const text = new TextEncoder().encode(`${origin.id}\n${origin.indexKey(reference)}`);
-        const known = await storage.document(`indexes/${(await digestOf(text)).replace("sha256:", "")}`);
-        if (known) return;
+        if (await storage.document(await keyOf("indexes", origin.id, origin.indexKey(reference)))) return;
       }
       origin.expect(reference);
     } catch {
@@ -157,78 +292,47 @@ export class EngineHost {
     }
   }
 
-  #guard<T>(work: Promise<T>): Promise<T> {
-    return Promise.race([work, this.#trap]);
-  }
-
   /** Whatever a method threw, as it crosses the wire. */
   failure(thrown: unknown): WireError {
     const { code } = (thrown ?? {}) as { code?: unknown };
-    if (isErrorCode(code)) return { code, message: describe(thrown), fatal: false };
+    if (isErrorCode(code)) return { code, message: describe(thrown), fatal: this.#failed };
     return { ...this.#stopped(thrown), fatal: true };
   }
 
   /** Anything but an error with a code is a trap: the memory behind it is in no known state. */
   #stopped(thrown: unknown): Omit<WireError, "fatal"> {
+    const last = this.#last;
     // A panic while a model is loaded is the model's fault as far as anyone can tell from
     // here, and natively, where panics are caught, it is reported as that.
-    const loading = this.#glue !== undefined && this.#model === undefined;
+    const loading = last !== undefined && last.model === undefined;
     const next = "the engine was stopped; the next call starts a new one";
-    const allocation = this.#afterwards((glue) => glue.failedAllocation()) ?? 0;
+    const allocation = last?.afterwards((glue) => glue.failedAllocation()) ?? 0;
     if (allocation > 0) {
       return { code: "out_of_memory", message: `there is no memory for ${allocation} more bytes (${describe(thrown)}); ${next}` };
     }
-    const panic = this.#afterwards((glue) => glue.panicMessage());
+    const panic = last?.afterwards((glue) => glue.panicMessage());
     if (loading && panic !== undefined) {
       return { code: "invalid_model", message: `the engine cannot prepare this model: ${panic}` };
     }
     return { code: "internal", message: `the engine failed: ${panic ?? describe(thrown)}; ${next}` };
   }
+}
 
-  /** Asks a stopped engine, which may be too broken to answer. */
-  #afterwards<T>(ask: (glue: Glue) => T): T | undefined {
-    try {
-      return this.#glue && ask(this.#glue);
-    } catch {
-      return undefined;
-    }
-  }
+function open({ keep }: Setup): Promise<Storage | undefined> {
+  return keep === false ? Promise.resolve(undefined) : openStorage(keep === true ? undefined : keep);
+}
 
-  #input(input: WireInput): WebInput {
-    const { WebInput } = this.#started(this.#glue);
-    switch (input.kind) {
-      case "picture":
-        return WebInput.picture(input.bytes);
-      case "pixels":
-        return WebInput.pixels(input.pixels);
-      case "bitmap":
-        return WebInput.pixels(pixelsOf(input.bitmap));
-      case "bytes":
-        return WebInput.bytes(input.bytes);
-      case "record":
-        return WebInput.record(input.record);
-      case "tensors":
-        return WebInput.tensors(this.#tensors(input.tensors));
-    }
-  }
-
-  #tensors(tensors: WireTensor[]) {
-    const { TensorList } = this.#started(this.#glue);
-    const list = new TensorList();
-    for (const { name, dtype, shape, data } of tensors) {
-      if (data instanceof Uint8Array) list.push(name, dtype, shape, data);
-      else list.pushStrings(name, shape, data);
-    }
-    return list;
-  }
-
-  #started<T>(part: T | undefined): T {
-    return part ?? unexpected();
-  }
-
-  #loaded(): WebModel {
-    return this.#started(this.#model);
-  }
+/** What cannot be fetched for a call that needs the full engine. */
+function unable({ engine, lacks }: Instance, thrown: unknown): unknown {
+  const { code } = (thrown ?? {}) as { code?: unknown };
+  const unreached: unknown[] = ["network", "timeout", "not_found", "unauthorized", "missing_blob", "unknown_version"];
+  if (!unreached.includes(code)) return thrown;
+  return new TwinferError(
+    "engine_function_missing",
+    `this needs the full engine (${lacks}; the model runs in a ${engine.kind} one), which could not be had with the package: ${describe(thrown)}; ` +
+      "try again with the network, and for use without one load with `engine: \"full\"` or keep it with `keepOffline({ fullEngine: true })`",
+    { cause: thrown },
+  );
 }
 
 /** Not every piece of a large layer is worth a message. */
@@ -243,18 +347,4 @@ function thinned(listen: (event: LoadEvent) => void): (event: LoadEvent) => void
     }
     listen(event);
   };
-}
-
-function unexpected(): never {
-  throw new Error("a call came before what it builds on");
-}
-
-/** The pixels of a bitmap, upright and without the alpha multiplied in where the browser can. */
-function pixelsOf(bitmap: ImageBitmap): ImageData {
-  const { width, height } = bitmap;
-  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-  if (!context) unexpected();
-  context.drawImage(bitmap, 0, 0);
-  bitmap.close();
-  return context.getImageData(0, 0, width, height);
 }

@@ -1,27 +1,39 @@
+import { choose } from "./choose.js";
 import type { Connection } from "./connection.js";
 import { connect } from "./connection.js";
-import { compileEngine, defaultEngineUrl } from "./engine.js";
+import type { Candidate } from "./engine.js";
+import { compileDerived, compileEngine, defaultEngineUrl, described, fullEngine, inUse } from "./engine.js";
 import { EngineStopped, TwinferError, aborted, describe, throwIfAborted, unlessAborted } from "./errors.js";
+import type { EngineKind } from "./generated/types.js";
+import { keepEngine } from "./keep-engine.js";
+import type { Found } from "./lookup.js";
+import { OWN_ENGINE } from "./own.js";
 import { baseUrl } from "./platform.js";
 import type { Source } from "./registry.js";
-import { parseMirror } from "./registry.js";
+import { nameOf, parseMirror } from "./registry.js";
+import type { Bytes, Storage } from "./storage/storage.js";
+import { openStorage } from "./storage/storage.js";
 import type { TrustSource } from "./trust.js";
 import { remember, trustFor, trustSource } from "./trust.js";
-import type { LoadOptions, Place, Policy, Progress, Update } from "./types.js";
-import type { LoadEvent, ModelInfo, Setup, Wish } from "./wire.js";
+import type { LoadOptions, ModelEngine, Place, Policy, Progress, Update } from "./types.js";
+import type { Inside, LoadEvent, ModelInfo, Setup, Start, Wish } from "./wire.js";
 
 /** How a model is loaded, and loaded again after its engine stopped. */
 export interface Plan {
   source: Source;
   mirrors: URL[];
   thread: "worker" | "main";
-  engine: URL;
+  /** The full engine. */
+  full: Candidate;
+  /** What is started with, the best first, where that is known already; else it is chosen. */
+  candidates: Candidate[] | undefined;
   policy: Policy;
   keep: boolean | Place;
   quota: number | undefined;
   mustKeep: boolean;
   persist: boolean;
   onUpdate: ((update: Update) => void) | undefined;
+  onProgress: ((progress: Progress) => void) | undefined;
   /** Where the trust policy is, where there is one. */
   trust: TrustSource | undefined;
 }
@@ -29,28 +41,37 @@ export interface Plan {
 export interface Opened {
   connection: Connection;
   info: ModelInfo;
+  /** What it was started with. */
+  candidates: Candidate[];
+  /** What runs it now. */
+  engine: { now: ModelEngine };
 }
 
 const POLICIES: readonly Policy[] = ["online", "stale-while-revalidate", "offline"];
 const PLACES: readonly (boolean | Place)[] = [true, false, "opfs", "cache-api"];
 
 export function planOf(source: Source, options: LoadOptions): Plan {
-  const { thread = "worker", cache = true, policy = "stale-while-revalidate", quota, mirrors = [], trust } = options;
+  const { thread = "worker", cache = true, policy = "stale-while-revalidate", quota, mirrors = [], trust, engine = "auto" } = options;
   oneOf("thread", thread, ["worker", "main"]);
   oneOf("policy", policy, POLICIES);
   oneOf("cache", cache, PLACES);
+  oneOf("engine", engine, ["auto", "full"]);
   if (quota !== undefined && !(Number.isSafeInteger(quota) && quota >= 0)) throw invalid(`quota is a number of bytes, got ${quota}`);
+  const full = fullEngine(engineAddress(options.engineUrl), options.engineUrl === undefined ? OWN_ENGINE : undefined);
   return {
     source,
     mirrors: mirrors.map(parseMirror),
     thread,
-    engine: engineAddress(options.engineUrl),
+    full,
+    // An address says which one.
+    candidates: engine === "full" || options.engineUrl !== undefined ? [full] : undefined,
     policy,
     keep: cache,
     quota,
     mustKeep: options.mustKeep ?? false,
     persist: options.persist ?? true,
     onUpdate: options.onUpdate,
+    onProgress: options.onProgress,
     trust: trust === undefined ? undefined : trustSource(trust),
   };
 }
@@ -78,24 +99,31 @@ type Report = (progress: Progress) => void;
 export async function open(plan: Plan, report: Report, signal: AbortSignal | undefined, candidate = false): Promise<Opened> {
   throwIfAborted(signal);
   const { source } = plan;
-  const connection = connect(plan.thread);
+  let engine: { now: ModelEngine } | undefined;
+  const connection = connect(plan.thread, (notice) => {
+    if (!notice.done) return plan.onProgress?.({ status: "engine", ...notice.engine });
+    if (engine) engine.now = notice.engine;
+    if (notice.engine.url !== undefined) inUse(notice.engine.url);
+  });
   const cancel = (): void => {
     if (signal) connection.end(aborted(signal));
   };
   signal?.addEventListener("abort", cancel, { once: true });
   try {
-    report({ status: "engine", url: plan.engine.href });
     report({ status: "resolve", reference: source.reference });
-    const start = [compileEngine(plan.engine), wishOf(plan, signal, candidate), connection.call("begin", setupOf(plan))] as const;
-    const [module, wish] = await unlessAborted(Promise.all(start), signal);
-    await connection.call("start", { module });
+    const begun = connection.call("begin", setupOf(plan));
+    const [prepared, wish] = await unlessAborted(Promise.all([prepare(plan, report, signal), wishOf(plan, signal, candidate), begun]), signal);
+    const { start, inside, candidates } = prepared;
+    engine = { now: start.engine };
     const { reference } = source;
-    const info = await connection.call("load", { reference, wish }, [], reporting(reference, report));
+    // Both at once: the second waits for the first where they are done.
+    const load = { reference, wish, ...(inside && { inside }) };
+    const [, info] = await Promise.all([connection.call("start", start), connection.call("load", load, [], reporting(reference, report))]);
     throwIfAborted(signal);
     if (info.decision) await remember(source, info.decision);
     if (info.kept !== undefined && plan.persist) void persist();
     report({ status: "ready", digest: info.digest });
-    return { connection, info };
+    return { connection, info, candidates, engine };
   } catch (thrown) {
     const error = signal?.aborted ? aborted(signal) : inContext(thrown, plan);
     connection.end(error);
@@ -105,12 +133,102 @@ export async function open(plan: Plan, report: Report, signal: AbortSignal | und
   }
 }
 
-function setupOf({ source, mirrors, policy, keep, quota, mustKeep, trust }: Plan): Setup {
+/** An engine that can be started, and what is known of the package by then. */
+interface Prepared {
+  start: Start;
+  inside: Inside | undefined;
+  candidates: Candidate[];
+}
+
+/** Chooses an engine and compiles it; one that cannot be had is followed by the next. */
+async function prepare(plan: Plan, report: Report, signal: AbortSignal | undefined): Promise<Prepared> {
+  const { keep, source, quota } = plan;
+  const storage = plan.candidates?.every(({ kind }) => kind === "full") || keep === false ? undefined : await openStorage(keep === true ? undefined : keep);
+  /** What is still to be written. */
+  const writing: Promise<void>[] = [];
+  try {
+    const known = plan.candidates && { candidates: plan.candidates, found: NOTHING_FOUND };
+    const { candidates, found } = known ?? (await choose({ ...plan, trusted: plan.trust !== undefined, keep: keep !== false }, Promise.resolve(storage)));
+    for (const [at, one] of candidates.entries()) {
+      throwIfAborted(signal);
+      report({ status: "engine", ...described(one) });
+      try {
+        const [module, kept] = await compiled(one, storage);
+        if (storage && one.keep && !signal?.aborted) {
+          writing.push(keepEngine(storage, one, nameOf(source.reference), kept, quota).catch((error: TwinferError) => report({ status: "not-kept", code: error.code, message: error.message })));
+        }
+        const start: Start = { module, engine: described(one), ...(found.answer && { index: found.answer }) };
+        return { start, inside: insideOf(one, found, storage !== undefined), candidates: candidates.slice(at) };
+      } catch (error) {
+        if (at === candidates.length - 1) throw error;
+        const { code, message } = error instanceof TwinferError ? error : new TwinferError("network", describe(error));
+        report({ status: "engine-refused", kind: one.kind as EngineKind, digest: one.digest ?? "", code, message });
+      }
+    }
+    throw new TwinferError("internal", "there is no engine to choose from");
+  } finally {
+    // Nobody waits for what is written.
+    void Promise.all(writing).then(() => storage?.close());
+  }
+}
+
+/** Brings the engine that the next load will take into the storage, where it is one of a registry. */
+export async function prefetchEngine(plan: Plan): Promise<void> {
+  const { keep, source, quota } = plan;
+  if (plan.candidates !== undefined || keep === false) return;
+  const storage = await openStorage(keep === true ? undefined : keep);
+  try {
+    const wanted = { ...plan, policy: "stale-while-revalidate", trusted: plan.trust !== undefined, keep: true } as const;
+    const { candidates } = await choose(wanted, Promise.resolve(storage));
+    const [first] = candidates;
+    if (!storage || !first?.keep || first.kept) return;
+    const [, bytes] = await compiled(first, storage);
+    if (bytes) await keepEngine(storage, first, nameOf(source.reference), bytes, quota);
+  } finally {
+    storage?.close();
+  }
+}
+
+/** The first of these engines that can be had. */
+export async function compiledFirst(candidates: Candidate[]): Promise<Start> {
+  for (const [at, one] of candidates.entries()) {
+    try {
+      const [module] = await compiled(one, undefined);
+      return { module, engine: described(one) };
+    } catch (error) {
+      if (at === candidates.length - 1) throw error;
+    }
+  }
+  throw new TwinferError("internal", "there is no engine to choose from");
+}
+
+const NOTHING_FOUND: Found = { source: "digest", engines: [] };
+
+/** The module, and its bytes where they came over the network. */
+async function compiled(candidate: Candidate, storage: Storage | undefined): Promise<[WebAssembly.Module, Bytes | undefined]> {
+  if (candidate.kind === "full") {
+    const [url] = candidate.urls;
+    if (!url) throw new TwinferError("internal", "the full engine has no address");
+    return [await compileEngine(url), undefined];
+  }
+  let fetched: Bytes | undefined;
+  return [await compileDerived(candidate, storage, (bytes) => (fetched = bytes)), fetched];
+}
+
+function insideOf({ kind, package: digest, keep, kept }: Candidate, { source }: Found, stored: boolean): Inside | undefined {
+  return kind === "fused" && digest !== undefined && source !== undefined ? { digest, source, kept: kept === true || (stored && keep === true) } : undefined;
+}
+
+function setupOf({ source, mirrors, policy, keep, quota, mustKeep, trust, candidates, full }: Plan): Setup {
   return {
     registries: [source.registry, ...mirrors].map(({ href }) => href),
     reference: source.reference,
     policy,
     trusted: trust !== undefined,
+    // Who chooses asks, but for registries of whose answer that is only a part.
+    ask: candidates !== undefined || source.registry.protocol === "oci:" || (trust !== undefined && source.reference.includes("@")),
+    full: full.urls[0]?.href ?? "",
+    ...(full.digest !== undefined && { fullDigest: full.digest }),
     keep,
     ...(quota !== undefined && { quota }),
     mustKeep,

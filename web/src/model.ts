@@ -5,7 +5,7 @@ import type { Descriptor, Golden, ModelConfig, SelfTestReport, Signature } from 
 import type { Ownership } from "./inputs.js";
 import { packInput, packTensors } from "./inputs.js";
 import type { Opened, Plan } from "./load.js";
-import { open, wishOf } from "./load.js";
+import { open, prefetchEngine, wishOf } from "./load.js";
 import { fromWireTensors } from "./tensors.js";
 import type {
   CallOptions,
@@ -14,6 +14,7 @@ import type {
   JsonValue,
   Lookup,
   Model,
+  ModelEngine,
   PredictOptions,
   Prediction,
   TensorInput,
@@ -71,6 +72,10 @@ export class LoadedModel implements Model {
     if (!decision) return undefined;
     const { verdict, keys, reason } = decision;
     return { verdict, keys, ...(reason !== undefined && { reason }) };
+  }
+
+  get engine(): ModelEngine {
+    return { ...this.#calls.engine };
   }
 
   async predict<Outputs extends object = Record<string, JsonValue>>(
@@ -147,7 +152,10 @@ export class LoadedModel implements Model {
     if (found === previous) return;
     const wish = await wishOf({ ...this.#plan, policy: "stale-while-revalidate" }, undefined);
     const digest = await calls.aside((to) => to.call("prefetch", { reference, wish }));
-    if (digest !== undefined && digest !== previous) this.#plan.onUpdate?.({ digest, previous });
+    if (digest === undefined || digest === previous) return;
+    // Where it cannot be had now, the next load fetches it.
+    await prefetchEngine(this.#plan).catch(() => undefined);
+    this.#plan.onUpdate?.({ digest, previous });
   }
 
   async #update(calls: Calls, signal: AbortSignal | undefined): Promise<UpdateResult> {

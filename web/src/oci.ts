@@ -78,6 +78,12 @@ export async function index(repository: Repository, signal: AbortSignal | undefi
   return new TextEncoder().encode(json);
 }
 
+/** The digest of what a reference points to, without what is attached to it. */
+export async function resolved(repository: Repository, signal: AbortSignal | undefined): Promise<string | undefined> {
+  const tag = repository.tag ?? (await highest(repository, signal));
+  return tag === undefined ? undefined : (await manifest(repository, `manifests/${tag}`, signal))?.descriptor.digest;
+}
+
 interface Found {
   descriptor: Descriptor;
   children: string[];
@@ -139,6 +145,11 @@ async function highest({ api }: Repository, signal: AbortSignal | undefined): Pr
     tags.push(...page.map(String));
     last = end;
   }
+  return highestOf(tags);
+}
+
+/** The rule of `twinfer-package` for a reference without a tag. */
+export function highestOf(tags: readonly string[]): string | undefined {
   const versions = tags.filter((tag) => VERSION.test(tag)).sort(compare);
   return versions.filter((tag) => !tag.includes("-")).at(-1) ?? versions.at(-1);
 }

@@ -1,3 +1,4 @@
+import { defaultEngineUrl, enginesInUse } from "./engine.js";
 import { TwinferError, describe } from "./errors.js";
 import type { Keep, KeepAnswer } from "./service-worker.js";
 
@@ -6,6 +7,11 @@ export interface KeepOfflineOptions {
   serviceWorker: string | URL;
   /** More addresses to keep, beside what the page has loaded and what its scripts import. */
   files?: readonly (string | URL)[];
+  /**
+   * Keep the full engine as well where a smaller one runs: without it, what that one lacks is the
+   * error `engine_function_missing` while there is no network. `false` by default.
+   */
+  fullEngine?: boolean;
   /** Loaded addresses that are not kept. */
   except?: (url: URL) => boolean;
 }
@@ -20,20 +26,26 @@ export interface KeptOffline {
 
 /**
  * Keeps this page for use without a network: itself, what it has loaded from its own origin, what
- * its scripts import, and the engine. Packages are in the versioned cache from their first load.
+ * its scripts import, and the engines that run here. Packages, and engines of a registry, are in the versioned cache from their first load.
  * Call it when the page has what it needs, after `loadModel` for instance; one visit is enough.
  *
  * @throws TwinferError `storage` where the browser has no service workers (plain HTTP, private
  *   windows), `network` for a worker or file that cannot be fetched, `out_of_space`.
  */
 export async function keepOffline(options: KeepOfflineOptions): Promise<KeptOffline> {
-  const { serviceWorker, files = [], except = () => false } = options;
+  const { serviceWorker, files = [], fullEngine = false, except = () => false } = options;
   if (!globalThis.navigator?.serviceWorker) {
     throw new TwinferError("storage", "this browser keeps no page: service workers need HTTPS (or this machine) and no private window");
   }
   const worker = await register(serviceWorker);
   const wanted = [document.baseURI, ...files].map((url) => new URL(url, document.baseURI).href);
-  const message: Keep = { type: "twinfer-keep", files: wanted, perhaps: loaded(except) };
+  const { addresses, derived } = enginesInUse();
+  const own = addresses.filter((url) => new URL(url).origin === location.origin);
+  const full = defaultEngineUrl().href;
+  // It is in the text of the scripts, and larger than all the rest.
+  const skip = derived && !fullEngine && !own.includes(full) ? [full] : [];
+  if (fullEngine) own.push(full);
+  const message: Keep = { type: "twinfer-keep", files: [...wanted, ...own], perhaps: loaded(except), skip };
   const answer = await ask(worker, message);
   if ("error" in answer) throw new TwinferError(answer.error.code, `the page is not kept for use without a network: ${answer.error.message}`);
   return answer.kept;

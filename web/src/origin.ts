@@ -1,12 +1,13 @@
 /** Registries over `fetch`, one attempt each: what `twinfer-cache` tries again, resumes and verifies. */
 
-import { TwinferError, describe } from "./errors.js";
+import { TwinferError, describe, fromWire } from "./errors.js";
 import type { ErrorCode } from "./generated/errors.js";
 import { request } from "./fetch.js";
 import * as oci from "./oci.js";
 import type { NodeFile } from "./platform.js";
 import { nodeFiles } from "./platform.js";
 import { nameOf } from "./registry.js";
+import type { IndexAnswer } from "./wire.js";
 
 /** The same limit as in `twinfer-package`, which checks it again. */
 const MAX_INDEX_BYTES = 16 << 20;
@@ -18,6 +19,14 @@ export interface Answer {
   index?: Uint8Array;
   validator?: string | undefined;
   header(name: string): string | undefined;
+}
+
+/** The headers that say how long an answer holds. */
+const HEADERS = ["cache-control", "expires", "date", "age"];
+
+async function answered({ index, validator, headers, error }: IndexAnswer): Promise<Answer> {
+  if (error) throw fromWire(error);
+  return { ...(index && { index }), validator, header: (name) => headers[name] };
 }
 
 const NO_HEADERS = (): undefined => undefined;
@@ -32,7 +41,7 @@ export class Origin {
   readonly #kept: boolean;
   readonly #transfers = new Set<Transfer>();
   /** An answer that was asked for before the engine was there. */
-  #expected: { reference: string; answer: Promise<Answer> } | undefined;
+  #expected: { reference: string; validator: string | undefined; answer: Promise<Answer> } | undefined;
   #stopped: TwinferError | undefined;
 
   /** `reference` is any of the model: OCI registries have a place for each name. */
@@ -45,24 +54,39 @@ export class Origin {
 
   /** One index answers all references of a static host; an OCI registry has none. */
   indexKey(reference: string): string {
-    return this.#oci ? (reference.split("@", 1)[0] ?? "") : "";
+    return this.isOci ? (reference.split("@", 1)[0] ?? "") : "";
   }
 
-  /** Asks for the index now: the engine will want it. */
-  expect(reference: string): void {
-    const answer = this.#ask(reference, undefined);
+  /** The engine will want the index: it is asked for now, or was answered elsewhere. */
+  expect(reference: string, given?: IndexAnswer): void {
+    const answer = given ? answered(given) : this.#ask(reference, undefined);
     answer.catch(() => undefined);
-    this.#expected = { reference, answer };
+    this.#expected = { reference, validator: given?.asked, answer };
   }
 
   index(reference: string, validator: string | undefined): Promise<Answer> {
     const expected = this.#expected;
     this.#expected = undefined;
-    return expected?.reference === reference ? expected.answer : this.#ask(reference, validator);
+    // "The same as before" is an answer only to who knows what was before.
+    const fits = expected?.reference === reference && (expected.validator === undefined || expected.validator === validator);
+    return fits ? expected.answer : this.#ask(reference, validator);
+  }
+
+  /** Asks for the index, in a form that can be sent to another thread. */
+  async ask(reference: string, validator: string | undefined): Promise<IndexAnswer> {
+    const asked = validator === undefined ? {} : { asked: validator };
+    try {
+      const { index, validator: next, header } = await this.#ask(reference, validator);
+      const headers = Object.fromEntries(HEADERS.flatMap((name) => (header(name) === undefined ? [] : [[name, String(header(name))]])));
+      return { ...asked, headers, ...(index && { index }), ...(next !== undefined && { validator: next }) };
+    } catch (thrown) {
+      const code = thrown instanceof TwinferError ? thrown.code : "network";
+      return { ...asked, headers: {}, error: { code, message: describe(thrown), fatal: false } };
+    }
   }
 
   open(digest: string, size: number | undefined, name: string, manifest: boolean, offset: number, anew: boolean): Transfer {
-    const url = this.#oci
+    const url = this.isOci
       ? oci.contentUrl(oci.repository(this.#registry, this.#name), digest, manifest)
       : new URL(`blobs/${digest.replace(":", "/")}`, this.#registry);
     const wanted: Wanted = {
@@ -72,7 +96,7 @@ export class Origin {
       offset,
       missing: size === undefined ? "unknown_version" : "missing_blob",
       cache: anew ? "reload" : this.#kept ? "no-store" : "default",
-      headers: this.#oci ? oci.ACCEPT : {},
+      headers: this.isOci ? oci.ACCEPT : {},
     };
     const transfer = new Transfer(wanted, () => this.#transfers.delete(transfer));
     if (this.#stopped) transfer.cancel(this.#stopped);
@@ -86,13 +110,14 @@ export class Origin {
     for (const transfer of [...this.#transfers]) transfer.cancel(reason);
   }
 
-  get #oci(): boolean {
+  /** It is an OCI registry. */
+  get isOci(): boolean {
     return this.#registry.protocol === "oci:";
   }
 
   async #ask(reference: string, validator: string | undefined): Promise<Answer> {
     if (this.#stopped) throw this.#stopped;
-    if (this.#oci) {
+    if (this.isOci) {
       // Made of many answers: the digest of it says whether it is another one.
       const index = await oci.index(oci.repository(this.#registry, reference), undefined);
       const digest = await oci.digestOf(index);

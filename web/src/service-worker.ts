@@ -46,6 +46,8 @@ export interface Keep {
   files: string[];
   /** Addresses that are kept where there is something. */
   perhaps: string[];
+  /** Addresses that are not kept, whatever refers to them. */
+  skip?: string[];
 }
 
 /** What comes back. */
@@ -117,13 +119,13 @@ async function copies(): Promise<string[]> {
 }
 
 /** Makes a new copy. The one before it stays until all of the new one is there. */
-async function keep({ files, perhaps }: Keep): Promise<KeepAnswer> {
+async function keep({ files, perhaps, skip = [] }: Keep): Promise<KeepAnswer> {
   // Ever larger, also with a clock that was set back.
   const last = Number((await caches.keys()).filter((name) => name.startsWith(PREFIX)).sort().at(-1)?.slice(PREFIX.length) ?? 0);
   const name = `${PREFIX}${String(Math.max(Date.now(), last + 1)).padStart(15, "0")}`;
   try {
     const cache = await caches.open(name);
-    const kept = await fill(cache, new Set(files.map(plain)), new Set(perhaps.map(plain)));
+    const kept = await fill(cache, new Set(files.map(plain)), new Set(perhaps.map(plain)), new Set(skip.map(plain)));
     await cache.put(COMPLETE, new Response("yes"));
     for (const old of await caches.keys()) {
       if (old.startsWith(PREFIX) && old < name) await caches.delete(old);
@@ -137,8 +139,8 @@ async function keep({ files, perhaps }: Keep): Promise<KeepAnswer> {
   }
 }
 
-async function fill(cache: Cache, files: Set<string>, perhaps: Set<string>): Promise<{ files: number; bytes: number }> {
-  const seen = new Set<string>();
+async function fill(cache: Cache, files: Set<string>, perhaps: Set<string>, skip: Set<string>): Promise<{ files: number; bytes: number }> {
+  const seen = new Set<string>(skip);
   const queue = [...files, ...perhaps];
   let bytes = 0;
   let count = 0;

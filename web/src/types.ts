@@ -1,5 +1,5 @@
 import type { ErrorCode } from "./generated/errors.js";
-import type { DType, Mode, ModelConfig, Descriptor, SelfTestReport, Signature, TrustPolicy } from "./generated/types.js";
+import type { DType, Mode, ModelConfig, Descriptor, EngineKind, SelfTestReport, Signature, TrustPolicy } from "./generated/types.js";
 
 /**
  * The instance type of a global class, or `never` where the program's `lib` does not have it:
@@ -12,10 +12,12 @@ export type JsonValue = null | boolean | number | string | JsonValue[] | { [key:
 
 /** What a load is doing. `loaded` and `total` are bytes of everything that the load wants. */
 export type Progress =
-  /** The engine is fetched and compiled; once a page and address. */
-  | { readonly status: "engine"; readonly url: string }
   /** The reference is looked up. */
   | { readonly status: "resolve"; readonly reference: string }
+  /** An engine is fetched and compiled, once a page. After the load: the full one takes over. */
+  | ({ readonly status: "engine" } & ModelEngine)
+  /** A slim or fused engine could not be used, and the next one is taken. */
+  | { readonly status: "engine-refused"; readonly kind: EngineKind; readonly digest: string; readonly code: ErrorCode; readonly message: string }
   /** A layer arrives, and is verified while it does; `cached` when it comes from the storage of the browser. */
   | {
       readonly status: "download";
@@ -46,6 +48,23 @@ export type Progress =
   | { readonly status: "load" }
   /** It can predict. */
   | { readonly status: "ready"; readonly digest: string };
+
+/** The engine of a model. */
+export interface ModelEngine {
+  /**
+   * `slim` has only the functions that the package's golden examples enter, `fused` has the
+   * package in it as well; what they lack the full engine does.
+   */
+  readonly kind: EngineKind | "full";
+  /** Digest of the wasm file; absent for one at `engineUrl`, which this package does not know. */
+  readonly digest?: string;
+  /** Where it comes from; absent for one in the storage of the browser. */
+  readonly url?: string;
+  /** The digest of the slim or fused engine that this one took the place of, in the middle of a call. */
+  readonly replaced?: string;
+  /** The number of the function that was called there, and was not there. */
+  readonly missing?: number;
+}
 
 /**
  * How a reference is looked up: `online` asks the registry first, and uses the last answer only
@@ -100,7 +119,12 @@ export interface LoadOptions {
    * caller, which then stands still while it computes.
    */
   thread?: "worker" | "main";
-  /** Address of `twinfer_web_bg.wasm`; by default beside this module. */
+  /**
+   * Which engine: `auto` (the default) takes the smallest one that was made for the package, and
+   * the full one where something else is needed; `full` takes the full one at once.
+   */
+  engine?: "auto" | "full";
+  /** Address of a full engine, `twinfer_web_bg.wasm`: exactly that one is used. By default beside this module. */
   engineUrl?: string | URL;
   /** How the reference is looked up; `stale-while-revalidate` by default. */
   policy?: Policy;
@@ -307,6 +331,8 @@ export interface Model {
   readonly layers: readonly Descriptor[];
   /** What the trust policy decided; absent without one. */
   readonly trust?: TrustDecision | undefined;
+  /** What runs it: another one than at first after something was needed that it lacks. */
+  readonly engine: ModelEngine;
   /**
    * Input in, answer out: preprocess, run, postprocess. Give the pipeline's input under its
    * name, or every tensor of the signature under its own.

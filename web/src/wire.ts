@@ -3,7 +3,7 @@
 import type { WireError } from "./errors.js";
 import type { ErrorCode } from "./generated/errors.js";
 import type { Descriptor, ModelConfig, Signature } from "./generated/types.js";
-import type { Lookup, Pixels, Place, Policy, TrustDecision } from "./types.js";
+import type { Lookup, ModelEngine, Pixels, Place, Policy, TrustDecision } from "./types.js";
 
 /** A tensor: little-endian bytes, or strings. */
 export interface WireTensor {
@@ -30,10 +30,51 @@ export interface Setup {
   policy: Policy;
   /** A trust policy decides: then also a digest needs the index. */
   trusted: boolean;
+  /** Nobody else asks for the index. */
+  ask: boolean;
+  /** Address of the full engine, for when another one lacks something. */
+  full: string;
+  /** Its digest, where it is known. */
+  fullDigest?: string;
   keep: boolean | Place;
   quota?: number;
   /** What cannot be kept is an error. */
   mustKeep: boolean;
+}
+
+/** What an engine is started with. */
+export interface Start {
+  module: WebAssembly.Module;
+  engine: ModelEngine;
+  /** What the registry answered while the engine was chosen. */
+  index?: IndexAnswer;
+}
+
+/** What a registry said of its index. */
+export interface IndexAnswer {
+  /** The validator that it was asked with. */
+  asked?: string;
+  /** Absent where it is what that validator came with. */
+  index?: Uint8Array;
+  validator?: string;
+  /** Those that say how long it holds. */
+  headers: Record<string, string>;
+  error?: WireError;
+}
+
+/** A package that a fused engine has in it. */
+export interface Inside {
+  digest: string;
+  /** How the reference was looked up. */
+  source: Lookup;
+  /** The engine is kept in the storage. */
+  kept: boolean;
+}
+
+/** What a host says without being asked: another engine will take over, or has. */
+export interface Notice {
+  engine: ModelEngine;
+  done: boolean;
 }
 
 /** What a load wants. */
@@ -115,7 +156,8 @@ export interface Request {
 export type Reply =
   | { id: number; result: unknown }
   | { id: number; error: WireError }
-  | { id: number; event: unknown };
+  | { id: number; event: unknown }
+  | { notice: Notice };
 
 /** Buffers in a result that are handed over rather than copied. */
 export function buffersOf(result: unknown): ArrayBuffer[] {

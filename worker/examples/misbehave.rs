@@ -34,6 +34,10 @@ async fn handle(request: Request) -> impl IntoResponse {
         "/v2/background" => background(number),
         "/v2/memory" => hoard(number),
         "/v2/panic" => panic!("as asked"),
+        "/v2/missing" => {
+            engine_function_missing();
+            "not missing".into()
+        }
         "/v2/recursion" => recursion(number).to_string(),
         "/v2/large" => "x".repeat(usize::try_from(number).unwrap_or(0)),
         "/v2/network" => network().await,
@@ -70,6 +74,13 @@ async fn echo(request: Request) -> String {
         "{} {} {length}\n{:?}",
         parts.method, parts.uri, parts.headers
     )
+}
+
+/// What the stubs of a slim component call.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn engine_function_missing() {
+    core::arch::wasm32::unreachable()
 }
 
 fn endless() -> String {

@@ -1,34 +1,57 @@
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
+use http::request::Parts;
 use http_body_util::{BodyExt, Full};
 use spin_sdk::http::{IntoResponse, Request, Response};
 use spin_sdk::http_service;
-use twinfer_package::{FolderStore, TrustPolicy};
-use twinfer_serve::{App, Guard, Options, Trust, body_too_large, broken_body};
+use twinfer_package::{FolderStore, Store, TrustPolicy};
+use twinfer_serve::{App, Fused, Guard, Options, Trust, Wants, body_too_large, broken_body};
 
+use crate::environment::variable;
+use crate::fuse::fused;
 use crate::remote::{Supply, supply};
 use crate::settings::Settings;
 
 /// Lives as long as the instance: a warm one has its models loaded.
 static SHELL: OnceLock<Shell> = OnceLock::new();
+/// When this instance was asked first.
+static START: OnceLock<Instant> = OnceLock::new();
+/// Where the registry is when nobody says so.
+const DEFAULT_REGISTRY: &str = "/registry";
 
 struct Shell {
     app: App,
     /// For a registry on the network; an error is what answers every request that wants
     /// something of it.
     supply: Option<twinfer::Result<Box<dyn Supply>>>,
+    /// What was loaded at build time.
+    fused: Option<&'static Arc<Fused>>,
+}
+
+impl Shell {
+    /// Whether a request is for what is there since the build: no registry is asked then.
+    fn has(&self, parts: &Parts) -> bool {
+        let wants = self.fused.and_then(|fused| Some((fused, self.app.wants(parts)?)));
+        matches!(wants, Some((fused, Wants::Model(reference))) if fused.answers(&reference))
+    }
+}
+
+/// Whether a request was here before.
+pub(crate) fn is_serving() -> bool {
+    SHELL.get().is_some() || START.get().is_some()
 }
 
 fn shell() -> &'static Shell {
     SHELL.get_or_init(|| {
-        let registry = std::env::var("TWINFER_REGISTRY").unwrap_or_else(|_| "/registry".into());
+        let registry = variable("TWINFER_REGISTRY").unwrap_or_else(|| DEFAULT_REGISTRY.into());
         let mut options = Options::default();
-        if let Some(max_body) = variable("TWINFER_MAX_BODY") {
+        if let Some(max_body) = number("TWINFER_MAX_BODY") {
             options.max_body = max_body;
         }
         options.clock = Some(milliseconds);
@@ -40,28 +63,46 @@ fn shell() -> &'static Shell {
                 eprintln!("{error}; no model is loaded");
                 Arc::new(FolderStore::new("/"))
             }
-            // Where the host decides what is served, it keeps an index of its own.
-            None => Arc::new(match std::env::var_os("TWINFER_INDEX") {
-                Some(index) => FolderStore::with_index(registry, index),
-                None => FolderStore::new(registry),
-            }),
+            None => folder(&registry),
         };
-        Shell {
-            app: App::new(store, options),
-            supply,
-        }
+        let (app, fused) = match fused() {
+            Ok(None) => (App::new(store, options), None),
+            Ok(Some(fused)) => {
+                // It needs none, so it is no fault when none is mounted.
+                let there = match &supply {
+                    None => Path::new(&registry).is_dir(),
+                    Some(supply) => supply.is_ok(),
+                };
+                let app = App::with_fused(fused, there.then_some(store), options);
+                (app, Some(fused))
+            }
+            Err(error) => {
+                eprintln!("{error}; no model is loaded");
+                options.trust = Trust::Broken(error);
+                (App::new(Arc::new(FolderStore::new("/")), options), None)
+            }
+        };
+        Shell { app, supply, fused }
+    })
+}
+
+/// A registry folder. Where the host decides what is served, it keeps an index of its own.
+fn folder(registry: &str) -> Arc<dyn Store> {
+    Arc::new(match variable("TWINFER_INDEX") {
+        Some(index) => FolderStore::with_index(registry, index),
+        None => FolderStore::new(registry),
     })
 }
 
 /// A malformed policy is not the same as none: nothing is loaded then.
 fn trust() -> Trust {
-    let Some(policy) = std::env::var_os("TWINFER_TRUST_POLICY") else {
+    let Some(policy) = variable("TWINFER_TRUST_POLICY") else {
         return Trust::Everything;
     };
-    let policy = TrustPolicy::from_json(policy.as_encoded_bytes());
-    let counters = match std::env::var("TWINFER_TRUST_COUNTERS") {
-        Ok(json) => counters(&json),
-        Err(_) => Ok(BTreeMap::new()),
+    let policy = TrustPolicy::from_json(policy.as_bytes());
+    let counters = match variable("TWINFER_TRUST_COUNTERS") {
+        Some(json) => counters(&json),
+        None => Ok(BTreeMap::new()),
     };
     match policy.and_then(|policy| Ok((policy, counters?))) {
         Err(error) => {
@@ -89,8 +130,8 @@ fn now() -> u64 {
         .map_or(u64::MAX, |since| since.as_secs())
 }
 
-fn variable<T: FromStr>(name: &str) -> Option<T> {
-    let text = std::env::var(name).ok()?;
+fn number<T: FromStr>(name: &str) -> Option<T> {
+    let text = variable(name)?;
     let value = text.parse().ok();
     if value.is_none() {
         eprintln!("{name}={text} is not understood; the default is used");
@@ -99,7 +140,6 @@ fn variable<T: FromStr>(name: &str) -> Option<T> {
 }
 
 fn milliseconds() -> f64 {
-    static START: OnceLock<Instant> = OnceLock::new();
     START.get_or_init(Instant::now).elapsed().as_secs_f64() * 1e3
 }
 
@@ -109,7 +149,8 @@ async fn handle(request: Request) -> impl IntoResponse {
 }
 
 async fn answer(request: Request) -> Response<Bytes> {
-    let Shell { app, supply } = shell();
+    let shell = shell();
+    let Shell { app, supply, .. } = shell;
     let limit = app.options().max_body;
     let (parts, mut body) = request.into_parts();
     let announced = parts
@@ -130,7 +171,7 @@ async fn answer(request: Request) -> Response<Bytes> {
         }
         bytes.extend_from_slice(&data);
     }
-    let Some(supply) = supply else {
+    let Some(supply) = supply.as_ref().filter(|_| !shell.has(&parts)) else {
         return app.handle(http::Request::from_parts(parts, bytes.freeze()));
     };
     let started = milliseconds();

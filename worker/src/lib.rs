@@ -23,6 +23,10 @@
 //!
 //! What is malformed in these is an error of every request that wants a model.
 //!
+//! A fused component has a package in it that was loaded at build time (`twinfer fuse`): it
+//! answers for that one at once, and for others as far as a registry is there. It reads the same
+//! variables, when the first request is there.
+//!
 //! It imports only `wasi:*` interfaces, so Spin, `wasmtime serve` and our own
 //! host run the same file; the one with the feature `key-value` needs a host with `wasi:keyvalue` as
 //! well. Built for anything but WASI it is empty.
@@ -30,12 +34,20 @@
 
 #[cfg(all(target_family = "wasm", target_os = "wasi"))]
 mod component;
+#[cfg(all(target_family = "wasm", target_os = "wasi"))]
+mod environment;
+#[cfg(all(target_family = "wasm", target_os = "wasi"))]
+mod fuse;
 #[cfg(all(target_family = "wasm", target_os = "wasi", feature = "key-value"))]
 mod key_value;
+#[cfg(all(target_family = "wasm", target_os = "wasi"))]
+mod memory;
 #[cfg(all(target_family = "wasm", target_os = "wasi"))]
 mod origin;
 #[cfg(all(target_family = "wasm", target_os = "wasi"))]
 mod remote;
+#[cfg(all(target_family = "wasm", target_os = "wasi"))]
+mod seeds;
 #[cfg(all(target_family = "wasm", target_os = "wasi"))]
 mod settings;
 #[cfg(all(target_family = "wasm", target_os = "wasi"))]

@@ -6,6 +6,8 @@ use twinfer::{Result, bail, err};
 use twinfer_cache::Policy;
 use twinfer_serve::{Address, RemoteOptions};
 
+use crate::environment::variable;
+
 /// Bytes of packages that are kept in memory: they are there beside the loaded models.
 const MEMORY_QUOTA: u64 = 256 << 20;
 
@@ -35,11 +37,11 @@ impl Settings {
     }
 
     fn read_remote(registry: &str) -> Result<Self> {
-        let mirrors = std::env::var("TWINFER_MIRRORS").unwrap_or_default();
+        let mirrors = variable("TWINFER_MIRRORS").unwrap_or_default();
         let mirrors = mirrors.split(',').map(str::trim).filter(|m| !m.is_empty());
         let addresses = std::iter::once(registry).chain(mirrors);
         let addresses = addresses.map(Address::parse).collect::<Result<Vec<_>>>()?;
-        let place = place(&std::env::var("TWINFER_CACHE").unwrap_or_default())?;
+        let place = place(&variable("TWINFER_CACHE").unwrap_or_default())?;
         let mut cache = twinfer_cache::Options {
             quota: number("TWINFER_CACHE_QUOTA")?,
             ..twinfer_cache::Options::default()
@@ -89,11 +91,11 @@ fn place(text: &str) -> Result<Place> {
 }
 
 fn policy() -> Result<Policy> {
-    match std::env::var("TWINFER_CACHE_POLICY").as_deref() {
-        Err(_) | Ok("" | "stale-while-revalidate") => Ok(Policy::StaleWhileRevalidate),
-        Ok("online") => Ok(Policy::Online),
-        Ok("offline") => Ok(Policy::Offline),
-        Ok(other) => bail!(
+    match variable("TWINFER_CACHE_POLICY").as_deref() {
+        None | Some("" | "stale-while-revalidate") => Ok(Policy::StaleWhileRevalidate),
+        Some("online") => Ok(Policy::Online),
+        Some("offline") => Ok(Policy::Offline),
+        Some(other) => bail!(
             InvalidParameter,
             "TWINFER_CACHE_POLICY={other} is none of `online`, `stale-while-revalidate`, `offline`"
         ),
@@ -101,10 +103,10 @@ fn policy() -> Result<Policy> {
 }
 
 fn number<T: FromStr>(name: &str) -> Result<Option<T>> {
-    match std::env::var(name) {
-        Err(_) => Ok(None),
-        Ok(text) if text.is_empty() => Ok(None),
-        Ok(text) => text.parse().map(Some).map_err(|_| {
+    match variable(name) {
+        None => Ok(None),
+        Some(text) if text.is_empty() => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|_| {
             err!(
                 InvalidParameter,
                 "{name}={text} is not a number that it can be"

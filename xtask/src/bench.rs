@@ -8,6 +8,7 @@ use crate::browser;
 use crate::build;
 use crate::demo::pack_models;
 use crate::derived::{self, Derived, Maker};
+use crate::engines;
 use crate::failure::{Context, Failure, Result};
 use crate::npm;
 use crate::paths;
@@ -130,7 +131,8 @@ fn build_all(setup: &Setup, profile_name: &str, cargo_profile: &str, shipped: bo
             build::component(cargo_profile, output)
         }),
     ])?;
-    build::npm_package()
+    build::npm_package()?;
+    engines::default_engine()
 }
 
 /// The meter, and the command that hosts: with a fresh instance for each request the host's own

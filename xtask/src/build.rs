@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::engines;
 use crate::failure::{Context, Failure, Result};
 use crate::npm;
 use crate::paths;
@@ -38,7 +39,8 @@ pub fn everything() -> Result<()> {
         },
     ));
     together(jobs)?;
-    npm_package()
+    npm_package()?;
+    engines::default_engine()
 }
 
 /// The native command, with what the tests share.

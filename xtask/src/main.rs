@@ -16,6 +16,7 @@ mod counts;
 mod debian;
 mod demo;
 mod derived;
+mod engines;
 mod failure;
 mod figures;
 mod golden;

@@ -9,6 +9,7 @@ use crate::cache;
 use crate::counts::{Counts, Runner, read};
 use crate::debian;
 use crate::demo::{pack_models, run_cases};
+use crate::engines;
 use crate::failure::{Context, Failure, Result};
 use crate::paths;
 use crate::python;
@@ -103,6 +104,7 @@ fn prepare() -> Result<PathBuf> {
     let setup = Setup::begin()?;
     let mut jobs = setup.jobs();
     jobs.extend(tools_of_others()?);
+    jobs.extend(sizes::optimiser());
     jobs.push(Job::new("build the command and the Rust tests", |output| {
         build::command(output)?;
         Run::new("cargo")
@@ -122,6 +124,7 @@ fn prepare() -> Result<PathBuf> {
     ));
     together(jobs)?;
     build::npm_package()?;
+    engines::default_engine()?;
     browser::required()
 }
 

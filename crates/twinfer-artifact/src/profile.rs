@@ -33,6 +33,14 @@ impl Profile {
         }
     }
 
+    /// A profile of an engine all of whose functions are kept.
+    pub fn whole(engine: Digest, functions: usize) -> Self {
+        Self {
+            engine,
+            entered: vec![true; functions],
+        }
+    }
+
     /// The engine that it is of.
     pub fn engine(&self) -> &Digest {
         &self.engine

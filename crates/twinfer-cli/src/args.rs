@@ -82,7 +82,9 @@ pub enum Command {
     Sign(sign::SignArgs),
     SignTags(sign_tags::SignTagsArgs),
     Policy(policy::PolicyArgs),
+    Slim(slim::SlimArgs),
     Cache(cache::CacheCommand),
+    Fuse(fuse::FuseArgs),
     Serve(ServeArgs),
 }
 

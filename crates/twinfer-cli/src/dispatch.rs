@@ -17,6 +17,7 @@ pub fn run(args: Args, output: &Output) -> Result<()> {
     let trust = Trust::read(args.trust.as_deref(), args.trust_state)?;
     let args_cache = args.cache.clone();
     let plain_http = args.network.plain_http;
+    let policy = args.trust;
     match args.command {
         Command::Pack(mut args) => {
             args.import.plain_http = plain_http;
@@ -56,6 +57,10 @@ pub fn run(args: Args, output: &Output) -> Result<()> {
         Command::Policy(args) => policy::run(&args, output),
         Command::Sign(args) => sign::run(&args, &*registry.writable()?, output),
         Command::SignTags(args) => sign_tags::run(&args, &*registry.writable()?, &trust, output),
+        Command::Fuse(args) => registry.read(output, |registry, store| {
+            fuse::run(&args, registry, store, &trust, output)
+        }),
+        Command::Slim(args) => slim::run(&args, &registry, &trust, policy.as_deref(), output),
         Command::Serve(args) => crate::serve::run(args, &registry, &trust),
     }
 }

@@ -19,7 +19,7 @@ use crate::error::HostError;
 use crate::log::{Log, LogLevel};
 
 /// First bytes of an entry; the number changes with the entry's form.
-const MAGIC: &[u8; 16] = b"twinfer-cwasm-1\n";
+const MAGIC: &[u8; 16] = b"twinfer-cwasm-2\n";
 const DIGEST: usize = 32;
 /// Entries kept; the least recently written go first. One is some 50 MB.
 const MAX_ENTRIES: usize = 8;

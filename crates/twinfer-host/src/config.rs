@@ -16,6 +16,12 @@ pub struct HostConfig {
     pub listen: SocketAddr,
     /// The component: a `.wasm` file that exports `wasi:http/handler@0.3`.
     pub component: PathBuf,
+    /// The full component, where [`HostConfig::component`] is a slim or fused one: it answers the
+    /// requests that need a function which that one lacks, and all of them when that one was made
+    /// from another engine or does not run here. Not used for a component that was not derived.
+    pub full_component: Option<PathBuf>,
+    /// Whether an instance serves one request or many.
+    pub instances: Instances,
     /// The registry folder (OCI image layout), seen by the guest as
     /// `/registry`, read-only. It must exist; it may be empty.
     pub registry: PathBuf,
@@ -56,6 +62,19 @@ pub struct HostConfig {
     /// End gracefully on SIGTERM and SIGINT. A program that embeds a host
     /// usually has its own handlers and leaves this off.
     pub handle_signals: bool,
+}
+
+/// Whether an instance serves one request or many.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Instances {
+    /// One for a fused component, many for others.
+    #[default]
+    Auto,
+    /// Each request gets an instance that no other request has seen: full isolation, and every
+    /// model that is not fused is loaded again for each.
+    Fresh,
+    /// An instance is used again, with the models in it.
+    Warm,
 }
 
 /// An event for the log.
@@ -115,6 +134,8 @@ impl HostConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             component: component.into(),
+            full_component: None,
+            instances: Instances::Auto,
             registry: registry.into(),
             index: None,
             page: None,

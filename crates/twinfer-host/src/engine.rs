@@ -1,17 +1,21 @@
 //! The wasmtime engine, the component in it, and the tick that interrupts
 //! guests.
 
+use std::path::Path;
 use std::time::Duration;
 
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Config, Engine, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig};
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use crate::cache;
-use crate::config::{HostConfig, MAX_COMPONENT_BYTES};
+use crate::config::{HostConfig, Instances, MAX_COMPONENT_BYTES};
 use crate::error::HostError;
 use crate::key_value;
-use crate::log::Log;
+use crate::label::{Kind, Label};
+use crate::log::{Log, LogLevel};
 use crate::state::State;
 
 /// How often a busy guest gives way: the grain of timeouts, and the longest
@@ -22,24 +26,120 @@ const TICK: Duration = Duration::from_millis(10);
 const WASM_STACK: usize = 2 << 20;
 const FIBER_STACK: usize = 4 << 20;
 
-/// Compiles (or takes from the cache) and links the configured component.
-pub(crate) fn prepare(config: &HostConfig, log: &Log) -> Result<ServicePre<State>, HostError> {
-    let wasm = read_component(config)?;
-    let engine = new_engine(config)?;
-    let component = cache::load(&engine, &wasm, config.cache.as_deref(), log)?;
-    let pre = link(&engine, &component)?;
-    start_ticking(&engine)?;
-    Ok(pre)
+/// Memory of a component that is an image which its instances share until they write to it.
+/// wasmtime promises that only for 16 MiB; beyond, memory with many zeros could be copied for each
+/// instance. Fused components have their model in there.
+const IMAGE: u64 = 4 << 30;
+/// Bytes of changed memory that are put back by copying when an instance ends, rather than by
+/// giving the pages back: the next one then has no page faults there. Measured: see
+/// `docs/serving.md`.
+const KEEP_RESIDENT: usize = 16 << 20;
+const KEEP_TABLE: usize = 1 << 20;
+const KEEP_STACK: usize = 128 << 10;
+
+/// A component that is ready to be instantiated.
+pub(crate) struct Program {
+    pub(crate) pre: ServicePre<State>,
+    /// Each request gets an instance of its own.
+    pub(crate) fresh: bool,
+    /// What answers when this one lacks a function: compiled later.
+    pub(crate) full: Option<Vec<u8>>,
 }
 
-fn read_component(config: &HostConfig) -> Result<Vec<u8>, HostError> {
-    let path = config.component.display();
+/// Compiles (or takes from the cache) and links the configured component; the full one in its
+/// place when it does not fit.
+pub(crate) fn prepare(config: &HostConfig, log: &Log) -> Result<Program, HostError> {
+    let wasm = read_component(&config.component)?;
+    let engine = new_engine(config)?;
+    start_ticking(&engine)?;
+    let Some(label) = Label::of(&wasm) else {
+        return Ok(Program {
+            pre: load(&engine, &wasm, config, log)?,
+            fresh: config.instances == Instances::Fresh,
+            full: None,
+        });
+    };
+    let full = config.full_component.as_deref();
+    let full = full.map(read_component).transpose()?;
+    let fresh = match config.instances {
+        Instances::Auto => label.kind == Kind::Fused,
+        chosen => chosen == Instances::Fresh,
+    };
+    let misfit = misfit(&label, full.as_deref());
+    let loaded = match (&misfit, &full) {
+        (Some(_), Some(_)) => None,
+        _ => Some(load(&engine, &wasm, config, log)),
+    };
+    match (loaded, full) {
+        (Some(Ok(pre)), full) => {
+            if let Some(why) = misfit {
+                let fields = json!({"component": config.component, "why": why});
+                log.event(LogLevel::Warn, "component_of_another_version", fields);
+            }
+            let full = full.filter(|_| label.may_lack());
+            Ok(Program { pre, fresh, full })
+        }
+        (Some(Err(error)), None) => Err(error),
+        (failed, Some(full)) => {
+            let why = failed.and_then(Result::err).map(|error| error.to_string());
+            let fields = json!({
+                "component": config.component, "why": why.or(misfit), "instead": config.full_component,
+            });
+            log.event(LogLevel::Warn, "component_does_not_fit", fields);
+            Ok(Program {
+                pre: load(&engine, &full, config, log)?,
+                fresh: config.instances == Instances::Fresh,
+                full: None,
+            })
+        }
+        (None, None) => Err(HostError::internal("no component was loaded")),
+    }
+}
+
+/// Compiles the full component beside a slim one, on the same engine.
+pub(crate) fn prepare_full(
+    engine: &Engine,
+    wasm: &[u8],
+    config: &HostConfig,
+    log: &Log,
+) -> Result<ServicePre<State>, HostError> {
+    load(engine, wasm, config, log)
+}
+
+fn load(
+    engine: &Engine,
+    wasm: &[u8],
+    config: &HostConfig,
+    log: &Log,
+) -> Result<ServicePre<State>, HostError> {
+    let component = cache::load(engine, wasm, config.cache.as_deref(), log)?;
+    link(engine, &component)
+}
+
+/// Why a derived component is not what would be made today from the full one: then it could
+/// answer with other bits.
+fn misfit(label: &Label, full: Option<&[u8]>) -> Option<String> {
+    let own = env!("CARGO_PKG_VERSION");
+    if label.version != own {
+        return Some(format!("it is of Twinfer {}, this is {own}", label.version));
+    }
+    let full = format!("sha256:{}", cache::hex(&Sha256::digest(full?)));
+    (full != label.engine).then(|| {
+        format!(
+            "it was made from the engine {}, the full component is {full}",
+            label.engine
+        )
+    })
+}
+
+fn read_component(file: &Path) -> Result<Vec<u8>, HostError> {
+    let path = file.display();
     let unreadable = |e| {
         HostError::component(format!(
             "the component {path} cannot be read: {e}. Build it with `cargo xtask build`, or name another one"
         ))
     };
-    let size = std::fs::metadata(&config.component)
+    let size = std::fs::metadata(file)
         .map_err(unreadable)?
         .len();
     if size > MAX_COMPONENT_BYTES {
@@ -47,7 +147,7 @@ fn read_component(config: &HostConfig) -> Result<Vec<u8>, HostError> {
             "the component {path} has {size} bytes: that is no component of ours"
         )));
     }
-    std::fs::read(&config.component).map_err(unreadable)
+    std::fs::read(file).map_err(unreadable)
 }
 
 fn new_engine(config: &HostConfig) -> Result<Engine, HostError> {
@@ -66,16 +166,18 @@ fn base_config() -> Config {
         .epoch_interruption(true)
         .max_wasm_stack(WASM_STACK)
         .async_stack_size(FIBER_STACK)
+        .memory_guaranteed_dense_image_size(IMAGE)
         // Same results on every processor, whatever a component contains.
         .relaxed_simd_deterministic(true);
     config
 }
 
 fn pool_of(config: &HostConfig) -> PoolingAllocationConfig {
-    // Two more than can run: for the moment when one replaces another, and for one that
-    // is tried out.
+    // For each that runs one that is ready for the next request, or is the full component's; and
+    // two for the moment when one replaces another, and for one that is tried out.
     let instances = u32::try_from(config.limits.max_instances)
         .unwrap_or(u32::MAX)
+        .saturating_mul(2)
         .saturating_add(2);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
@@ -87,7 +189,12 @@ fn pool_of(config: &HostConfig) -> PoolingAllocationConfig {
         .max_core_instance_size(4 << 20)
         .max_tables_per_module(4)
         .table_elements(1 << 20)
-        .max_memory_size(config.limits.max_memory);
+        .max_memory_size(config.limits.max_memory)
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(KEEP_TABLE)
+        .async_stack_keep_resident(KEEP_STACK)
+        // Only pages that were changed are put back, where the kernel can tell them.
+        .pagemap_scan(Enabled::Auto);
     pool
 }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::oneshot;
-use wasmtime::Store;
+use wasmtime::{Store, WasmBacktrace};
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 use wasmtime_wasi_http::p3::{Request, Response};
@@ -20,6 +20,9 @@ use crate::log::Log;
 use crate::outbound::Network;
 use crate::reply::{Failure, ReplyCode};
 use crate::state::State;
+
+/// The function of a slim component that is entered instead of those that it lacks.
+const MISSING: &str = "engine_function_missing";
 
 /// What the answer to a request is sent through.
 pub(crate) type ReplySender = oneshot::Sender<Result<http::Response<Bytes>, Failure>>;
@@ -150,12 +153,29 @@ impl Guest {
                 "the request needs more memory than one instance may use",
             );
         }
+        if let Some(function) = lacking(error) {
+            return Failure::new(
+                ReplyCode::EngineFunctionMissing,
+                "the slim component lacks a function that this request needs: configure the full component, or make the slim one with such a request",
+            )
+            .because(format!("function {function}"));
+        }
         Failure::new(
             ReplyCode::Internal,
             "the model server failed on this request",
         )
         .because(format!("{error:#}"))
     }
+}
+
+/// The function that was taken out of a slim component and called after all: its stub calls the
+/// one that is named [`MISSING`], which traps.
+fn lacking(error: &wasmtime::Error) -> Option<u32> {
+    let frames = error.downcast_ref::<WasmBacktrace>()?.frames();
+    let at = frames
+        .iter()
+        .position(|frame| frame.func_name() == Some(MISSING))?;
+    Some(frames.get(at + 1).unwrap_or(frames.get(at)?).func_index())
 }
 
 /// The name in `/v2/models/NAME/…`.

@@ -19,6 +19,10 @@
 //! because a loaded model is worth keeping; an instance that traps, loops or
 //! asks for too much memory is thrown away and only its own request fails.
 //!
+//! A fused component has its model loaded from the start, so each request gets an instance of its
+//! own, which shares all memory that it does not change with the others. A slim component lacks
+//! functions; a request that needs one of them is answered by the full component.
+//!
 //! ```no_run
 //! # fn main() -> Result<(), twinfer_host::HostError> {
 //! use twinfer_host::{Host, HostConfig};
@@ -41,6 +45,7 @@ mod files;
 mod guest;
 mod handle;
 mod key_value;
+mod label;
 mod log;
 mod mime;
 mod outbound;
@@ -51,7 +56,7 @@ mod server;
 mod state;
 mod static_site;
 
-pub use config::{Announcement, HostConfig, Limits};
+pub use config::{Announcement, HostConfig, Instances, Limits};
 pub use error::{HostError, HostErrorKind};
 pub use handle::{Handle, Refused};
 pub use log::{Log, LogLevel, LogSink};

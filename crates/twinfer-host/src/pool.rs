@@ -1,5 +1,6 @@
 //! The instances: how many there are, who gets one, when one is replaced.
 
+mod full;
 mod prepare;
 
 use std::collections::BTreeMap;
@@ -11,9 +12,13 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
-use crate::config::Limits;
+use self::full::Full;
+use crate::config::{HostConfig, Limits};
+use crate::engine::Program;
+use crate::error::HostError;
 use crate::guest::{Factory, Guest};
 use crate::log::{Log, LogLevel};
+use crate::outbound::Network;
 use crate::reply::{Failure, ReplyCode};
 
 /// The instances of one component.
@@ -28,6 +33,10 @@ pub(crate) struct Pool {
     guests: Mutex<Guests>,
     running: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
+    /// Each request gets an instance that served none before.
+    fresh: bool,
+    /// Who answers when an instance lacks a function.
+    full: Option<Full>,
 }
 
 /// The instances that there are.
@@ -46,7 +55,32 @@ struct Guests {
 pub(crate) struct Admission(#[allow(dead_code)] OwnedSemaphorePermit);
 
 impl Pool {
-    pub(crate) fn new(factory: Factory, limits: Limits, log: Log) -> Self {
+    /// The instances of a component; the full one beside it gets ready in the background.
+    ///
+    /// # Errors
+    /// A thread that cannot be started.
+    pub(crate) fn of(
+        program: Program,
+        config: &HostConfig,
+        network: &Network,
+        log: &Log,
+    ) -> Result<Self, HostError> {
+        let full = match program.full {
+            Some(wasm) => {
+                let engine = program.pre.engine().clone();
+                Some(Full::start(engine, wasm, program.fresh, config, network, log)?)
+            }
+            None => None,
+        };
+        let factory = Factory::new(config.clone(), program.pre, network.clone(), log.clone());
+        Ok(Self {
+            fresh: program.fresh,
+            full,
+            ..Self::new(factory, config.limits.clone(), log.clone())
+        })
+    }
+
+    fn new(factory: Factory, limits: Limits, log: Log) -> Self {
         let admitted =
             (limits.max_instances.saturating_add(limits.max_queue)).min(Semaphore::MAX_PERMITS);
         Self {
@@ -58,6 +92,8 @@ impl Pool {
             factory,
             limits,
             log,
+            fresh: false,
+            full: None,
         }
     }
 
@@ -111,15 +147,27 @@ impl Pool {
     async fn run(&self, request: http::Request<Bytes>, sender: crate::guest::ReplySender) {
         let mut reply = Some(sender);
         let limit = self.limits.request_timeout;
+        let again = self.full.is_some().then(|| request.clone());
         let outcome = timeout(limit, self.run_in_guest(request, &mut reply)).await;
         let failure = match outcome {
-            Ok(Ok(guest)) => return self.give_back(guest),
+            Ok(Ok(guest)) => return self.give_back(guest).await,
             Ok(Err(failure)) => failure,
             Err(_) => Failure::new(
                 ReplyCode::Timeout,
                 format!("no answer within {} ms", limit.as_millis()),
             ),
         };
+        if let (Some(full), Some(again)) = (&self.full, again)
+            && failure.code() == ReplyCode::EngineFunctionMissing
+            && let Some(reply) = reply.take()
+        {
+            let full = full.pool(&failure, again.uri().path(), &self.log).await;
+            return match full {
+                // One step deep: the full pool has no full one of its own.
+                Ok(full) => Box::pin(full.run(again, reply)).await,
+                Err(failure) => drop(reply.send(Err(failure))),
+            };
+        }
         let fields = json!({"code": failure.code().as_str(), "error": failure.message(), "cause": failure.cause()});
         self.log.event(LogLevel::Warn, "instance_replaced", fields);
         if let Some(reply) = reply {
@@ -147,7 +195,9 @@ impl Pool {
         // It has nothing loaded, and so nothing to prepare.
         guest.round = self.guests().round;
         let fields = json!({"instance": guest.id});
-        self.log.event(LogLevel::Info, "instance_started", fields);
+        // One for each request is nothing to tell.
+        let level = if self.fresh { LogLevel::Debug } else { LogLevel::Info };
+        self.log.event(level, "instance_started", fields);
         Ok(guest)
     }
 
@@ -155,7 +205,18 @@ impl Pool {
         self.guests().idle.pop()
     }
 
-    fn give_back(&self, mut guest: Guest) {
+    async fn give_back(&self, mut guest: Guest) {
+        if self.fresh {
+            drop(guest);
+            // Before the next request, which then does not wait for it. What fails here fails
+            // again where it matters.
+            if self.guests().idle.len() < self.limits.max_instances
+                && let Ok(next) = self.start().await
+            {
+                self.guests().idle.push(next);
+            }
+            return;
+        }
         if guest.served >= self.limits.max_requests_per_instance {
             self.log_end(&guest, "served_enough");
             return;

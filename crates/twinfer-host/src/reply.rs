@@ -31,6 +31,8 @@ pub enum ReplyCode {
     Overloaded,
     /// The request needs more memory than an instance may have.
     OutOfMemory,
+    /// The guest is slim, lacks a function that the request needs, and there is no full one.
+    EngineFunctionMissing,
     /// The guest trapped, or the host failed.
     Internal,
 }
@@ -45,6 +47,7 @@ impl ReplyCode {
         Self::Timeout,
         Self::Overloaded,
         Self::OutOfMemory,
+        Self::EngineFunctionMissing,
         Self::Internal,
     ];
 
@@ -58,6 +61,7 @@ impl ReplyCode {
             Self::Timeout => "timeout",
             Self::Overloaded => "overloaded",
             Self::OutOfMemory => "out_of_memory",
+            Self::EngineFunctionMissing => "engine_function_missing",
             Self::Internal => "internal",
         }
     }
@@ -72,7 +76,7 @@ impl ReplyCode {
             Self::Timeout => 504,
             Self::Overloaded => 503,
             Self::OutOfMemory => 507,
-            Self::Internal => 500,
+            Self::EngineFunctionMissing | Self::Internal => 500,
         }
     }
 }

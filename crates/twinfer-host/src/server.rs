@@ -17,7 +17,6 @@ use tokio::sync::{Semaphore, watch};
 use crate::config::{HostConfig, Limits};
 use crate::engine;
 use crate::error::{HostError, HostErrorKind};
-use crate::guest::Factory;
 use crate::handle::Handle;
 use crate::log::{Log, LogLevel};
 use crate::outbound::Network;
@@ -126,7 +125,7 @@ fn run(config: HostConfig, stopped: watch::Receiver<bool>, ready: &Ready) -> Res
         );
     }
     let network = Network::new(&config)?;
-    let pre = engine::prepare(&config, &log)?;
+    let program = engine::prepare(&config, &log)?;
     // A busy guest holds its thread for a tick; two more keep the rest moving.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.limits.max_instances.saturating_add(2).min(64))
@@ -135,8 +134,7 @@ fn run(config: HostConfig, stopped: watch::Receiver<bool>, ready: &Ready) -> Res
         .build()
         .map_err(|e| HostError::internal(format!("the async runtime cannot be started: {e}")))?;
     let result = runtime.block_on(async {
-        let factory = Factory::new(config.clone(), pre, network, log.clone());
-        let pool = Arc::new(Pool::new(factory, config.limits.clone(), log.clone()));
+        let pool = Arc::new(Pool::of(program, &config, &network, &log)?);
         tokio::spawn(pool::tend(
             Arc::downgrade(&pool),
             config.limits.idle_timeout,

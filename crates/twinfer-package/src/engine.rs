@@ -5,6 +5,12 @@
 //! and one layer, the wasm. An `index.json` repeats the config in an annotation of the package's
 //! entry, so that a page knows with one request what it will fetch.
 
+mod attach;
+
+pub use attach::{
+    AttachedEngine, attach_engine, attached_engines, listed_engines, unite_engines, verify_engines,
+};
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -36,7 +36,10 @@ mod weights;
 pub use admission::{Admission, Admitted, Decision, Seen, Verdict, admit};
 pub use diff::{Amount, LayerChange, MetricChange, PackageDiff, PackageName};
 pub use digest::{Collector, Content, Digest, Verifier};
-pub use engine::{DerivedEngine, ENGINES, EngineKind, EngineTarget};
+pub use engine::{
+    AttachedEngine, DerivedEngine, ENGINES, EngineKind, EngineTarget, attach_engine,
+    attached_engines, listed_engines, unite_engines, verify_engines,
+};
 pub use golden::{
     Blob, CaseReport, Difference, Expectation, Golden, GoldenCase, GoldenData, GoldenInput,
     GoldenTensor, SelfTestReport, Tolerance, compare_outputs, compare_tensors,

@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use twinfer::{ErrorCode, Result, bail, err};
 use twinfer_package::{
-    Descriptor, Digest, Index, Manifest, Reference, SIGNED_TAGS, Store, Transaction, WritableStore,
-    is_reserved, media, referrers_tag, tag_version,
+    DerivedEngine, Descriptor, Digest, Index, Manifest, Reference, SIGNED_TAGS, Store, Transaction,
+    WritableStore, is_reserved, listed_engines, media, referrers_tag, tag_version, unite_engines,
 };
 
 use crate::entries::{Entry, List, entries, find, merge};
@@ -179,6 +179,7 @@ impl Wanted {
                 source,
                 change,
                 progress,
+                engines: None,
                 copied: Copied {
                     reference,
                     digest: self.package.digest,
@@ -257,7 +258,7 @@ impl Wanted {
                 targets.push((SIGNED_TAGS.into(), ours.clone()));
             }
         }
-        let mut moved = false;
+        let (mut moved, before) = (false, index.clone());
         for (tag, descriptor) in targets {
             let now = find(there, &self.name, &tag).map(|d| d.digest);
             if now != Some(descriptor.digest) {
@@ -265,7 +266,10 @@ impl Wanted {
                 index.point(&Reference::new(&self.name, &tag)?, &descriptor);
             }
         }
-        if moved {
+        if let Some(engines) = &transfer.engines {
+            index.set_engines(&self.package.digest, engines)?;
+        }
+        if moved || index != before {
             transfer.copied.unchanged = false;
             transfer.change.commit(&index)?;
         }
@@ -320,6 +324,8 @@ struct Transfer<'a, 'p> {
     source: &'a dyn Store,
     change: Box<dyn Transaction + 'a>,
     progress: &'p mut dyn FnMut(&Progress<'_>),
+    /// What the list says of derived engines, after the copy.
+    engines: Option<Vec<DerivedEngine>>,
     copied: Copied,
 }
 
@@ -401,9 +407,10 @@ impl Transfer<'_, '_> {
         self.copied.attached = attached.len();
         self.all(&closure(self.source, &attached)?)?;
         let united = match theirs {
-            Some(theirs) => merge(&json, &theirs.json)?,
+            Some(theirs) => unite_engines(merge(&json, &theirs.json)?, &json),
             None => json,
         };
+        self.engines = Some(listed_engines(&united));
         let descriptor = Descriptor::new(media::INDEX, &united);
         if !self.change.has(&descriptor)? {
             self.change.put(&descriptor, &mut united.as_slice())?;

@@ -6,12 +6,14 @@ use std::path::Path;
 
 use serde::Serialize;
 use twinfer::{Result, bail, err};
-use twinfer_package::{Descriptor, Digest, FolderStore, Index, Store, WritableStore};
+use twinfer_package::{
+    Descriptor, Digest, FolderStore, Index, Store, WritableStore, listed_engines,
+};
 
 use crate::copy::{Progress, Stage};
 use crate::entries::List;
 use crate::error::shorten;
-use crate::walk::closure;
+use crate::walk::{closure, manifest};
 
 /// How to mirror.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,7 +51,8 @@ pub fn mirror(
     progress: &mut dyn FnMut(&Progress<'_>),
 ) -> Result<Mirrored> {
     let json = source.index()?;
-    let index = Index::from_json(&json)?;
+    let mut index = Index::from_json(&json)?;
+    index.annotate_engines(&mut |list| Ok(listed_engines(&manifest(source, list)?)))?;
     let blobs = closure(source, &roots(&index)?)?;
     let dest = FolderStore::new(folder);
     let mut change = dest.begin("")?;

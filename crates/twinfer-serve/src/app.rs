@@ -11,6 +11,7 @@ use twinfer::{Error, Result, bail};
 use twinfer_package::{Index, Reference, Store};
 
 use crate::catalog::Catalog;
+use crate::fused::{Fused, FusedStore};
 use crate::models::{Loaded, Models};
 use crate::route::{Route, Target};
 use crate::timing::Call;
@@ -58,8 +59,26 @@ impl App {
     /// An application over a registry. Nothing is read yet.
     pub fn new(store: Arc<dyn Store>, options: Options) -> Self {
         Self {
-            catalog: Catalog::new(store.clone()),
-            models: Models::new(store.clone(), options.max_models),
+            catalog: Catalog::new(store.clone(), None),
+            models: Models::new(store.clone(), options.max_models, None),
+            gate: Gate::new(options.trust.clone()),
+            store,
+            options,
+        }
+    }
+
+    /// An application that has a package already, beside those of a registry, if there is one.
+    /// The trust policy of `options` decides on it like on any other: the signatures that it
+    /// asks for are those in the registry.
+    pub fn with_fused(
+        fused: &Arc<Fused>,
+        registry: Option<Arc<dyn Store>>,
+        options: Options,
+    ) -> Self {
+        let store: Arc<dyn Store> = Arc::new(FusedStore::new(fused.clone(), registry));
+        Self {
+            catalog: Catalog::new(store.clone(), Some(fused.known().clone())),
+            models: Models::new(store.clone(), options.max_models, Some(fused.loaded())),
             gate: Gate::new(options.trust.clone()),
             store,
             options,

@@ -5,16 +5,38 @@ use std::sync::{Arc, Mutex, PoisonError};
 use twinfer::Result;
 use twinfer_package::{Index, Store};
 
+/// An index and the bytes that it was read from.
+#[derive(Clone)]
+pub(crate) struct Known {
+    json: Vec<u8>,
+    index: Arc<Index>,
+}
+
+impl Known {
+    pub(crate) fn new(json: Vec<u8>, index: Arc<Index>) -> Self {
+        Self { json, index }
+    }
+
+    pub(crate) fn json(&self) -> &[u8] {
+        &self.json
+    }
+
+    pub(crate) fn index(&self) -> &Arc<Index> {
+        &self.index
+    }
+}
+
 pub(crate) struct Catalog {
     store: Arc<dyn Store>,
-    last: Mutex<Option<(Vec<u8>, Arc<Index>)>>,
+    last: Mutex<Option<Known>>,
 }
 
 impl Catalog {
-    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+    /// `known`: an index that the store may well give.
+    pub(crate) fn new(store: Arc<dyn Store>, known: Option<Known>) -> Self {
         Self {
             store,
-            last: Mutex::default(),
+            last: Mutex::new(known),
         }
     }
 
@@ -23,13 +45,13 @@ impl Catalog {
     pub(crate) fn index(&self) -> Result<Arc<Index>> {
         let json = self.store.index()?;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, index)) = &*last
-            && *known == json
+        if let Some(known) = &*last
+            && known.json == json
         {
-            return Ok(index.clone());
+            return Ok(known.index.clone());
         }
         let index = Arc::new(Index::from_json(&json)?);
-        *last = Some((json, index.clone()));
+        *last = Some(Known::new(json, index.clone()));
         Ok(index)
     }
 }

@@ -45,6 +45,7 @@
 mod address;
 mod app;
 mod catalog;
+mod fused;
 mod infer;
 mod metadata;
 mod models;
@@ -59,6 +60,7 @@ mod trust;
 
 pub use address::{Address, redirected};
 pub use app::{App, Options};
+pub use fused::Fused;
 pub use remote::{Remote, RemoteOptions};
 pub use reply::{body_too_large, broken_body};
 pub use supply::Wants;

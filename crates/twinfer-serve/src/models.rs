@@ -23,12 +23,19 @@ pub(crate) struct Models {
     /// Most recently used last.
     slots: Mutex<Vec<(Digest, Slot)>>,
     max: usize,
+    /// Always there, and not counted.
+    fused: Option<(Digest, Arc<Loaded>)>,
 }
 
 impl Models {
-    pub(crate) fn new(store: Arc<dyn Store>, max: usize) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        max: usize,
+        fused: Option<(Digest, Arc<Loaded>)>,
+    ) -> Self {
         Self {
             store,
+            fused,
             slots: Mutex::default(),
             max: max.max(1),
         }
@@ -38,6 +45,10 @@ impl Models {
     /// the next request tries again, since the registry may have been repaired.
     pub(crate) fn get(&self, reference: &Reference, entry: &Entry) -> Result<Arc<Loaded>> {
         let digest = entry.descriptor.digest;
+        if let Some(loaded) = self.fused(&digest) {
+            check_identity(loaded.model.config(), reference)?;
+            return Ok(loaded.clone());
+        }
         let slot = self.slot(digest);
         let mut model = lock(&slot);
         if let Some(loaded) = &*model {
@@ -63,6 +74,9 @@ impl Models {
 
     /// Whether this model is loaded.
     pub(crate) fn holds(&self, digest: &Digest) -> bool {
+        if self.fused(digest).is_some() {
+            return true;
+        }
         let slot = {
             let slots = lock(&self.slots);
             slots
@@ -76,6 +90,11 @@ impl Models {
     /// Takes a model that was loaded elsewhere.
     pub(crate) fn hold(&self, digest: Digest, model: Model) {
         *lock(&self.slot(digest)) = Some(Arc::new(Loaded { model }));
+    }
+
+    fn fused(&self, digest: &Digest) -> Option<&Arc<Loaded>> {
+        let (fused, loaded) = self.fused.as_ref()?;
+        (fused == digest).then_some(loaded)
     }
 
     fn slot(&self, digest: Digest) -> Slot {
@@ -108,6 +127,10 @@ impl Models {
         reference: &Reference,
         descriptor: &Descriptor,
     ) -> Result<ModelConfig> {
+        if let Some(loaded) = self.fused(&descriptor.digest) {
+            check_identity(loaded.model.config(), reference)?;
+            return Ok(loaded.model.config().clone());
+        }
         let loaded = {
             let slots = lock(&self.slots);
             slots

@@ -77,6 +77,11 @@ impl Model {
         Ok(model)
     }
 
+    /// See [`Session::keep_used_plans_only`].
+    pub fn keep_used_plans_only(&mut self) {
+        self.session.keep_used_plans_only();
+    }
+
     /// Named, typed, shaped inputs and outputs of the model file.
     pub fn signature(&self) -> &Signature {
         self.session.signature()

@@ -7,7 +7,7 @@ use std::path::Path;
 use ts_rs::{Config, TS, TypeVisitor};
 use twinfer::{ErrorCode, Mode, ModelConfig, Signature};
 use twinfer_package::{
-    Baseline, Descriptor, Golden, PolicyFile, Provenance, SelfTestReport, SignedTags,
+    Baseline, DerivedEngine, Descriptor, Golden, PolicyFile, Provenance, SelfTestReport, SignedTags,
 };
 
 /// Set by `cargo xtask generate`: write the file instead.
@@ -117,6 +117,7 @@ fn types() -> String {
     declarations.visit::<Signature>();
     declarations.visit::<Mode>();
     declarations.visit::<Descriptor>();
+    declarations.visit::<DerivedEngine>();
     declarations.visit::<Golden>();
     declarations.visit::<SelfTestReport>();
     declarations.visit::<PolicyFile>();

@@ -230,6 +230,51 @@ overwrite: { [key in string]: string },
 low_confidence: LowConfidence, };
 
 /**
+ * An engine that was made from the full engine for one package or several.
+ */
+export type DerivedEngine = {
+/**
+ * What was done to it.
+ */
+kind: EngineKind,
+/**
+ * What runs it.
+ */
+target: EngineTarget,
+/**
+ * Digest of the wasm file: what is fetched, verified and cached.
+ */
+digest: Digest,
+/**
+ * Bytes of the wasm file.
+ */
+size: number,
+/**
+ * Digest of the full engine's wasm file from which it was made. It fits the glue, and can be
+ * replaced by the full engine, only where that one is this.
+ */
+engine: Digest,
+/**
+ * Version of Twinfer that the full engine has.
+ */
+version: string,
+/**
+ * The packages (digests of their manifests) that it was made for, each with the digest of
+ * its profile: which functions its golden examples enter. A fused engine has one package.
+ */
+packages: { [key in Digest]: Digest }, };
+
+/**
+ * What was done to the engine.
+ */
+export type EngineKind = "slim" | "fused";
+
+/**
+ * What runs it.
+ */
+export type EngineTarget = "page" | "component";
+
+/**
  * Names some content: what it is, its digest and its size.
  */
 export type Descriptor = {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import { launch, openPage } from "../support/browser.js";
+import { PHOTO } from "../support/engines.js";
 import { sampleRegistry } from "../support/fixture.js";
 import type { Handler, Site } from "../support/server.js";
 import { HTML, send, serveRegistry } from "../support/site.js";
@@ -195,8 +196,3 @@ describe("what a page can get wrong", () => {
     assert.equal(page.workers().length, 0);
   });
 });
-
-/** The 2 x 2 pixels of the test above as PNG. */
-const PHOTO = Uint8Array.from(
-  Buffer.from("iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAYAAABytg0kAAAAFUlEQVR42mP4z8DwHwyB9H8uEbn/AEFxBzZAqSAaAAAAAElFTkSuQmCC", "base64"),
-);

@@ -26,8 +26,9 @@ export async function good(url: string, signal: AbortSignal): Promise<void> {
   const code: ErrorCode = new TwinferError("wrong_shape", "no").code;
   console.log(scores, prediction.digest, prediction.timing.engine, untyped["x"], tensors["y"]?.dtype, ERROR_CODES[code]);
   const { status, error }: UpdateResult = await model.update({ signal });
-  const other = await loadModel(url, { policy: "offline", cache: "opfs", mirrors: [url], quota: 1e9, mustKeep: true, persist: false, onUpdate: ({ digest }) => console.log(digest) });
+  const other = await loadModel(url, { policy: "offline", cache: "opfs", mirrors: [url], quota: 1e9, mustKeep: true, persist: false, engine: "full", onUpdate: ({ digest }) => console.log(digest) });
   const { packages, statistics } = await cache.ls();
+  console.log(other.engine.kind, other.engine.missing?.toFixed());
   console.log(status, error?.code, other.source, packages[0]?.pinned, statistics.hits, (await cache.prune(0)).bytes, (await cache.estimate()).persisted);
   await model.close();
 }
@@ -37,6 +38,8 @@ export async function bad(model: Model, progress: Progress): Promise<void> {
   await loadModel("x/y", { thread: "gpu" });
   // @ts-expect-error a policy that does not exist
   await loadModel("x/y", { policy: "sometimes" });
+  // @ts-expect-error an engine is chosen by digest, not by name
+  await loadModel("x/y", { engine: "slim" });
   // @ts-expect-error the address is required
   await loadModel();
   // @ts-expect-error a code that does not exist

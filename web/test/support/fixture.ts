@@ -57,6 +57,13 @@ export class Registry {
     this.files.set("index.json", json({ schemaVersion: 2, manifests: this.#entries }));
   }
 
+  /** Lists engines that were made for a package. Their files are blobs like any other. */
+  engines(digest: string, list: readonly object[]): void {
+    const said = { "ai.twinfer.engines": JSON.stringify(list) };
+    for (const entry of this.#entries.filter((entry) => entry["digest"] === digest)) entry["annotations"] = { ...(entry["annotations"] as Json), ...said };
+    this.files.set("index.json", json({ schemaVersion: 2, manifests: this.#entries }));
+  }
+
   /** Adds a blob. */
   put(bytes: Uint8Array<ArrayBuffer>): { digest: string; size: number } {
     const hex = createHash("sha256").update(bytes).digest("hex");

@@ -68,10 +68,10 @@ export const gone = (_: IncomingMessage, response: ServerResponse, path: string)
 
 export type Options = Omit<LoadOptions, "onProgress" | "onUpdate" | "signal">;
 
-/** Loads, predicts, closes, and says what was seen. With `linger` it waits for what follows in the background. */
-export const load = (reference: string, options: Options = {}, { on = page, linger = false } = {}) =>
+/** Loads, predicts, closes, and says what was seen. With `linger` it waits for the update that follows in the background, with `stay` so many milliseconds. */
+export const load = (reference: string, options: Options = {}, { on = page, linger = false, stay = 0 } = {}) =>
   on.evaluate(
-    async ([reference, options, linger]) => {
+    async ([reference, options, linger, stay]) => {
       const { loadModel } = await window.twinfer;
       const seen: import("twinfer").Progress[] = [];
       let told: (update: import("twinfer").Update) => void = () => undefined;
@@ -80,11 +80,12 @@ export const load = (reference: string, options: Options = {}, { on = page, ling
       const { doubled } = await model.predict({ record: { a: 1, b: 2 } });
       const { digest, source, version } = model;
       const update = linger ? await updated : undefined;
+      await new Promise((resolve) => setTimeout(resolve, stay));
       await model.close();
       const cached = [...new Set(seen.flatMap((step) => (step.status === "download" ? [step.cached] : [])))];
       return { doubled, digest, source, version, cached, seen, update };
     },
-    [reference, options, linger] as const,
+    [reference, options, linger, stay] as const,
   );
 
 /** The code with which a load fails. */

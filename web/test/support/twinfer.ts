@@ -22,6 +22,15 @@ export function pack(models: readonly string[], registry: string): void {
   }
 }
 
+/** Attaches a fused engine to a package of this registry, a folder; gives what the command says of it. */
+export function fuse(reference: string, registry: string): { digest: string; size: number; slim: boolean } {
+  needed(COMMAND);
+  const args = ["fuse", reference, "--target", "page", "--attach", "--json", "--registry", registry, "--npm", fileURLToPath(new URL("web", ROOT))];
+  const { status, stdout, stderr } = spawnSync(COMMAND, args, { encoding: "utf8" });
+  if (status !== 0) throw new Error(`twinfer ${args.join(" ")}: ${stderr}`);
+  return JSON.parse(stdout) as { digest: string; size: number; slim: boolean };
+}
+
 /** Starts the server on a free port and waits until it listens. */
 export async function serveModels(registry: string, page: string): Promise<Server> {
   needed(COMMAND);

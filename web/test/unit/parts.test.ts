@@ -37,7 +37,7 @@ test("an error keeps its code on the wire, and says when its engine is gone", ()
 });
 
 test("whatever is thrown without a code ends the engine", () => {
-  const host = new EngineHost();
+  const host = new EngineHost(() => undefined);
   for (const thrown of [new WebAssembly.RuntimeError("unreachable"), new RangeError("Maximum call stack size exceeded"), "text", undefined]) {
     assert.deepEqual({ ...host.failure(thrown), message: "" }, { code: "internal", message: "", fatal: true });
   }

@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod copy;
 pub mod diff;
+pub mod fuse;
 pub mod gc;
 pub mod inspect;
 pub mod keygen;
@@ -17,6 +18,7 @@ pub mod rm;
 pub mod run;
 pub mod sign;
 pub mod sign_tags;
+pub mod slim;
 pub mod tag;
 pub mod unpack;
 pub mod verify;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use twinfer::err;
-use twinfer_host::{Announcement, Host, HostConfig, Log, LogLevel, LogSink};
+use twinfer_host::{Announcement, Host, HostConfig, Instances, Log, LogLevel, LogSink};
 use twinfer_package::{Decision, Digest, Reference, Tagged, Verdict};
 
 use self::follow::Follower;
@@ -42,6 +42,8 @@ Examples:
       one alias of an OCI registry, wherever it is moved to
   twinfer serve --instances 2 --memory 256 --timeout 5
       on a small machine
+  twinfer serve --component face-detector.wasm
+      a fused component (twinfer fuse), with a fresh instance for each request
 
 The registry is followed: what changes there is fetched, verified, tested on its
 golden examples and in the component, and only then served. What fails is not served,
@@ -83,10 +85,17 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ORIGIN")]
     cors: Vec<String>,
 
-    /// Most instances of the component, each serving one request at a time
-    /// [default: the number of processors]
-    #[arg(long, value_name = "N")]
-    instances: Option<usize>,
+    /// The full component, which answers what a slim one cannot, and everything where a slim or
+    /// fused one does not fit [default: twinfer_worker.wasm in a build folder or beside this
+    /// program, where it is there]
+    #[arg(long, value_name = "FILE", env = "TWINFER_FULL_COMPONENT")]
+    full_component: Option<PathBuf>,
+
+    /// Most instances of the component, each serving one request at a time, and whether each
+    /// request gets one of its own: N, fresh, warm, or both as in 2,fresh [default: the number of
+    /// processors; fresh for a fused component, warm for others]
+    #[arg(long, value_name = "N|fresh|warm", value_delimiter = ',', value_parser = instances)]
+    instances: Vec<Instance>,
 
     /// Memory of one instance in MiB
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
@@ -124,6 +133,13 @@ pub struct ServeArgs {
     /// Least important log lines
     #[arg(long, value_enum, default_value_t = Level::Info)]
     log_level: Level,
+}
+
+/// One of the things that `--instances` says.
+#[derive(Debug, Clone, Copy)]
+enum Instance {
+    Most(usize),
+    Are(Instances),
 }
 
 /// Importance of a log line.
@@ -259,9 +275,15 @@ fn config(args: ServeArgs, registry: &Path) -> HostConfig {
         handle_signals: true,
         ..HostConfig::new(args.component, registry)
     };
+    config.full_component = args
+        .full_component
+        .or_else(|| crate::component::find(None).ok());
     let limits = &mut config.limits;
-    if let Some(instances) = args.instances {
-        limits.max_instances = instances;
+    for instance in args.instances {
+        match instance {
+            Instance::Most(most) => limits.max_instances = most,
+            Instance::Are(instances) => config.instances = instances,
+        }
     }
     limits.max_memory = args.memory.saturating_mul(1 << 20);
     limits.max_body = args.max_body.saturating_mul(1 << 20);
@@ -283,6 +305,17 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     addresses
         .next()
         .ok_or_else(|| "this host has no address".into())
+}
+
+fn instances(text: &str) -> Result<Instance, String> {
+    match text {
+        "fresh" => Ok(Instance::Are(Instances::Fresh)),
+        "warm" => Ok(Instance::Are(Instances::Warm)),
+        number => number
+            .parse()
+            .map(Instance::Most)
+            .map_err(|_| "must be a number, `fresh` or `warm`".into()),
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -332,7 +365,9 @@ mod tests {
             "--cors",
             "https://b.example",
             "--instances",
-            "3",
+            "3,fresh",
+            "--full-component",
+            "full.wasm",
             "--memory",
             "256",
             "--timeout",
@@ -354,6 +389,8 @@ mod tests {
             (config.limits.request_timeout, config.cache),
             (Duration::from_millis(2500), None)
         );
+        assert_eq!(config.instances, Instances::Fresh);
+        assert_eq!(config.full_component, Some("full.wasm".into()));
         assert!(config.handle_signals);
     }
 
@@ -367,6 +404,7 @@ mod tests {
             ["--timeout", "1e300"],
             ["--memory", "-1"],
             ["--poll", "-1"],
+            ["--instances", "many"],
             ["--model", "Not A Name"],
         ] {
             assert!(parse(&arguments).is_err(), "{arguments:?}");

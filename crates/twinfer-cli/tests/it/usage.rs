@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "pack",
     "inspect",
     "predict",
@@ -24,7 +24,9 @@ const COMMANDS: [&str; 21] = [
     "sign",
     "sign-tags",
     "policy",
+    "slim",
     "cache",
+    "fuse",
     "serve",
 ];
 

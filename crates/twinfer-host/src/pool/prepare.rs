@@ -54,7 +54,7 @@ impl Pool {
                 let task = tokio::spawn(async move {
                     guest.round = round;
                     if pool.ask_all(&mut guest, &paths).await {
-                        pool.give_back(guest);
+                        pool.give_back(guest).await;
                     }
                     drop(permit);
                 });

@@ -7,6 +7,7 @@
 
 mod bad_guests;
 mod codes;
+mod derived;
 mod component;
 mod files;
 mod index;

@@ -8,7 +8,7 @@ use twinfer::{Result, bail};
 use super::{Entry, Index};
 use crate::oci::REF_NAME;
 use crate::reference::{is_reserved, referrers_subject};
-use crate::{Descriptor, Reference};
+use crate::{Descriptor, ENGINES, Reference};
 
 impl Index {
     /// What a tag points to at present, as text; `None` when it is free.
@@ -26,6 +26,7 @@ impl Index {
     pub fn point(&mut self, reference: &Reference, manifest: &Descriptor) {
         let full = full(reference);
         let digest = manifest.digest.to_string();
+        let engines = self.said_of_engines(&digest);
         for entry in &mut self.manifests {
             if entry.annotations.get(REF_NAME) == Some(&full) {
                 entry.annotations.remove(REF_NAME);
@@ -35,6 +36,12 @@ impl Index {
         self.manifests
             .retain(|e| e.digest != digest || e.annotations.contains_key(REF_NAME));
         self.insert(full, manifest);
+        if let Some(engines) = engines {
+            let entries = self.manifests.iter_mut().filter(|e| e.digest == digest);
+            for entry in entries {
+                entry.annotations.insert(ENGINES.into(), engines.clone());
+            }
+        }
     }
 
     /// Adds an entry under `name:tag`, which is free.

@@ -2,6 +2,7 @@
 
 mod attached;
 mod change;
+mod engines;
 mod names;
 
 pub(crate) use change::check_free;

@@ -11,7 +11,7 @@ use crate::{Descriptor, Digest};
 
 impl Entry {
     /// `(name, tag)` of a package, or of what is attached to one.
-    fn full_tag(&self) -> Option<(&str, &str)> {
+    pub(super) fn full_tag(&self) -> Option<(&str, &str)> {
         let (name, tag) = self.annotations.get(REF_NAME)?.split_once(':')?;
         (check_name(name).is_ok() && check_tag(tag).is_ok()).then_some((name, tag))
     }

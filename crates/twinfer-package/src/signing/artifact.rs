@@ -9,13 +9,15 @@ use twinfer::{Result, bail};
 use super::signed_json;
 use crate::digest::shorten;
 use crate::limits::MAX_MANIFEST_BYTES;
-use crate::{Descriptor, Digest, TITLE, media};
+use crate::{DerivedEngine, Descriptor, Digest, ENGINES, TITLE, media};
 
 /// The manifest of an artifact with one file in it.
 #[derive(Debug)]
 pub(crate) struct Artifact {
     /// The file.
     pub(crate) layer: Descriptor,
+    /// Its config.
+    pub(crate) config: Option<Descriptor>,
     /// What it is attached to.
     pub(crate) subject: Option<Digest>,
 }
@@ -77,6 +79,8 @@ struct ManifestJson {
     layers: Vec<Link>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     subject: Option<Link>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<String, String>,
 }
 
 impl Artifact {
@@ -90,6 +94,22 @@ impl Artifact {
         layer: &Descriptor,
         subject: Option<&Descriptor>,
     ) -> Result<(Descriptor, Vec<u8>)> {
+        let config = Self::empty_config();
+        Self::write_with(artifact_type, &config, layer, subject, BTreeMap::new())
+    }
+
+    /// The same with a config, and with annotations, which the descriptor has too: lists of
+    /// referrers show them.
+    ///
+    /// # Errors
+    /// `internal`.
+    pub(crate) fn write_with(
+        artifact_type: &str,
+        config: &Descriptor,
+        layer: &Descriptor,
+        subject: Option<&Descriptor>,
+        annotations: BTreeMap<String, String>,
+    ) -> Result<(Descriptor, Vec<u8>)> {
         let subject = subject.map(|subject| Link {
             artifact_type: None,
             annotations: BTreeMap::new(),
@@ -99,12 +119,14 @@ impl Artifact {
             schema_version: 2,
             media_type: media::MANIFEST.into(),
             artifact_type: Some(artifact_type.into()),
-            config: Link::of(&Self::empty_config()),
+            config: Link::of(config),
             layers: vec![Link::of(layer)],
             subject,
+            annotations: annotations.clone(),
         })?;
         let mut descriptor = Descriptor::new(media::MANIFEST, &json);
         descriptor.artifact_type = Some(artifact_type.into());
+        descriptor.annotations = annotations;
         Ok((descriptor, json))
     }
 
@@ -165,6 +187,7 @@ impl Artifact {
         let subject = manifest.subject.map(|s| s.descriptor(u64::MAX));
         Ok(Self {
             layer: layer.descriptor(limit)?,
+            config: manifest.config.descriptor(MAX_MANIFEST_BYTES).ok(),
             subject: subject.transpose()?.map(|subject| subject.digest),
         })
     }
@@ -239,6 +262,36 @@ impl Referrers {
             );
         }
         Ok(signatures)
+    }
+
+    /// The manifests of derived engines in it, each with what it says of itself. Those that say
+    /// nothing that this version reads are left out.
+    pub(crate) fn engines(&self) -> Vec<(Descriptor, DerivedEngine)> {
+        let mut engines = Vec::new();
+        for link in &self.manifests {
+            if link.artifact_type.as_deref() != Some(media::ENGINE) {
+                continue;
+            }
+            let said = link.annotations.get(ENGINES);
+            let said = said.and_then(|text| DerivedEngine::list(text).ok());
+            if let (Some([engine]), Ok(descriptor)) =
+                (said.as_deref(), link.descriptor(MAX_MANIFEST_BYTES))
+            {
+                engines.push((descriptor, engine.clone()));
+            }
+        }
+        engines
+    }
+
+    /// Takes engines away that this one replaces: made of the same full engine, in the same way,
+    /// for the same target.
+    pub(crate) fn replace_engines(&mut self, newer: &DerivedEngine) {
+        let key = |engine: &DerivedEngine| (engine.kind, engine.target, engine.engine);
+        let replaced: Vec<String> = (self.engines().iter())
+            .filter(|(_, old)| key(old) == key(newer) && old != newer)
+            .map(|(descriptor, _)| descriptor.digest.to_string())
+            .collect();
+        self.manifests.retain(|m| !replaced.contains(&m.digest));
     }
 
     /// Adds a manifest; false when it is there already.

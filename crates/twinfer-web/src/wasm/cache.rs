@@ -13,7 +13,7 @@ use super::backend::{JsBackend, JsLock, Storage};
 use super::env::JsEnv;
 use super::error::{or_throw, to_js as thrown};
 use super::origin::{JsOrigin, Registry};
-use super::{WebModel, to_js};
+use super::{WebModel, fuse, to_js};
 
 /// What the loads of an engine share.
 pub(super) struct Shared {
@@ -49,15 +49,7 @@ impl Wish {
     }
 
     fn policy(&self) -> Result<Policy> {
-        Ok(match &*self.policy {
-            "online" => Policy::Online,
-            "stale-while-revalidate" => Policy::StaleWhileRevalidate,
-            "offline" => Policy::Offline,
-            other => bail!(
-                InvalidRequest,
-                "policy must be \"online\", \"stale-while-revalidate\" or \"offline\", got {other:?}"
-            ),
-        })
+        policy(&self.policy)
     }
 
     fn trust(&self) -> Result<Option<(TrustPolicy, Seen)>> {
@@ -71,6 +63,18 @@ impl Wish {
         };
         Ok(Some((TrustPolicy::from_json(policy.as_bytes())?, seen)))
     }
+}
+
+fn policy(name: &str) -> Result<Policy> {
+    Ok(match name {
+        "online" => Policy::Online,
+        "stale-while-revalidate" => Policy::StaleWhileRevalidate,
+        "offline" => Policy::Offline,
+        other => bail!(
+            InvalidRequest,
+            "policy must be \"online\", \"stale-while-revalidate\" or \"offline\", got {other:?}"
+        ),
+    })
 }
 
 #[wasm_bindgen]
@@ -106,6 +110,28 @@ impl WebCache {
         listener: Option<Function>,
     ) -> Result<WebPackage, JsValue> {
         or_throw(self.load_package(&reference, wish, listener).await)
+    }
+
+    /// The model that this engine has in it, without any load; `undefined` in an engine that was
+    /// not fused. What else its package has (golden examples) comes through the cache, by this
+    /// policy. Which package it is was decided when the engine was chosen: the lookup of its
+    /// `info` is that of a digest.
+    ///
+    /// # Errors
+    /// `invalid_request`.
+    pub fn fused(&self, policy: String) -> Result<Option<WebModel>, JsValue> {
+        let Some(fused) = fuse::fused() else {
+            return Ok(None);
+        };
+        let origin = Provenance {
+            decision: None,
+            source: name_of(None),
+            digest: fused.digest,
+            shared: self.shared.clone(),
+            policy: or_throw(self::policy(&policy))?,
+            _lease: None,
+        };
+        Ok(Some(WebModel::fused(fused, origin)))
     }
 
     /// Asks the registry what a reference points to now: `{digest, source}`.

@@ -4,7 +4,9 @@ mod backend;
 mod cache;
 mod env;
 mod error;
+mod fuse;
 mod input;
+mod memory;
 mod model;
 mod origin;
 mod stop;
@@ -24,9 +26,13 @@ unsafe extern "C" {
     fn __wasm_call_ctors();
 }
 
-/// Runs once, when the module is instantiated.
+/// Runs once, when the module is instantiated. In a fused engine it ran at build time: what it
+/// does is in the memory that the instance begins with.
 #[wasm_bindgen(start)]
 fn start() {
+    if !fuse::first_start() {
+        return;
+    }
     // SAFETY: the linker gives every module this function, and it is called once, before
     // anything else. Calling it ourselves also keeps the linker from wrapping every export
     // in another call of it.

@@ -1,6 +1,7 @@
 //! A loaded model for JavaScript.
 
 use std::cell::OnceCell;
+use std::rc::Rc;
 
 use js_sys::{Array, Date, Function};
 use serde::Serialize;
@@ -11,6 +12,7 @@ use wasm_bindgen::prelude::*;
 use super::cache::{Decided, Provenance, Shared};
 use super::env::Timer;
 use super::error::or_throw;
+use super::fuse::Fused;
 use super::{TensorList, WebInput, input, tensors, to_js};
 
 /// How long the self-test computes before it lets other work of its thread run.
@@ -19,8 +21,8 @@ const SLICE_MS: f64 = 30.0;
 /// A model that is ready to predict.
 #[wasm_bindgen]
 pub struct WebModel {
-    model: Model,
-    layers: Vec<Descriptor>,
+    model: Rc<Model>,
+    layers: Rc<[Descriptor]>,
     golden_layer: Option<Descriptor>,
     golden: OnceCell<Golden>,
     origin: Provenance,
@@ -45,12 +47,23 @@ impl WebModel {
         let model = package.load()?;
         let golden_layer = package.golden_descriptor().cloned();
         Ok(Self {
-            model,
-            layers: package.layers().to_vec(),
+            model: Rc::new(model),
+            layers: package.layers().into(),
             golden_layer,
             golden: OnceCell::new(),
             origin,
         })
+    }
+
+    /// The model that the engine has in it.
+    pub(super) fn fused(fused: Fused, origin: Provenance) -> Self {
+        Self {
+            model: fused.model,
+            layers: fused.layers,
+            golden_layer: fused.golden,
+            golden: OnceCell::new(),
+            origin,
+        }
     }
 
     /// The golden examples, which come with the first call; `None` for a package without any.

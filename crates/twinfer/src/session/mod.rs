@@ -94,11 +94,19 @@ impl Session {
         &self.opsets
     }
 
+    /// Keeps the plans that were used so far, and gives back the memory of what plans for other
+    /// shapes would be made from: for a model that is loaded at build time, and made small.
+    pub fn keep_used_plans_only(&mut self) {
+        self.plans.forget_source();
+    }
+
     /// Named tensors in, named values out, in the order of the signature.
     ///
     /// # Errors
     /// Those of [`Signature::check`]; `unsupported_dtype` for an input type that the engine
-    /// does not compute with; `invalid_input` when the engine refuses the shapes or values.
+    /// does not compute with; `invalid_input` when the engine refuses the shapes or values;
+    /// `engine_function_missing` for shapes without a plan after
+    /// [`Session::keep_used_plans_only`].
     pub fn run(&self, inputs: Tensors) -> Result<Vec<(String, Value)>> {
         let inputs = self.signature.check(inputs)?;
         let shapes: Vec<Vec<usize>> = inputs.iter().map(|t| t.shape().to_vec()).collect();

@@ -2,12 +2,13 @@
 //! shapes is planned once and kept.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tract_onnx::prelude::*;
 
 use super::convert::engine_dtype;
-use crate::{Dim, Error, ErrorCode, Result, TensorSpec, err};
+use crate::{Dim, Error, ErrorCode, Result, TensorSpec, bail, err};
 
 /// A plan that can run.
 pub(super) type Plan = Arc<TypedRunnableModel>;
@@ -21,11 +22,13 @@ type Shapes = Vec<Vec<usize>>;
 const MAX_PLANS: usize = 4;
 
 pub(super) struct Plans {
-    /// What new plans are made from; `None` when every axis is fixed.
+    /// What new plans are made from; `None` when every axis is fixed, or when it was forgotten.
     source: Option<InferenceModel>,
     dtypes: Vec<DatumType>,
     /// The plan for fixed shapes, or for free axes of length 1.
     first: Option<(Shapes, Plan)>,
+    /// Whether the first plan was ever asked for.
+    first_used: AtomicBool,
     /// The most recently used last.
     recent: Mutex<Vec<(Shapes, Plan)>>,
 }
@@ -70,6 +73,7 @@ impl Plans {
                 source: None,
                 dtypes,
                 first,
+                first_used: AtomicBool::new(true),
                 recent: Mutex::default(),
             });
         }
@@ -80,6 +84,7 @@ impl Plans {
             source: Some(model),
             dtypes,
             first,
+            first_used: AtomicBool::new(false),
             recent: Mutex::default(),
         })
     }
@@ -93,19 +98,24 @@ impl Plans {
     /// The plan for these shapes.
     ///
     /// # Errors
-    /// `invalid_input` when the engine cannot plan for them.
+    /// `invalid_input` when the engine cannot plan for them; `engine_function_missing` after
+    /// [`Plans::forget_source`].
     pub(super) fn get(&self, shapes: &Shapes) -> Result<Plan> {
         if let Some((known, plan)) = &self.first
-            && (self.source.is_none() || known == shapes)
+            && known == shapes
         {
+            self.first_used.store(true, Ordering::Relaxed);
             return Ok(plan.clone());
         }
-        let Some(source) = &self.source else {
-            return Err(err!(Internal, "a model with fixed axes has no plan"));
-        };
         if let Some(plan) = self.recent(shapes) {
             return Ok(plan);
         }
+        let Some(source) = &self.source else {
+            bail!(
+                EngineFunctionMissing,
+                "this engine is not prepared for inputs of shape {shapes:?}, only for those of the golden examples; the full engine takes them"
+            );
+        };
         // Planned outside the lock: it can take a second, and others go on meanwhile.
         let made = plan(source.clone(), &self.dtypes, shapes).map_err(|e| {
             Error::new(ErrorCode::InvalidInput, e.message().to_owned())
@@ -117,6 +127,15 @@ impl Plans {
         }
         recent.push((shapes.clone(), made.clone()));
         Ok(made)
+    }
+
+    /// Keeps the plans that were used so far, and forgets what further ones are made from: in
+    /// memory that is a second copy of the weights.
+    pub(super) fn forget_source(&mut self) {
+        self.source = None;
+        if !*self.first_used.get_mut() {
+            self.first = None;
+        }
     }
 
     fn recent(&self, shapes: &Shapes) -> Option<Plan> {

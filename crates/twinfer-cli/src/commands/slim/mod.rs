@@ -1,0 +1,110 @@
+//! `twinfer slim`
+
+pub mod npm;
+mod page;
+pub mod runner;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args as ClapArgs, ValueEnum};
+use twinfer::{Result, bail};
+use twinfer_package::Reference;
+
+use crate::options::pair;
+use crate::output::Output;
+use crate::registry::Registry;
+use crate::trust::Trust;
+
+/// Make an engine that has only what these packages need
+///
+/// The full engine is run in Node over everything that a page does with the packages: every kind
+/// of input, their golden examples, the cache, common mistakes. Functions that were not entered
+/// are dropped. When one of them is needed after all, the page goes on with the full engine.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  twinfer slim face-detector:1.0.0 --attach
+  twinfer slim face-detector file-type tumour-risk -o engines/default.wasm
+  twinfer slim face-detector --check --input picture=mine.jpg
+      say what is missing in it for an input of yours
+
+wasm-opt (npm package binaryen) makes it smaller still; it is looked for in TWINFER_WASM_OPT, on
+the PATH, and in node_modules/.bin above the npm package.")]
+pub struct SlimArgs {
+    /// name, name:version, or name@sha256:…; one engine is made for all of them
+    #[arg(required = true)]
+    pub references: Vec<Reference>,
+
+    /// What runs it
+    #[arg(long, value_enum, default_value = "page")]
+    pub target: Target,
+
+    /// The full engine [default: that of the npm package]
+    #[arg(long, value_name = "FILE")]
+    pub engine: Option<PathBuf>,
+
+    /// The npm package `twinfer`, whose code runs the engine [default: node_modules/twinfer or
+    /// web here or in a folder above]
+    #[arg(long, value_name = "DIR", env = "TWINFER_NPM")]
+    pub npm: Option<PathBuf>,
+
+    /// Where the engine is written
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Where the profile is written: which functions were entered
+    #[arg(long, value_name = "FILE")]
+    pub profile_out: Option<PathBuf>,
+
+    /// Attach it to the packages in the registry
+    #[arg(long)]
+    pub attach: bool,
+
+    /// Run the golden examples, and the inputs given with --input, on the full engine and on the
+    /// slim one, compare every bit, and say what is missing
+    #[arg(long)]
+    pub check: bool,
+
+    /// An input of yours, as for `twinfer predict`: with --check it is tried, without it the
+    /// engine has what it needs
+    #[arg(long, short, value_name = "NAME=VALUE", value_parser = pair)]
+    pub input: Vec<(String, String)>,
+}
+
+/// What runs an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    /// The npm package, in pages and in Node
+    Page,
+    /// A host of WASI HTTP components
+    Component,
+}
+
+/// `policy` is the file of the trust policy: the page that is played has it, too.
+pub fn run(
+    args: &SlimArgs,
+    registry: &Registry,
+    trust: &Trust,
+    policy: Option<&Path>,
+    output: &Output,
+) -> Result<()> {
+    if args.references.len() > 1 && !args.input.is_empty() {
+        bail!(
+            InvalidParameter,
+            "--input belongs to one package: name only that one"
+        );
+    }
+    if args.output.is_none() && !args.attach && !args.check && args.profile_out.is_none() {
+        bail!(
+            InvalidParameter,
+            "nothing is asked for: give --output FILE, --attach, --check or --profile-out FILE"
+        );
+    }
+    match args.target {
+        Target::Page => page::run(args, registry, trust, policy, output),
+        Target::Component => bail!(
+            InvalidParameter,
+            "slim components are not made by this version: leave out --target component"
+        ),
+    }
+}

@@ -1,0 +1,303 @@
+//! Slim engines of the npm package.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+use twinfer::{Input, Picture, Result, Value, bail, err};
+use twinfer_artifact::Profile;
+use twinfer_artifact::slim::{self, Missing};
+use twinfer_package::{
+    DerivedEngine, Digest, EngineKind, EngineTarget, FolderStore, GoldenTensor, Parts, Reference,
+    attach_engine,
+};
+use twinfer_registry::{CopyOptions, copy};
+
+use super::SlimArgs;
+use super::npm::NpmPackage;
+use super::runner::{Lacks, Mode, Ran, Runner, Wanted};
+use crate::inputs;
+use crate::output::{Output, bytes};
+use crate::registry::Registry;
+use crate::trust::Trust;
+
+/// What was made.
+#[derive(Serialize)]
+struct Made {
+    engine: DerivedEngine,
+    /// Functions of the full engine, and those of them that are kept.
+    functions: usize,
+    kept: usize,
+    /// Bytes of the full engine.
+    full_size: u64,
+    /// The `wasm-opt` that was used.
+    wasm_opt: Option<String>,
+    attached: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<Vec<Checked>>,
+}
+
+/// What `--check` found of a package.
+#[derive(Serialize)]
+struct Checked {
+    reference: String,
+    /// Answers that have the same bits.
+    same: usize,
+    /// Examples that have others, or none.
+    different: Vec<String>,
+    /// Functions that were asked for and are not in it.
+    missing: Vec<Lacks>,
+}
+
+pub fn run(
+    args: &SlimArgs,
+    registry: &Registry,
+    trust: &Trust,
+    policy: Option<&Path>,
+    output: &Output,
+) -> Result<()> {
+    let policy = policy.map(std::fs::read_to_string).transpose();
+    let policy = policy.map_err(|e| err!(Storage, "the trust policy: {e}"))?;
+    let npm = NpmPackage::find(args.npm.as_deref())?;
+    let engine_file = args.engine.clone().unwrap_or_else(|| npm.engine());
+    let full = std::fs::read(&engine_file)
+        .map_err(|e| err!(Storage, "the engine {}: {e}", engine_file.display()))?;
+    let folder = TempDir::new().map_err(|e| err!(Storage, "a temporary folder: {e}"))?;
+    let packages = gather(args, registry, trust, folder.path())?;
+    let wanted: Vec<Wanted> = packages.iter().map(|p| p.wanted.clone()).collect();
+    let runner = Runner {
+        dist: npm.dist(),
+        registry: folder.path(),
+        trust: policy.as_deref(),
+        packages: &wanted,
+    };
+    // What is checked must not have been learnt.
+    let learnt: Vec<Wanted> = wanted.iter().map(|w| w.learnt(args.check)).collect();
+    let learner = Runner {
+        packages: &learnt,
+        ..runner
+    };
+    let ran = learner.run(Mode::Profile, &slim::instrument(&full)?)?;
+    let profiles = profiles(&full, &packages, &ran)?;
+    let union = union(&profiles)?;
+    let stripped = slim::strip(&full, &union, Missing::Import)?;
+    let optimised = slim::optimise(stripped, slim::wasm_opt(Some(npm.dist())).as_deref())?;
+    let wasm = optimised.module;
+    let mut made = Made {
+        engine: described(&full, &wasm, &profiles)?,
+        functions: union.functions(),
+        kept: union.entered(),
+        full_size: full.len() as u64,
+        wasm_opt: optimised.with.map(|program| program.display().to_string()),
+        attached: Vec::new(),
+        check: None,
+    };
+    if args.check {
+        made.check = Some(check(&runner, &full, &wasm)?);
+    }
+    write(args.output.as_deref(), &wasm)?;
+    write(args.profile_out.as_deref(), &union.to_json()?)?;
+    if args.attach {
+        let store = registry.writable()?;
+        for package in &packages {
+            attach_engine(&*store, &package.reference, &made.engine, &wasm)?;
+            made.attached.push(package.reference.to_string());
+        }
+    }
+    output.print(&made, || text(&made))?;
+    let lacking = made
+        .check
+        .iter()
+        .flatten()
+        .find(|c| !c.different.is_empty());
+    match lacking {
+        Some(checked) => bail!(
+            SelfTestFailed,
+            "{}: the slim engine cannot do `{}` without the full one",
+            checked.reference,
+            checked.different.join("`, `")
+        ),
+        None => Ok(()),
+    }
+}
+
+/// A package on its way through the runner.
+struct Gathered {
+    reference: Reference,
+    digest: Digest,
+    wanted: Wanted,
+}
+
+impl Wanted {
+    fn learnt(&self, check: bool) -> Self {
+        Self {
+            reference: self.reference.clone(),
+            inputs: match check {
+                true => Vec::new(),
+                false => self.inputs.clone(),
+            },
+        }
+    }
+}
+
+/// Brings the packages into a folder that Node serves.
+fn gather(
+    args: &SlimArgs,
+    registry: &Registry,
+    trust: &Trust,
+    folder: &Path,
+) -> Result<Vec<Gathered>> {
+    let store = registry.store()?;
+    let mut gathered = Vec::new();
+    for reference in &args.references {
+        let package = trust.open(store, reference, Parts::Model)?;
+        let digest = *package.digest();
+        let inputs = match args.input.is_empty() {
+            true => Vec::new(),
+            false => {
+                let model = package.load()?;
+                let input = inputs::for_pipeline(model.config(), model.signature(), &args.input)?;
+                vec![json!({"name": "--input", "input": golden_form(&input)})]
+            }
+        };
+        let name = package.name();
+        let pinned = Reference::new(name, package.version())?.pinned(digest);
+        copy(
+            store,
+            &FolderStore::new(folder),
+            std::slice::from_ref(&pinned),
+            &CopyOptions::default(),
+            &mut |_| {},
+        )?;
+        gathered.push(Gathered {
+            wanted: Wanted {
+                reference: format!("{name}:{}", package.version()),
+                inputs,
+            },
+            reference: reference.clone(),
+            digest,
+        });
+    }
+    Ok(gathered)
+}
+
+/// An input as golden examples have it.
+fn golden_form(input: &Input) -> Json {
+    use base64::Engine as _;
+    let base64 = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+    match input {
+        Input::Picture(Picture::Encoded(file)) => json!({"picture": {"base64": base64(file)}}),
+        Input::Picture(Picture::Rgba { .. }) => Json::Null,
+        Input::Bytes(content) => json!({"bytes": {"base64": base64(content)}}),
+        Input::Record(record) => json!({"record": record}),
+        Input::Tensors(tensors) => {
+            let golden = |(name, tensor): &(String, twinfer::Tensor)| {
+                GoldenTensor::from_value(name, &Value::Tensor(tensor.clone()))
+            };
+            json!({"tensors": tensors.iter().map(golden).collect::<Vec<_>>()})
+        }
+    }
+}
+
+/// The profile of each package, by its digest.
+fn profiles(full: &[u8], packages: &[Gathered], ran: &[Ran]) -> Result<BTreeMap<Digest, Profile>> {
+    let mut profiles = BTreeMap::new();
+    for (package, ran) in packages.iter().zip(ran) {
+        let profile =
+            slim::entered_words(full, &ran.entered).map_err(|e| e.context(&ran.reference))?;
+        profiles.insert(package.digest, profile);
+    }
+    Ok(profiles)
+}
+
+fn union(profiles: &BTreeMap<Digest, Profile>) -> Result<Profile> {
+    let mut profiles = profiles.values();
+    let Some(mut union) = profiles.next().cloned() else {
+        bail!(InvalidRequest, "an engine is made for packages: name some");
+    };
+    profiles.try_for_each(|profile| union.add(profile))?;
+    Ok(union)
+}
+
+fn described(
+    full: &[u8],
+    wasm: &[u8],
+    profiles: &BTreeMap<Digest, Profile>,
+) -> Result<DerivedEngine> {
+    let packages = profiles
+        .iter()
+        .map(|(package, profile)| Ok((*package, profile.digest()?)));
+    Ok(DerivedEngine {
+        kind: EngineKind::Slim,
+        target: EngineTarget::Page,
+        digest: Digest::of(wasm),
+        size: wasm.len() as u64,
+        engine: Digest::of(full),
+        version: env!("CARGO_PKG_VERSION").into(),
+        packages: packages.collect::<Result<_>>()?,
+    })
+}
+
+/// Golden examples and given inputs on both engines.
+fn check(runner: &Runner<'_>, full: &[u8], wasm: &[u8]) -> Result<Vec<Checked>> {
+    let (right, ours) = (
+        runner.run(Mode::Check, full)?,
+        runner.run(Mode::Check, wasm)?,
+    );
+    let pairs = right.into_iter().zip(ours);
+    Ok(pairs
+        .map(|(right, ours)| {
+            let (same, different): (Vec<_>, Vec<_>) = right
+                .answers
+                .into_iter()
+                .partition(|(name, answer)| ours.answers.get(name) == Some(answer));
+            Checked {
+                reference: right.reference,
+                same: same.len(),
+                different: different.into_iter().map(|(name, _)| name).collect(),
+                missing: ours.missing,
+            }
+        })
+        .collect())
+}
+
+fn write(file: Option<&Path>, content: &[u8]) -> Result<()> {
+    let Some(file) = file else {
+        return Ok(());
+    };
+    std::fs::write(file, content).map_err(|e| err!(Storage, "cannot write {}: {e}", file.display()))
+}
+
+fn text(made: &Made) -> String {
+    let mut lines = vec![format!(
+        "{}  {} of {}, {} of {} functions",
+        made.engine.digest,
+        bytes(made.engine.size),
+        bytes(made.full_size),
+        made.kept,
+        made.functions
+    )];
+    if made.wasm_opt.is_none() {
+        lines.push(
+            "no wasm-opt was found (npm package binaryen): it would be smaller with one".into(),
+        );
+    }
+    for reference in &made.attached {
+        lines.push(format!("attached to {reference}"));
+    }
+    for checked in made.check.iter().flatten() {
+        lines.push(format!(
+            "{}: {} answers with the same bits",
+            checked.reference, checked.same
+        ));
+        for lack in &checked.missing {
+            lines.push(format!(
+                "  {}: lacks the function {}",
+                lack.doing, lack.index
+            ));
+        }
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { loadModel } from "twinfer";
+import type { Model } from "twinfer";
+import { createGlue } from "../../glue.js";
+import { fuse, pack } from "../support/twinfer.js";
+
+/** Engines with a sample model in them, as `twinfer fuse --target page` makes them. */
+
+const MODELS = ["face-detector", "file-type", "tumour-risk"];
+/** Bytes of the weights as the engine has them, and what the rest of a fused engine may take. */
+const MODEL_BYTES: Record<string, number> = { "face-detector": 1_270_727, "file-type": 3_163_737, "tumour-risk": 44_341 };
+/** Code, constants and state, in a build of the profile `wasm-dev`. */
+const ENGINE_BYTES = 6_000_000;
+
+let registry: string;
+const made: Record<string, ReturnType<typeof fuse>> = {};
+const file = (digest: string): Uint8Array<ArrayBuffer> => Uint8Array.from(readFileSync(join(registry, "blobs", digest.replace(":", "/"))));
+
+before(() => {
+  registry = mkdtempSync(join(tmpdir(), "twinfer-fused-"));
+  pack(MODELS, registry);
+  for (const name of MODELS) made[name] = fuse(name, registry);
+});
+
+after(() => rmSync(registry, { recursive: true }));
+
+const open = (name: string, engine: "auto" | "full" = "auto"): Promise<Model> => loadModel(join(registry, name), { engine, thread: "main" });
+
+for (const name of MODELS) {
+  describe(name, () => {
+    test("it is chosen, and gives the bits of the full engine to every golden example", async () => {
+      const [fused, full] = [await open(name), await open(name, "full")];
+      assert.deepEqual([fused.engine.kind, fused.engine.digest, full.engine.kind], ["fused", made[name]?.digest, "full"]);
+      const examples = await fused.examples();
+      assert(examples.length > 0);
+      for (const { name: example, inputs, parameters } of examples) {
+        const [ours, theirs] = [await fused.predict(inputs, { parameters }), await full.predict(inputs, { parameters })];
+        assert.deepEqual(ours.prediction.outputs, theirs.prediction.outputs, example);
+      }
+      assert.equal((await fused.selfTest()).failed, 0);
+      assert.equal(fused.engine.kind, "fused", "nothing of that took the full engine");
+      assert.deepEqual([fused.name, fused.version, fused.digest], [full.name, full.version, full.digest]);
+      assert.deepEqual([fused.signature, fused.layers], [full.signature, full.layers]);
+      await fused.close();
+      await full.close();
+    });
+
+    test("it has the size of the weights and of what they need", () => {
+      const { size = Infinity, slim } = made[name] ?? {};
+      assert.equal(slim, true);
+      assert(size < (MODEL_BYTES[name] ?? 0) + ENGINE_BYTES, `${size} bytes`);
+    });
+  });
+}
+
+test("the same package gives the same file", () => {
+  assert.equal(fuse("tumour-risk", registry).digest, made["tumour-risk"]?.digest);
+});
+
+test("two instances of one module share nothing", async () => {
+  const module = await WebAssembly.compile(file(made["tumour-risk"]?.digest ?? ""));
+  const models = [];
+  for (let count = 0; count < 2; count++) {
+    const glue = createGlue(() => undefined);
+    await glue.init({ module_or_path: module });
+    const model = new glue.WebCache(undefined, [], undefined).fused?.("offline");
+    assert(model);
+    models.push({ glue, model });
+  }
+  const [one, other] = models as [(typeof models)[0], (typeof models)[0]];
+  const before = other.model.info();
+  // What ends one is nothing to the other.
+  assert.throws(() => one.model.predict(one.glue.WebInput.bytes(new Uint8Array(3)), {}), { code: "invalid_input" });
+  assert.deepEqual(other.model.info(), before);
+  assert.equal(other.glue.panicMessage(), undefined);
+});
+
+test("an input of another shape than its golden examples goes to the full engine", async () => {
+  const model = await open("tumour-risk");
+  const [input] = model.signature.inputs;
+  assert(input);
+  const rows = 7;
+  const values = new Float32Array(rows * 30).map((_, at) => at % 13);
+  const outputs = await model.run({ [input.name]: { dtype: "FP32", shape: [rows, 30], data: values } });
+  assert.equal(Object.values(outputs)[0]?.shape[0], rows);
+  assert.equal(model.engine.kind, "full");
+  assert.equal(model.engine.replaced, made["tumour-risk"]?.digest);
+  await model.close();
+});
