@@ -21,7 +21,7 @@ for (const instances of ["fresh", "warm"]) {
 write("host-memory", { instances: INSTANCES, results });
 
 async function grown(instances) {
-  const server = await serve({ component: path, instances, name: `memory-${instances}` });
+  const server = await serve({ component: path, instances: `${INSTANCES},${instances}`, name: `memory-${instances}` });
   try {
     const rest = () => new Promise((resolve) => setTimeout(resolve, REST_MS));
     // One connection first: what the server itself needs to answer is no part of an instance.
