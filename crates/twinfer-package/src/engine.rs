@@ -12,6 +12,7 @@ pub use attach::{
 };
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use twinfer::{Result, err};
@@ -44,6 +45,24 @@ pub enum EngineTarget {
     Page,
     /// A host of WASI HTTP components.
     Component,
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Slim => "slim",
+            Self::Fused => "fused",
+        })
+    }
+}
+
+impl fmt::Display for EngineTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Page => "page",
+            Self::Component => "component",
+        })
+    }
 }
 
 /// An engine that was made from the full engine for one package or several.

@@ -27,11 +27,11 @@ const FEATURES: [&str; 7] = [
     "--enable-multivalue",
 ];
 
-/// The `wasm-opt` to use: `TWINFER_WASM_OPT`, the one on the PATH, or that of `node_modules/.bin`
+/// The `wasm-opt` to use: `TWINFER_WASM_OPT` (none, where that is empty), the one on the PATH, or that of `node_modules/.bin`
 /// in `near` or a folder above it.
 pub fn wasm_opt(near: Option<&Path>) -> Option<PathBuf> {
-    if let Some(given) = std::env::var_os("TWINFER_WASM_OPT").filter(|given| !given.is_empty()) {
-        return Some(given.into());
+    if let Some(given) = std::env::var_os("TWINFER_WASM_OPT") {
+        return (!given.is_empty()).then(|| given.into());
     }
     let name = format!("wasm-opt{}", std::env::consts::EXE_SUFFIX);
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -3,7 +3,7 @@
 use clap::Args as ClapArgs;
 use serde_json::json;
 use twinfer::{Dim, InputStep, Result, ValueKind};
-use twinfer_package::{Package, Parts, Reference, Store};
+use twinfer_package::{DerivedEngine, Index, Package, Parts, Reference, Store, attached_engines};
 
 use crate::output::{Output, bytes, table};
 use crate::trust::Trust;
@@ -22,6 +22,7 @@ pub struct InspectArgs {
 pub fn run(args: &InspectArgs, store: &dyn Store, trust: &Trust, output: &Output) -> Result<()> {
     let package = trust.open(store, &args.reference, Parts::All)?;
     let config = package.config();
+    let engines = engines(store, &args.reference, &package);
     let value = json!({
         "name": package.name(),
         "version": package.version(),
@@ -31,12 +32,25 @@ pub fn run(args: &InspectArgs, store: &dyn Store, trust: &Trust, output: &Output
         "manifest": package.manifest(),
         "provenance": package.provenance(),
         "metrics": package.metrics(),
+        "engines": engines,
         "golden_cases": package.golden().map(|golden| golden.cases.len()),
     });
-    output.print(&value, || text(&package))
+    output.print(&value, || text(&package, &engines))
 }
 
-fn text(package: &Package) -> String {
+/// What the list of its referrers says, or the index where that is not at hand.
+fn engines(store: &dyn Store, reference: &Reference, package: &Package) -> Vec<DerivedEngine> {
+    attached_engines(store, reference).unwrap_or_else(|_| {
+        let index = store
+            .index_of(reference)
+            .and_then(|json| Index::from_json(&json));
+        index
+            .map(|index| index.engines(package.digest()))
+            .unwrap_or_default()
+    })
+}
+
+fn text(package: &Package, engines: &[DerivedEngine]) -> String {
     let about = &package.model_pack().descriptor;
     let mut facts = vec![
         (
@@ -93,6 +107,15 @@ fn text(package: &Package) -> String {
             .into_iter()
             .filter_map(|(key, value)| Some((key, value?))),
     );
+    for engine in engines {
+        let what = format!(
+            "{} for {}, {}",
+            engine.kind,
+            engine.target,
+            bytes(engine.size)
+        );
+        facts.push(("engine", format!("{what}, {}", engine.digest)));
+    }
     let facts: Vec<Vec<String>> = facts
         .into_iter()
         .map(|(key, value)| vec![key.into(), value])

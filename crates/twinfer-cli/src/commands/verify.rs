@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use clap::Args as ClapArgs;
 use serde::Serialize;
 use twinfer::{Error, Result, bail};
-use twinfer_package::{Parts, Reference, SelfTestReport, Store, Verdict};
+use twinfer_package::{
+    DerivedEngine, Parts, Reference, SelfTestReport, Store, Verdict, verify_engines,
+};
 
 use crate::keys;
 use crate::output::Output;
 use crate::registry::Registry;
 use crate::trust::Trust;
 
-/// Check packages: every digest and size, the golden examples, and the trust policy
+/// Check packages: every digest and size, the golden examples, derived engines, the trust policy
 ///
 /// Ends with exit code 3 when any is not as it should be.
 #[derive(Debug, ClapArgs)]
@@ -45,6 +47,8 @@ struct Checked {
     keys: Option<Vec<String>>,
     warning: Option<String>,
     self_test: Option<SelfTestReport>,
+    /// Engines that were made for it.
+    engines: Vec<DerivedEngine>,
     error: Option<Failure>,
 }
 
@@ -73,6 +77,7 @@ pub fn run(args: &VerifyArgs, registry: &Registry, trust: Trust, output: &Output
             keys: None,
             warning: None,
             self_test: None,
+            engines: Vec::new(),
             error: None,
         };
         if let Err(error) = check(
@@ -140,6 +145,7 @@ fn check(
         Some(Verdict::Warned { reason }) => result.warning = Some(reason),
         None => {}
     }
+    result.engines = verify_engines(store, reference).map_err(|e| e.context(reference))?;
     if self_test {
         let report = package.self_test(&package.load()?)?;
         let verdict = report.check();
@@ -158,6 +164,7 @@ fn line(checked: &Checked) -> String {
         self_test,
         keys,
         warning,
+        engines,
         ..
     } = checked;
     if let Some(error) = &checked.error {
@@ -174,8 +181,12 @@ fn line(checked: &Checked) -> String {
         (None, Some(keys)) => format!("  signed by {}", keys.join(", ")),
         (None, None) => String::new(),
     };
+    let engines: String = engines
+        .iter()
+        .map(|engine| format!("  {} for {}", engine.kind, engine.target))
+        .collect();
     format!(
-        "ok      {reference}  {}  {examples}{signed}",
+        "ok      {reference}  {}  {examples}{signed}{engines}",
         digest.as_deref().unwrap_or_default()
     )
 }

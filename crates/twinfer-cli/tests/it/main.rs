@@ -13,6 +13,7 @@ mod packages;
 mod predict;
 mod registries;
 mod run;
+mod slim;
 mod support;
 mod trust;
 mod unpack;

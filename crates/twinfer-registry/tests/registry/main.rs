@@ -6,6 +6,7 @@
 mod cached;
 mod cached_real;
 mod copies;
+mod engines;
 mod fake;
 mod faults;
 mod real;

@@ -27,6 +27,8 @@ Examples:
   twinfer slim face-detector file-type tumour-risk -o engines/default.wasm
   twinfer slim face-detector --check --input picture=mine.jpg
       say what is missing in it for an input of yours
+  twinfer slim face-detector:1.1.0 --check --made face.wasm
+      say whether an engine will do for another version
 
 wasm-opt (npm package binaryen) makes it smaller still; it is looked for in TWINFER_WASM_OPT, on
 the PATH, and in node_modules/.bin above the npm package.")]
@@ -64,6 +66,10 @@ pub struct SlimArgs {
     /// slim one, compare every bit, and say what is missing
     #[arg(long)]
     pub check: bool,
+
+    /// A slim engine that was made before: it is checked, and none is made
+    #[arg(long, value_name = "FILE", requires = "check", conflicts_with_all = ["attach", "output", "profile_out"])]
+    pub made: Option<PathBuf>,
 
     /// An input of yours, as for `twinfer predict`: with --check it is tried, without it the
     /// engine has what it needs

@@ -107,12 +107,11 @@ pub fn run(
         }
     }
     output.print(&made, || text(&made))?;
-    let lacking = made
-        .check
-        .iter()
-        .flatten()
-        .find(|c| !c.different.is_empty());
-    match lacking {
+    verdict(made.check.as_deref().unwrap_or_default())
+}
+
+fn verdict(checked: &[Checked]) -> Result<()> {
+    match checked.iter().find(|c| !c.different.is_empty()) {
         Some(checked) => bail!(
             SelfTestFailed,
             "{}: the slim engine cannot do `{}` without the full one",
@@ -287,7 +286,13 @@ fn text(made: &Made) -> String {
     for reference in &made.attached {
         lines.push(format!("attached to {reference}"));
     }
-    for checked in made.check.iter().flatten() {
+    lines.extend(made.check.as_deref().map(check_text));
+    lines.join("\n")
+}
+
+fn check_text(checked: &[Checked]) -> String {
+    let mut lines = Vec::new();
+    for checked in checked {
         lines.push(format!(
             "{}: {} answers with the same bits",
             checked.reference, checked.same

@@ -157,9 +157,10 @@ async function inputs({ glue, model }, info, cases) {
   for (const { name, values } of info.config.pipeline?.parameters ?? []) {
     for (const value of [...(values ?? []), "no such value", 7]) if (cases[0]) await predict(() => inputOf(glue, cases[0].input), { [name]: value });
   }
-  for (const { input } of cases) {
+  for (const { input } of cases.slice(0, 2)) {
     if (!input.record) continue;
-    for (const [column, value] of Object.entries(input.record)) {
+    // The steps of a column are the same for all of its kind.
+    for (const [column, value] of Object.entries(input.record).slice(0, 6)) {
       const others = [null, "text", true, 0, -1e30, 12345678901234, { a: 1 }];
       for (const other of others) await predict(() => glue.WebInput.record({ ...input.record, [column]: other }));
       const { [column]: _, ...rest } = input.record;
