@@ -107,10 +107,17 @@ fn two_runs_give_one_file_which_says_what_it_is() {
     assert!(WORLD.fused == WORLD.again, "two runs, two files");
     let label = label(&WORLD.fused).unwrap().unwrap();
     let full = std::fs::read(&WORLD.full).unwrap();
-    assert_eq!((label.kind, label.engine), (EngineKind::Fused, Digest::of(&full)));
+    assert_eq!(
+        (label.kind, label.engine),
+        (EngineKind::Fused, Digest::of(&full))
+    );
     assert!(label.packages.contains_key(&WORLD.package));
     // The garbage of loading is not in it: the package has 20 kB.
-    assert!(WORLD.fused.len() < full.len() + (1 << 20), "{}", WORLD.fused.len());
+    assert!(
+        WORLD.fused.len() < full.len() + (1 << 20),
+        "{}",
+        WORLD.fused.len()
+    );
     // A fused one is not fused again.
     assert!(Fuser::new(&WORLD.fused).is_err());
 }
@@ -134,7 +141,11 @@ fn it_answers_with_the_bits_of_the_full_component_and_needs_no_registry() {
         }
     }
     for path in paths.iter().chain([&"/v2/models".into(), &"/v2".into()]) {
-        assert_eq!(ask(&fused, "GET", path, ""), ask(&full, "GET", path, ""), "{path}");
+        assert_eq!(
+            ask(&fused, "GET", path, ""),
+            ask(&full, "GET", path, ""),
+            "{path}"
+        );
     }
     let (status, answer) = ask(&fused, "GET", "/v2/models/other/ready", "");
     assert_eq!((status, &answer["code"]), (404, &json!("unknown_model")));
@@ -162,11 +173,14 @@ fn settings_and_the_trust_policy_are_those_of_the_instance() {
     // Nobody signed it, or whoever did is not in an empty registry.
     let policy = json!({"default": "deny", "rules": [], "keys": {}}).to_string();
     let policy = ("TWINFER_TRUST_POLICY".to_owned(), policy);
-    let (host, _folder) = self::fused(|config| config.env.push(policy));
+    let (host, _folder) = fused(|config| config.env.push(policy));
     let (status, answer) = ask(&host, "POST", &path, "{\"mean radius\": 12.5}");
-    assert!(status >= 400 && answer["code"] != json!("internal"), "{answer}");
+    assert!(
+        status >= 400 && answer["code"] != json!("internal"),
+        "{answer}"
+    );
     // Times are of this instance, not of the build.
-    let (host, _folder) = self::fused(|_| {});
+    let (host, _folder) = fused(|_| {});
     let body = json!({"inputs": serde_json::to_value(&WORLD.golden.cases[0].input).unwrap()});
     let (_, answer) = ask(&host, "POST", &path, &body.to_string());
     let load = answer["timing"]["load_ms"].as_f64().unwrap();
