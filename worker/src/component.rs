@@ -37,7 +37,9 @@ struct Shell {
 impl Shell {
     /// Whether a request is for what is there since the build: no registry is asked then.
     fn has(&self, parts: &Parts) -> bool {
-        let wants = self.fused.and_then(|fused| Some((fused, self.app.wants(parts)?)));
+        let wants = self
+            .fused
+            .and_then(|fused| Some((fused, self.app.wants(parts)?)));
         matches!(wants, Some((fused, Wants::Model(reference))) if fused.answers(&reference))
     }
 }

@@ -220,7 +220,12 @@ mod tests {
     #[test]
     fn what_is_no_component_is_refused() {
         let whole = component();
-        for bytes in [&b""[..], b"\0asm\x01\0\0\0", &whole[..whole.len() - 1], b"text"] {
+        for bytes in [
+            &b""[..],
+            b"\0asm\x01\0\0\0",
+            &whole[..whole.len() - 1],
+            b"text",
+        ] {
             assert!(modules(bytes).is_err(), "{bytes:?}");
             assert!(label(bytes).is_err(), "{bytes:?}");
         }

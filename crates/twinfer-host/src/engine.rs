@@ -139,9 +139,7 @@ fn read_component(file: &Path) -> Result<Vec<u8>, HostError> {
             "the component {path} cannot be read: {e}. Build it with `cargo xtask build`, or name another one"
         ))
     };
-    let size = std::fs::metadata(file)
-        .map_err(unreadable)?
-        .len();
+    let size = std::fs::metadata(file).map_err(unreadable)?.len();
     if size > MAX_COMPONENT_BYTES {
         return Err(HostError::component(format!(
             "the component {path} has {size} bytes: that is no component of ours"

@@ -74,7 +74,11 @@ mod tests {
     fn component(sections: &[(u8, &[u8])]) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         for (id, content) in sections {
-            bytes.extend([*id, 0x80 | (content.len() & 0x7f) as u8, (content.len() >> 7) as u8]);
+            bytes.extend([
+                *id,
+                0x80 | (content.len() & 0x7f) as u8,
+                (content.len() >> 7) as u8,
+            ]);
             bytes.extend_from_slice(content);
         }
         bytes
@@ -82,7 +86,8 @@ mod tests {
 
     #[test]
     fn a_label_is_found_among_other_sections() {
-        let json = br#"{"kind":"fused","slim":true,"engine":"sha256:00","version":"1.0.0","packages":{}}"#;
+        let json =
+            br#"{"kind":"fused","slim":true,"engine":"sha256:00","version":"1.0.0","packages":{}}"#;
         let mut named = b"\x07twinfer".to_vec();
         named.extend_from_slice(json);
         let with = component(&[(0, b"\x04name1234"), (1, &[0; 200]), (0, &named)]);
@@ -93,7 +98,10 @@ mod tests {
         for length in 0..with.len() {
             assert_eq!(Label::of(&with[..length]), None, "{length}");
         }
-        let newer = component(&[(0, &[&b"\x07twinfer"[..], br#"{"kind":"distilled"}"#].concat())]);
+        let newer = component(&[(
+            0,
+            &[&b"\x07twinfer"[..], br#"{"kind":"distilled"}"#].concat(),
+        )]);
         assert_eq!(Label::of(&newer), None);
     }
 }

@@ -68,7 +68,14 @@ impl Pool {
         let full = match program.full {
             Some(wasm) => {
                 let engine = program.pre.engine().clone();
-                Some(Full::start(engine, wasm, program.fresh, config, network, log)?)
+                Some(Full::start(
+                    engine,
+                    wasm,
+                    program.fresh,
+                    config,
+                    network,
+                    log,
+                )?)
             }
             None => None,
         };
@@ -196,7 +203,11 @@ impl Pool {
         guest.round = self.guests().round;
         let fields = json!({"instance": guest.id});
         // One for each request is nothing to tell.
-        let level = if self.fresh { LogLevel::Debug } else { LogLevel::Info };
+        let level = if self.fresh {
+            LogLevel::Debug
+        } else {
+            LogLevel::Info
+        };
         self.log.event(level, "instance_started", fields);
         Ok(guest)
     }

@@ -43,7 +43,10 @@ impl Fused {
             bail!(MissingBlob, "{} was not handed in", missing.digest);
         }
         let package = reader.finish()?;
-        if package.golden().is_none_or(|golden| golden.cases.is_empty()) {
+        if package
+            .golden()
+            .is_none_or(|golden| golden.cases.is_empty())
+        {
             bail!(
                 InvalidPackage,
                 "{} has no golden examples: there is nothing to warm it up with, and nothing that proves it",

@@ -114,9 +114,8 @@ impl<'a> Fuser<'a> {
         }
         let mut wizer = Wizer::new();
         wizer.init_func(EXPORT).keep_init_func(true);
-        let cannot = |e: wasmtime::Error| {
-            err!(InvalidRequest, "this component cannot be fused: {e:#}")
-        };
+        let cannot =
+            |e: wasmtime::Error| err!(InvalidRequest, "this component cannot be fused: {e:#}");
         let (context, instrumented) = wizer.instrument_component(component).map_err(cannot)?;
         let engine = Engine::new(&config()).map_err(cannot)?;
         let compiled = Component::new(&engine, &instrumented).map_err(cannot)?;
@@ -224,8 +223,14 @@ impl Running {
                     "this component was not made for fusing, or by another version of Twinfer: {e:#}"
                 )
             })?;
-        let (answer,) = ready(export.call_async(&mut self.store, (&bundle.manifest, &bundle.layers)))?
-            .map_err(|e| err!(Internal, "the component failed while it loaded the package: {e:#}"))?;
+        let (answer,) =
+            ready(export.call_async(&mut self.store, (&bundle.manifest, &bundle.layers)))?
+                .map_err(|e| {
+                    err!(
+                        Internal,
+                        "the component failed while it loaded the package: {e:#}"
+                    )
+                })?;
         answer.map_err(|text| {
             let (code, message) = text.split_once('\n').unwrap_or(("internal", &text));
             let known = ErrorCode::ALL.iter().find(|known| known.as_str() == code);
@@ -311,10 +316,7 @@ impl ComponentInstanceState for Running {
 }
 
 /// Nothing but an empty environment and fixed seeds.
-fn surroundings(
-    engine: &Engine,
-    component: &Component,
-) -> wasmtime::Result<Linker<StoreLimits>> {
+fn surroundings(engine: &Engine, component: &Component) -> wasmtime::Result<Linker<StoreLimits>> {
     let mut linker = Linker::new(engine);
     let component_type = component.component_type();
     for (name, _) in component_type.imports(engine) {
@@ -327,9 +329,11 @@ fn surroundings(
                 .instance(name)?
                 .func_wrap("get-insecure-seed", |_, (): ()| Ok((SEEDS,)))?;
         } else if name.starts_with("wasi:cli/environment@") {
-            linker.instance(name)?.func_wrap("get-environment", |_, (): ()| {
-                Ok((Vec::<(String, String)>::new(),))
-            })?;
+            linker
+                .instance(name)?
+                .func_wrap("get-environment", |_, (): ()| {
+                    Ok((Vec::<(String, String)>::new(),))
+                })?;
         }
     }
     linker.define_unknown_imports_as_traps(component)?;
@@ -343,9 +347,15 @@ fn ready<T>(future: impl Future<Output = T>) -> Result<T> {
     const TURNS: usize = 10_000;
     let mut future = pin!(future);
     for _ in 0..TURNS {
-        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        if let Poll::Ready(value) = future
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
             return Ok(value);
         }
     }
-    bail!(Internal, "the component waits for something that does not come")
+    bail!(
+        Internal,
+        "the component waits for something that does not come"
+    )
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use twinfer_host::Instances;
 
-use crate::support::{Fixture, misbehaving_guest, real_component};
+use crate::support::{Fixture, misbehaving_guest};
 
 const OWN: &str = env!("CARGO_PKG_VERSION");
 
@@ -18,15 +18,18 @@ fn digest(file: &Path) -> String {
 /// The misbehaving guest, with the section that a derived component has.
 fn labelled(folder: &Path, kind: &str, version: &str, engine: &str) -> PathBuf {
     let plain = std::fs::read(misbehaving_guest()).unwrap();
-    let json = format!(
-        r#"{{"kind":"{kind}","engine":"{engine}","version":"{version}","packages":{{}}}}"#
-    );
+    let json =
+        format!(r#"{{"kind":"{kind}","engine":"{engine}","version":"{version}","packages":{{}}}}"#);
     let content = [&b"\x07twinfer"[..], json.as_bytes()].concat();
     let (low, high) = (content.len() & 0x7f, content.len() >> 7);
     let mut bytes = plain[..8].to_vec();
     bytes.extend([0, 0x80 | low as u8, high as u8]);
     bytes.extend_from_slice(&content);
     bytes.extend_from_slice(&plain[8..]);
+    let word = b"this is the full one";
+    let at = bytes.windows(word.len()).position(|there| there == word);
+    let at = at.unwrap() + word.len() - 8;
+    bytes[at..at + 4].copy_from_slice(b"slim");
     let file = folder.join("derived.wasm");
     std::fs::write(&file, bytes).unwrap();
     file
@@ -35,7 +38,9 @@ fn labelled(folder: &Path, kind: &str, version: &str, engine: &str) -> PathBuf {
 /// The log lines of an event.
 fn events(host: &Fixture, event: &str) -> Vec<serde_json::Value> {
     let lines = host.log();
-    let lines = lines.lines().map(|line| serde_json::from_str(line).unwrap());
+    let lines = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
     lines
         .filter(|line: &serde_json::Value| line["event"] == event)
         .collect()
@@ -82,14 +87,13 @@ fn a_fused_component_is_fresh_unless_told_otherwise_and_a_slim_one_is_not() {
 #[test]
 fn the_full_component_answers_what_a_slim_one_lacks_and_that_is_counted() {
     let folder = tempfile::tempdir().unwrap();
-    let full = real_component();
+    let full = misbehaving_guest();
     let slim = labelled(folder.path(), "slim", OWN, &digest(&full));
     let host = Fixture::with(slim, |config| config.full_component = Some(full));
     host.get("/v2/served").expect_text("1");
-    // The full one has no such route: this is its answer.
-    host.get("/v2/missing").expect_error(404, "not_found");
-    host.get("/v2/missing").expect_error(404, "not_found");
-    assert_eq!(host.get("/v2/echo").status, 200);
+    host.get("/v2/missing").expect_text("this is the full one");
+    host.get("/v2/missing").expect_text("this is the full one");
+    host.get("/v2/who").expect_text("this is the slim one");
     let needed = events(&host, "full_component_needed");
     assert_eq!(needed.len(), 2, "{needed:?}");
     assert_eq!(needed[1]["needed"], 2);
@@ -110,7 +114,7 @@ fn without_a_full_component_the_code_says_what_is_wrong() {
 #[test]
 fn the_full_component_takes_the_place_of_one_that_does_not_fit() {
     let folder = tempfile::tempdir().unwrap();
-    let full = real_component();
+    let full = misbehaving_guest();
     let right = digest(&full);
     for (version, engine, why) in [
         ("0.0.1", right.as_str(), "0.0.1"),
@@ -118,7 +122,7 @@ fn the_full_component_takes_the_place_of_one_that_does_not_fit() {
     ] {
         let derived = labelled(folder.path(), "fused", version, engine);
         let host = Fixture::with(derived, |config| config.full_component = Some(full.clone()));
-        host.get("/v2/served").expect_error(404, "not_found");
+        host.get("/v2/who").expect_text("this is the full one");
         let said = events(&host, "component_does_not_fit");
         assert!(said[0]["why"].as_str().unwrap().contains(why), "{said:?}");
     }
@@ -127,5 +131,5 @@ fn the_full_component_takes_the_place_of_one_that_does_not_fit() {
     let bytes = std::fs::read(&derived).unwrap();
     std::fs::write(&derived, &bytes[..bytes.len() - 1]).unwrap();
     let host = Fixture::with(derived, |config| config.full_component = Some(full));
-    host.get("/v2/served").expect_error(404, "not_found");
+    host.get("/v2/who").expect_text("this is the full one");
 }

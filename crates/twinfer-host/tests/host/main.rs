@@ -7,8 +7,8 @@
 
 mod bad_guests;
 mod codes;
-mod derived;
 mod component;
+mod derived;
 mod files;
 mod index;
 mod lifecycle;
