@@ -265,16 +265,6 @@ version: string,
 packages: { [key in Digest]: Digest }, };
 
 /**
- * What was done to the engine.
- */
-export type EngineKind = "slim" | "fused";
-
-/**
- * What runs it.
- */
-export type EngineTarget = "page" | "component";
-
-/**
  * Names some content: what it is, its digest and its size.
  */
 export type Descriptor = {
@@ -330,6 +320,11 @@ export type Digest = string;
 export type Dim = number | string | null;
 
 /**
+ * What was done to the engine.
+ */
+export type EngineKind = "slim" | "fused";
+
+/**
  * What the package asks of the engine.
  */
 export type EngineRequirement = {
@@ -337,6 +332,11 @@ export type EngineRequirement = {
  * The operator sets of the model file, as `domain:version` (`ai.onnx:15`).
  */
 opsets: Array<string>, };
+
+/**
+ * What runs it.
+ */
+export type EngineTarget = "page" | "component";
 
 /**
  * What must come out: the answer of the pipeline, the model's own outputs, or both.
