@@ -2,6 +2,7 @@
 //! and the inner loops read their windows from there. Bias and limits are part of it.
 
 use super::tile::{self, COLUMNS, ROWS, WIDE};
+use super::vector;
 
 /// Output positions that share their input in the first-level cache, in bytes of input.
 const CHUNK_BYTES: usize = 16 << 10;
@@ -9,6 +10,8 @@ const CHUNK_BYTES: usize = 16 << 10;
 const WEIGHTS_BYTES: usize = 256 << 10;
 /// Planes whose distance is a multiple of this fall into the same few sets of a cache.
 const ALIAS_BYTES: usize = 1 << 10;
+/// Output channels that are computed one by one, since a block would be half empty.
+const FEW: usize = 2;
 /// Floats behind a staged input that the last blocks read and do not use.
 const SLACK: usize = WIDE;
 
@@ -33,7 +36,7 @@ pub(crate) struct Geometry {
 pub(crate) struct Conv {
     geometry: Geometry,
     /// For each group and each `ROWS` output channels: for each tap, a weight of each channel.
-    /// Of a depthwise convolution: as given.
+    /// Of a depthwise convolution, and of up to `FEW` channels that are left over: as given.
     weights: Vec<f32>,
     /// Filled up with zeros to `ROWS` for each group.
     bias: Vec<f32>,
@@ -69,14 +72,15 @@ impl Source {
             all.dedup();
             all
         });
-        let plane = [0, 1].map(|axis| {
-            g.output[axis] + (g.kernel[axis] - 1) * g.dilation[axis] / g.stride[axis]
-        });
+        let plane = [0, 1]
+            .map(|axis| g.output[axis] + (g.kernel[axis] - 1) * g.dilation[axis] / g.stride[axis]);
         let direct = g.kernel == [1, 1] && g.stride == [1, 1] && g.input == g.output;
         // What is thrown away: the ends of rows that do not fill a block, or the columns
         // between rows.
         let step = if is_depthwise(g) { WIDE } else { COLUMNS };
-        let flat = plane[1] < g.output[1].next_multiple_of(step);
+        let few = g.c_out / g.group % ROWS;
+        let flat = plane[1] < g.output[1].next_multiple_of(step)
+            && (is_depthwise(g) || !(1..=FEW).contains(&few));
         Self {
             direct,
             phases,
@@ -102,12 +106,27 @@ impl Source {
     fn tap(&self, g: &Geometry, at: [usize; 2]) -> usize {
         let [row, column] = [0, 1].map(|axis| {
             let away = at[axis] * g.dilation[axis];
-            let phase = self.phases[axis].iter().position(|p| *p == away % g.stride[axis]);
+            let phase = self.phases[axis]
+                .iter()
+                .position(|p| *p == away % g.stride[axis]);
             (phase.unwrap_or(0), away / g.stride[axis])
         });
         let plane = row.0 * self.phases[1].len() + column.0;
         (plane * self.plane[0] + row.1) * self.plane[1] + column.1
     }
+}
+
+/// A picture of one column is one of one row: the inner loops go along rows.
+fn along_rows(mut g: Geometry) -> Geometry {
+    if g.input[1] == 1 && g.output[1] == 1 && g.kernel[1] == 1 && g.before[1] == 0 {
+        for pair in [&mut g.input, &mut g.output, &mut g.kernel] {
+            pair.swap(0, 1);
+        }
+        for pair in [&mut g.stride, &mut g.dilation, &mut g.before] {
+            pair.swap(0, 1);
+        }
+    }
+    g
 }
 
 /// Whether every output channel is made from its own input channel alone.
@@ -134,6 +153,7 @@ impl Conv {
         bias: &[f32],
         range: (f32, f32),
     ) -> Option<Self> {
+        let g = along_rows(g);
         let (c_in, c_out) = (g.c_in.checked_div(g.group)?, g.c_out.checked_div(g.group)?);
         let taps = c_in * g.kernel[0] * g.kernel[1];
         let fits = weights.len() == g.c_out * taps
@@ -157,7 +177,11 @@ impl Conv {
             }
         }
         let (weights, bias) = if is_depthwise(&g) {
-            let bias = if bias.is_empty() { &vec![0.0; g.c_out] } else { bias };
+            let bias = if bias.is_empty() {
+                &vec![0.0; g.c_out]
+            } else {
+                bias
+            };
             (weights.to_vec(), bias.to_vec())
         } else {
             pack(&g, weights, bias)
@@ -246,14 +270,7 @@ impl Conv {
                     }
                     let row = &from[at * g.input[1]..][..g.input[1]];
                     let row = &row[first * g.stride[1] + phase - g.before[1]..];
-                    if g.stride[1] == 1 {
-                        line[first..end].copy_from_slice(&row[..end - first]);
-                    } else {
-                        let every = row.iter().step_by(g.stride[1]);
-                        for (to, from) in line[first..end].iter_mut().zip(every) {
-                            *to = *from;
-                        }
-                    }
+                    vector::every(row, g.stride[1], &mut line[first..end]);
                 }
             }
         }
@@ -269,7 +286,11 @@ impl Conv {
         } else {
             (self.source.plane[1], height)
         };
-        let length = if rows == 1 { (height - 1) * pitch + width } else { width };
+        let length = if rows == 1 {
+            (height - 1) * pitch + width
+        } else {
+            width
+        };
         let chunk = chunk.min(length.next_multiple_of(COLUMNS));
         (0..rows)
             .flat_map(|row| {
@@ -324,11 +345,17 @@ impl Conv {
         let channel = self.source.channel(&self.geometry);
         let taps = self.offsets.len();
         let dense = grown(chunk, taps * pitch);
-        for (to, from) in dense.chunks_exact_mut(pitch).zip(input.chunks_exact(channel)) {
+        for (to, from) in dense
+            .chunks_exact_mut(pitch)
+            .zip(input.chunks_exact(channel))
+        {
             to[..run.length].copy_from_slice(&from[run.from..][..run.length]);
             to[run.length..].fill(0.0);
         }
-        (dense, Some((0..taps).map(|t| (4 * t * pitch) as u32).collect()))
+        (
+            dense,
+            Some((0..taps).map(|t| (4 * t * pitch) as u32).collect()),
+        )
     }
 
     /// `ROWS` output channels from `channel` on, at the positions of a run.
@@ -347,10 +374,27 @@ impl Conv {
         let plane = g.output[0] * g.output[1];
         let rows = ROWS.min(g.c_out / g.group - channel);
         let dense = self.source.direct || !self.source.flat;
-        let start = if self.source.direct { run.from } else { self.out_start(run) };
+        let start = if self.source.direct {
+            run.from
+        } else {
+            self.out_start(run)
+        };
+        if rows <= FEW && dense {
+            let weights = weights.chunks_exact(offsets.len());
+            for (r, (weights, bias)) in weights.zip(bias).take(rows).enumerate() {
+                let to = &mut output[(channel + r) * plane + start..][..run.length];
+                self.line(weights, *bias, source, offsets, to, run.length);
+            }
+            return;
+        }
         // Gathered taps are in order; those of several phases are not.
         let last = offsets.last().map_or(0, |last| *last as usize / 4);
-        let reach = COLUMNS + if dense && self.source.direct { last } else { self.reach };
+        let reach = COLUMNS
+            + if dense && self.source.direct {
+                last
+            } else {
+                self.reach
+            };
         for x in (0..run.length).step_by(COLUMNS) {
             let input = &source[x..];
             assert!(input.len() >= reach);
@@ -361,8 +405,13 @@ impl Conv {
                 // SAFETY: the lengths were checked for the tap that reaches farthest.
                 unsafe {
                     tile::block(
-                        weights.as_ptr(), bias.as_ptr(), input.as_ptr(), offsets,
-                        self.range, to.as_mut_ptr(), plane,
+                        weights.as_ptr(),
+                        bias.as_ptr(),
+                        input.as_ptr(),
+                        offsets,
+                        self.range,
+                        to.as_mut_ptr(),
+                        plane,
                     );
                 }
                 continue;
@@ -371,8 +420,13 @@ impl Conv {
             // SAFETY: as above; `some` has room for a block.
             unsafe {
                 tile::block(
-                    weights.as_ptr(), bias.as_ptr(), input.as_ptr(), offsets,
-                    self.range, some.as_mut_ptr(), COLUMNS,
+                    weights.as_ptr(),
+                    bias.as_ptr(),
+                    input.as_ptr(),
+                    offsets,
+                    self.range,
+                    some.as_mut_ptr(),
+                    COLUMNS,
                 );
             }
             let length = COLUMNS.min(run.length - x);
@@ -416,7 +470,11 @@ impl Conv {
         let flat = self.source.flat;
         let size = self.source.channel(g);
         let staged = grown(&mut work.staged, size + SLACK);
-        let (rows, length) = if flat { (1, (height - 1) * pitch + width) } else { (height, width) };
+        let (rows, length) = if flat {
+            (1, (height - 1) * pitch + width)
+        } else {
+            (height, width)
+        };
         let lines = grown(&mut work.chunk, length.next_multiple_of(4));
         let planes = input.chunks_exact(g.input[0] * g.input[1]);
         let outputs = output.chunks_exact_mut(height * width);
@@ -426,42 +484,53 @@ impl Conv {
             for y in 0..rows {
                 let source = &staged[y * pitch..];
                 if flat {
-                    self.line(weights, self.bias[c], source, lines, length);
+                    self.line(weights, self.bias[c], source, &self.offsets, lines, length);
                     for (to, from) in to.chunks_exact_mut(width).zip(lines.chunks(pitch)) {
                         to.copy_from_slice(&from[..width]);
                     }
                 } else {
                     let to = &mut to[y * width..][..width];
-                    self.line(weights, self.bias[c], source, to, length);
+                    self.line(weights, self.bias[c], source, &self.offsets, to, length);
                 }
             }
         }
     }
 
     /// `length` positions of one channel, into the start of `to`.
-    fn line(&self, weights: &[f32], bias: f32, source: &[f32], to: &mut [f32], length: usize) {
+    fn line(
+        &self,
+        weights: &[f32],
+        bias: f32,
+        source: &[f32],
+        offsets: &[u32],
+        to: &mut [f32],
+        length: usize,
+    ) {
+        let last = offsets.last().map_or(0, |last| *last as usize / 4);
+        let reach = if self.source.direct { last } else { self.reach };
         let mut x = 0;
         while x < length {
             let (input, left) = (&source[x..], length - x);
             let step = if left >= WIDE { WIDE } else { 4 };
-            assert!(input.len() >= self.reach + step);
-            if to[x..].len() < step {
-                let mut some = [0.0; 4];
-                // SAFETY: the input was checked, and there is room for one step.
-                unsafe {
-                    tile::line::<1>(weights, bias, input.as_ptr(), &self.offsets, self.range, some.as_mut_ptr());
-                }
-                to[x..][..left].copy_from_slice(&some[..left]);
-                return;
-            }
-            let out = to[x..].as_mut_ptr();
-            // SAFETY: input and output were checked for this step.
+            let mut some = [0.0; 4];
+            let own = to[x..].len() < step;
+            let out = if own {
+                some.as_mut_ptr()
+            } else {
+                to[x..].as_mut_ptr()
+            };
+            assert!(input.len() >= reach + step);
+            // SAFETY: input and output have room for a step, as was checked.
             unsafe {
+                let (input, range) = (input.as_ptr(), self.range);
                 if step == WIDE {
-                    tile::line::<{ WIDE / 4 }>(weights, bias, input.as_ptr(), &self.offsets, self.range, out);
+                    tile::line::<{ WIDE / 4 }>(weights, bias, input, offsets, range, out);
                 } else {
-                    tile::line::<1>(weights, bias, input.as_ptr(), &self.offsets, self.range, out);
+                    tile::line::<1>(weights, bias, input, offsets, range, out);
                 }
+            }
+            if own {
+                to[x..][..left].copy_from_slice(&some[..left]);
             }
             x += step;
         }
@@ -493,8 +562,10 @@ fn pack(g: &Geometry, weights: &[f32], bias: &[f32]) -> (Vec<f32>, Vec<f32>) {
         let (group, channel) = (o / channels, o % channels);
         let panel = group * panels + channel / ROWS;
         let row = channel % ROWS;
+        let few = channels - channel / ROWS * ROWS <= FEW;
         for t in 0..taps {
-            packed[(panel * taps + t) * ROWS + row] = weights[o * taps + t];
+            let at = if few { row * taps + t } else { t * ROWS + row };
+            packed[panel * taps * ROWS + at] = weights[o * taps + t];
         }
         padded[panel * ROWS + row] = bias.get(o).copied().unwrap_or(0.0);
     }

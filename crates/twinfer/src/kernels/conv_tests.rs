@@ -28,9 +28,10 @@ fn naive(g: &Geometry, x: &[f32], w: &[f32], bias: &[f32], range: (f32, f32)) ->
                             for kx in 0..g.kernel[1] {
                                 let row = y * g.stride[0] + ky * g.dilation[0];
                                 let column = z * g.stride[1] + kx * g.dilation[1];
-                                let (Some(row), Some(column)) =
-                                    (row.checked_sub(g.before[0]), column.checked_sub(g.before[1]))
-                                else {
+                                let (Some(row), Some(column)) = (
+                                    row.checked_sub(g.before[0]),
+                                    column.checked_sub(g.before[1]),
+                                ) else {
                                     continue;
                                 };
                                 if row >= g.input[0] || column >= g.input[1] {
@@ -82,7 +83,10 @@ fn compare(channels: [usize; 3], input: [usize; 2], axes: [[usize; 5]; 2]) {
         conv.run(&x, &mut got);
         for (at, (got, want)) in got.iter().zip(&want).enumerate() {
             let close = (got - want).abs() <= 1e-5 * (1.0 + want.abs());
-            assert!(close, "{channels:?} {input:?} {axes:?} at {at}: {got}, not {want}");
+            assert!(
+                close,
+                "{channels:?} {input:?} {axes:?} at {at}: {got}, not {want}"
+            );
         }
     }
 }

@@ -52,6 +52,28 @@ mod simd {
         pub(crate) fn clamp(self, low: Self, high: Self) -> Self {
             Self(f32x4_min(f32x4_max(self.0, low.0), high.0))
         }
+
+        /// The floats at even places of two vectors.
+        #[inline(always)]
+        fn even(self, next: Self) -> Self {
+            Self(i32x4_shuffle::<0, 2, 4, 6>(self.0, next.0))
+        }
+    }
+
+    /// As many of every second float of `from` as blocks of four can take; how many that is.
+    #[inline(always)]
+    pub(super) fn every_second(from: &[f32], to: &mut [f32]) -> usize {
+        let blocks = from.chunks_exact(8).zip(to.chunks_exact_mut(4));
+        let mut done = 0;
+        for (from, to) in blocks {
+            // SAFETY: there are eight floats to read and four to write.
+            unsafe {
+                let (low, high) = (F4::load(from.as_ptr()), F4::load(from[4..].as_ptr()));
+                low.even(high).store(to.as_mut_ptr());
+            }
+            done += 4;
+        }
+        done
     }
 }
 
@@ -110,6 +132,29 @@ mod simd {
             Self(lanes)
         }
     }
+
+    /// None: the caller's loop is all there is here.
+    pub(super) fn every_second(_from: &[f32], _to: &mut [f32]) -> usize {
+        0
+    }
 }
 
 pub(crate) use simd::F4;
+
+/// Fills `to` with every `step`th float of `from`, from the first on.
+pub(super) fn every(from: &[f32], step: usize, to: &mut [f32]) {
+    if step == 1 {
+        let length = to.len();
+        to.copy_from_slice(&from[..length]);
+        return;
+    }
+    let done = if step == 2 {
+        simd::every_second(from, to)
+    } else {
+        0
+    };
+    let rest = from.iter().skip(done * step).step_by(step);
+    for (to, from) in to[done..].iter_mut().zip(rest) {
+        *to = *from;
+    }
+}

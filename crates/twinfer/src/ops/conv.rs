@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cnn::{Conv as EngineConv, KernelFormat};
-use tract_onnx::tract_core::ops::einsum::EinSum;
-use tract_onnx::tract_core::ops::math::{Add, Max, Min};
+use tract_onnx::tract_core::ops::math::{Add, Max, Min, Mul};
 use tract_onnx::tract_core::ops::nn::DataFormat;
 use tract_onnx::tract_hir::internal::*;
 
@@ -67,7 +66,8 @@ impl TypedOp for ConvOp {
 struct Found {
     geometry: Geometry,
     weights: Arc<Tensor>,
-    bias: Option<Vec<f32>>,
+    /// A number for each output channel.
+    bias: Vec<f32>,
     /// The input that is not a constant.
     input: OutletId,
     shape: TVec<usize>,
@@ -75,52 +75,98 @@ struct Found {
     channels: usize,
 }
 
-/// Replaces the convolutions that our kernels compute; what follows a convolution and limits
-/// or shifts its results becomes part of it. The graph is one that the engine has simplified
-/// and not yet lowered.
+/// Replaces the convolutions that our kernels compute; what follows a convolution and scales,
+/// shifts or limits its results (a normalisation, an activation) becomes part of it. The graph
+/// is one that the engine has typed and not yet simplified: later the engine may have moved
+/// the channels to the last axis.
 pub(crate) fn replace(model: &mut TypedModel) -> TractResult<()> {
+    model.prop_consts()?;
     for id in model.eval_order()? {
         let Some(found) = find(model, id)? else {
             continue;
         };
-        let Found { geometry, weights, bias, input, shape, channels } = found;
-        let weights = weights.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
-        let mut bias = bias.unwrap_or_default();
-        let mut range = (f32::NEG_INFINITY, f32::INFINITY);
+        let mut parts = Parts::new(&found)?;
         let mut last = id;
-        while let Some(next) = follower(model, last, &shape, channels)? {
-            let follows = match next.1 {
-                Follows::Limit(low, high) => {
-                    // Limits come in any order: `min(max(x, a), b)` is a range when a <= b.
-                    range = (range.0.max(low).min(high), range.1.min(high).max(low));
-                    true
-                }
-                Follows::Shift(by) if range == (f32::NEG_INFINITY, f32::INFINITY) => {
-                    if bias.is_empty() {
-                        bias = vec![0.0; geometry.c_out];
-                    }
-                    bias.iter_mut().zip(by).for_each(|(b, by)| *b += by);
-                    true
-                }
-                Follows::Shift(_) => false,
-            };
-            if !follows {
+        while let Some((next, follows)) = follower(model, last, &found.shape, found.channels)? {
+            if !parts.take(&follows) {
                 break;
             }
-            last = next.0;
+            last = next;
         }
-        let Some(conv) = Conv::new(geometry, &weights, &bias, range) else {
+        let Some(conv) = Conv::new(found.geometry, &parts.weights, &parts.bias, parts.range) else {
             continue;
         };
         let mut patch = TypedModelPatch::new("convolution with kernels of our own");
-        let tap = patch.tap_model(model, input)?;
-        let op = ConvOp { conv: Arc::new(conv), shape };
-        let name = model.node(last).name.clone();
-        let wire = patch.wire_node(name, op, &[tap])?;
+        let tap = patch.tap_model(model, found.input)?;
+        let op = ConvOp {
+            conv: Arc::new(conv),
+            shape: found.shape,
+        };
+        let wire = patch.wire_node(model.node(last).name.clone(), op, &[tap])?;
         patch.shunt_outside(model, last.into(), wire[0])?;
         patch.apply(model)?;
     }
     model.compact()
+}
+
+/// The numbers of a convolution, while others are taken in.
+struct Parts {
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+    range: (f32, f32),
+}
+
+const UNLIMITED: (f32, f32) = (f32::NEG_INFINITY, f32::INFINITY);
+
+impl Parts {
+    fn new(found: &Found) -> TractResult<Self> {
+        let weights = found
+            .weights
+            .try_as_plain_ram()?
+            .as_slice::<f32>()?
+            .to_vec();
+        Ok(Self {
+            weights,
+            bias: found.bias.clone(),
+            range: UNLIMITED,
+        })
+    }
+
+    /// Takes in what follows; false when it cannot.
+    fn take(&mut self, follows: &Follows) -> bool {
+        let channels = self.bias.len();
+        match follows {
+            Follows::Limit(low, high) => {
+                // `min(max(x, a), b)` is a range when a <= b, and one number otherwise.
+                let now = self.range;
+                self.range = (now.0.max(*low).min(*high), now.1.min(*high).max(*low));
+                true
+            }
+            _ if self.range != UNLIMITED => false,
+            Follows::Shift(by) => {
+                self.bias
+                    .iter_mut()
+                    .zip(each(by, channels))
+                    .for_each(|(b, by)| *b += by);
+                true
+            }
+            Follows::Scale(by) => {
+                let taps = (self.weights.len() / channels).max(1);
+                let rows = self.weights.chunks_exact_mut(taps).zip(each(by, channels));
+                rows.for_each(|(row, by)| row.iter_mut().for_each(|w| *w *= by));
+                self.bias
+                    .iter_mut()
+                    .zip(each(by, channels))
+                    .for_each(|(b, by)| *b *= by);
+                true
+            }
+        }
+    }
+}
+
+/// A number for each channel, of as many or of one.
+fn each(values: &[f32], channels: usize) -> impl Iterator<Item = f32> {
+    (0..channels).map(move |c| values[if values.len() == 1 { 0 } else { c }])
 }
 
 fn find(model: &TypedModel, id: usize) -> TractResult<Option<Found>> {
@@ -130,9 +176,6 @@ fn find(model: &TypedModel, id: usize) -> TractResult<Option<Found>> {
     }
     if let Some(conv) = node.op_as::<EngineConv>() {
         return convolution(model, node, conv);
-    }
-    if let Some(product) = node.op_as::<EinSum>() {
-        return pointwise(model, node, product);
     }
     Ok(None)
 }
@@ -196,86 +239,20 @@ fn convolution(
     Ok(output.map(|output| Found {
         geometry,
         weights: weights.clone(),
-        bias: Some(bias),
+        bias,
         input: node.inputs[0],
         shape: output.into(),
         channels: usize::from(spec.data_format == DataFormat::NCHW),
     }))
 }
 
-/// A product of weights `[o, i]` and an input `[.., i, positions..]`: what the engine makes of
-/// a convolution with kernels of one point.
-fn pointwise(model: &TypedModel, node: &TypedNode, op: &EinSum) -> TractResult<Option<Found>> {
-    if op.q_params.is_some() || node.inputs.len() != 2 {
-        return Ok(None);
-    }
-    let facts = model.node_input_facts(node.id)?;
-    let constant = [1, 0].into_iter().find(|slot| facts[*slot].konst.is_some());
-    let Some(constant) = constant else {
-        return Ok(None);
-    };
-    let other = 1 - constant;
-    let (weights, input) = (facts[constant], facts[other]);
-    let (Some(shape), Some(konst)) = (input.shape.as_concrete(), &weights.konst) else {
-        return Ok(None);
-    };
-    let output = node.outputs[0].fact.shape.as_concrete().unwrap_or_default();
-    if !fact_is_f32(input) || konst.datum_type() != DatumType::F32 || output.len() != shape.len() {
-        return Ok(None);
-    }
-    let (mut summed, mut made) = (None, None);
-    for axis in op.axes.iter_all_axes() {
-        let at = |list: &TVec<usize>| list.first().copied();
-        let single = axis.inputs.iter().chain(&axis.outputs).all(|list| list.len() <= 1);
-        let (w, x, y) = (at(&axis.inputs[constant]), at(&axis.inputs[other]), at(&axis.outputs[0]));
-        match (w, x, y) {
-            _ if !single => return Ok(None),
-            (Some(w), Some(x), None) if summed.is_none() => summed = Some((w, x)),
-            (Some(w), None, Some(y)) if made.is_none() => made = Some((w, y)),
-            (None, Some(x), Some(y)) if x == y => {}
-            // Axes of one that the weights have left over.
-            (Some(w), _, _) if konst.shape()[w] == 1 => return Ok(None),
-            _ => return Ok(None),
-        }
-    }
-    let (Some((w_in, x)), Some((w_out, y))) = (summed, made) else {
-        return Ok(None);
-    };
-    let positions: usize = shape[x + 1..].iter().product();
-    if x != y || konst.rank() != 2 || positions < 8 {
-        return Ok(None);
-    }
-    let weights = if (w_out, w_in) == (0, 1) {
-        konst.clone()
-    } else {
-        konst.clone().into_tensor().permute_axes(&[1, 0])?.into_arc_tensor()
-    };
-    let geometry = Geometry {
-        group: 1,
-        c_in: shape[x],
-        c_out: output[y],
-        input: [1, positions],
-        output: [1, positions],
-        kernel: [1, 1],
-        stride: [1, 1],
-        dilation: [1, 1],
-        before: [0, 0],
-    };
-    Ok(Some(Found {
-        geometry,
-        weights,
-        bias: None,
-        input: node.inputs[other],
-        shape: output.into(),
-        channels: y,
-    }))
-}
-
 /// What a node does to every result of the one before.
 enum Follows {
     Limit(f32, f32),
-    /// A number for each output channel.
+    /// One number, or one for each output channel.
     Shift(Vec<f32>),
+    /// As for a shift.
+    Scale(Vec<f32>),
 }
 
 /// The only user of a node's output, when it is a step that a convolution can take over.
@@ -299,7 +276,10 @@ fn follower(
     let other = next.inputs[1 - successor.slot];
     let fact = model.outlet_fact(other)?;
     let same = next.outputs[0].fact.shape.as_concrete() == Some(shape);
-    let Some(konst) = fact.konst.as_ref().filter(|k| same && k.datum_type() == DatumType::F32)
+    let Some(konst) = fact
+        .konst
+        .as_ref()
+        .filter(|k| same && k.datum_type() == DatumType::F32)
     else {
         return Ok(None);
     };
@@ -307,13 +287,19 @@ fn follower(
     let follows = match values {
         [bound] if op.0.is::<Max>() => Follows::Limit(*bound, f32::INFINITY),
         [bound] if op.0.is::<Min>() => Follows::Limit(f32::NEG_INFINITY, *bound),
-        _ if op.0.is::<Add>() && konst.rank() == shape.len() => {
+        _ if op.0.is::<Add>() || op.0.is::<Mul>() => {
             // A number for each channel: the axis of the channels is the only one.
-            let long: Vec<usize> = (0..shape.len()).filter(|a| konst.shape()[*a] != 1).collect();
-            if long != [channels] || values.len() != shape[channels] {
+            let mut axes = konst.shape().iter().enumerate();
+            let fits = konst.rank() == shape.len()
+                && axes.all(|(axis, n)| *n == 1 || axis == channels && *n == shape[channels]);
+            if !fits {
                 return Ok(None);
             }
-            Follows::Shift(values.to_vec())
+            if op.0.is::<Add>() {
+                Follows::Shift(values.to_vec())
+            } else {
+                Follows::Scale(values.to_vec())
+            }
         }
         _ => return Ok(None),
     };

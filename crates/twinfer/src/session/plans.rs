@@ -136,9 +136,10 @@ fn plan(mut model: InferenceModel, dtypes: &[DatumType], shapes: &Shapes) -> Res
             model.set_input_fact(index, fact)?;
         }
         #[cfg_attr(not(target_family = "wasm"), allow(unused_mut))]
-        let mut model = model.into_typed()?.into_decluttered()?;
+        let mut model = model.into_typed()?;
         #[cfg(target_family = "wasm")]
         crate::ops::conv::replace(&mut model)?;
+        model.declutter()?;
         model.optimize()?;
         model.into_runnable()
     })
