@@ -5,6 +5,9 @@ mod compatibility;
 mod config;
 mod error;
 mod json;
+// Native code has wider vectors, and tract's kernels for them: there only the tests use these.
+#[cfg(any(test, target_family = "wasm"))]
+mod kernels;
 #[cfg(target_family = "wasm")]
 mod math;
 mod model;

@@ -3,6 +3,8 @@
 //! The engine looks operators up by name and ignores the domain. So those of ours are
 //! registered under `domain.Name`, and [`qualify`] renames the nodes that are meant.
 
+#[cfg(any(test, target_family = "wasm"))]
+pub(crate) mod conv;
 mod kernel;
 mod ml;
 mod tanh;

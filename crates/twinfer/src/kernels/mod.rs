@@ -1,0 +1,8 @@
+//! Inner loops of our own, for wasm: see docs/engine-notes.md, "Speed in wasm".
+
+pub(crate) mod conv;
+mod tile;
+mod vector;
+
+#[cfg(test)]
+mod conv_tests;
