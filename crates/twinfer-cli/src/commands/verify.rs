@@ -133,7 +133,7 @@ fn check(
         true => Parts::All,
         false => Parts::Description,
     };
-    let (package, decision) = trust.decide(store, reference, parts)?;
+    let (mut package, decision) = trust.decide(store, reference, parts)?;
     result.digest = Some(package.digest().to_string());
     match decision.map(|decision| decision.verdict) {
         Some(Verdict::Allowed { keys }) => result.keys = Some(keys),
@@ -141,7 +141,8 @@ fn check(
         None => {}
     }
     if self_test {
-        let report = package.self_test(&package.load()?)?;
+        let model = package.take_model()?;
+        let report = package.self_test(&model)?;
         let verdict = report.check();
         result.self_test = Some(report);
         return verdict.map_err(|e| e.context(reference));
