@@ -238,7 +238,7 @@ fn decode(answer: &Answer) -> Result<Vec<(String, Value)>> {
                 &output.shape,
                 strings(bytes).ok_or_else(|| odd(&"malformed strings"))?,
             ),
-            dtype => Tensor::from_bytes(dtype, &output.shape, bytes.to_vec()),
+            dtype => Tensor::from_slice(dtype, &output.shape, bytes),
         }?;
         let keys = output.parameters.get("map_keys").and_then(Json::as_str);
         let value = match keys {

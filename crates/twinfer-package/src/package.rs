@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
-use twinfer::{Model, ModelConfig, Result, Session, bail, err};
+use twinfer::{Model, ModelConfig, Parsed, Result, Session, bail, err};
 
 use crate::store::copy_verified;
 use crate::{
     Decision, Descriptor, Digest, Golden, Manifest, ModelPackConfig, PackageReader, Parts,
-    Provenance, Reference, Role, Seen, SelfTestReport, Store, TrustPolicy, media, resolve,
+    Provenance, Reference, Role, Seen, SelfTestReport, Store, TrustPolicy, media, resolve, role,
 };
 
 /// A package whose digests are verified and whose configuration is read.
@@ -232,6 +232,36 @@ impl Package {
     pub fn load(&self) -> Result<Model> {
         let digest = self.digest.to_string();
         Model::load_with(self.config(), self.model_bytes(), self, &digest)
+    }
+
+    /// Loads the model and drops its bytes once they are read, before the engine optimises:
+    /// loading takes less memory by their size. The package is then like one that was opened
+    /// without the model.
+    ///
+    /// # Errors
+    /// Those of [`Package::load`].
+    pub fn take_model(&mut self) -> Result<Model> {
+        self.config().check()?;
+        let parsed = self.take_parsed()?;
+        Model::of(self.config().clone(), parsed, &self.digest.to_string())
+    }
+
+    /// Loads the model file alone, as [`Package::take_model`] does.
+    ///
+    /// # Errors
+    /// Those of [`Package::load`].
+    pub fn take_session(&mut self) -> Result<Session> {
+        self.take_parsed()?.optimise()
+    }
+
+    fn take_parsed(&mut self) -> Result<Parsed> {
+        let parsed = Session::parse(self.model_bytes(), self)?;
+        for layer in &self.manifest.layers {
+            if matches!(role(layer), Role::Model | Role::Shard) {
+                self.blobs.remove(&layer.digest);
+            }
+        }
+        Ok(parsed)
     }
 
     /// Loads the model file alone: tensors in, tensors out.

@@ -1,5 +1,6 @@
 //! Weights outside of the model file: in the layers of a package, or in files beside it.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
@@ -16,12 +17,12 @@ impl Weights for Package {
         self.shard(location).map(|bytes| bytes.len() as u64)
     }
 
-    fn read(&self, location: &str, offset: u64, length: usize) -> Result<Vec<u8>> {
+    fn read(&self, location: &str, offset: u64, length: usize) -> Result<Cow<'_, [u8]>> {
         let bytes = self.shard(location)?;
         let part = usize::try_from(offset)
             .ok()
             .and_then(|start| bytes.get(start..start.checked_add(length)?));
-        part.map(<[u8]>::to_vec).ok_or_else(|| {
+        part.map(Cow::Borrowed).ok_or_else(|| {
             err!(
                 InvalidPackage,
                 "{length} bytes from {offset} on are not all in `{}`",
@@ -120,12 +121,12 @@ impl Weights for ModelFolder {
         self.content(location).map(|content| content.length())
     }
 
-    fn read(&self, location: &str, offset: u64, length: usize) -> Result<Vec<u8>> {
+    fn read(&self, location: &str, offset: u64, length: usize) -> Result<Cow<'_, [u8]>> {
         let mut file = self.content(location)?.seeker()?;
         let mut bytes = vec![0; length];
         file.seek(SeekFrom::Start(offset))
             .and_then(|_| file.read_exact(&mut bytes))
             .map_err(|e| err!(Storage, "cannot read `{}`: {e}", shorten(location)))?;
-        Ok(bytes)
+        Ok(bytes.into())
     }
 }

@@ -114,10 +114,10 @@ impl Models {
             Some(admitted) => Admitted::clone(admitted).reader(Parts::Model)?.0,
             None => PackageReader::new(entry.descriptor.clone())?.parts(Parts::Model),
         };
-        let package = reader.run(&*self.store)?;
+        let mut package = reader.run(&*self.store)?;
         check_identity(package.config(), reference)?;
         Ok(Loaded {
-            model: package.load()?,
+            model: package.take_model()?,
         })
     }
 

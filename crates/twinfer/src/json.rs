@@ -47,7 +47,7 @@ pub fn value_to_json(value: &Value) -> Result<Json> {
 /// The elements, flat, in row-major order.
 pub(crate) fn elements_to_json(tensor: &Tensor) -> Result<Vec<Json>> {
     fn all<T: Element>(tensor: &Tensor, json: impl Fn(T) -> Json) -> Result<Vec<Json>> {
-        Ok(tensor.to_vec::<T>()?.into_iter().map(json).collect())
+        Ok(tensor.view::<T>()?.iter().copied().map(json).collect())
     }
     if let Some(strings) = tensor.strings() {
         return Ok(strings.iter().cloned().map(Json::String).collect());

@@ -28,6 +28,8 @@ pub use pipeline::{
     OutputStep, ParameterSpec, Parameters, Picture, PictureInput, PictureStep, Pipeline,
     PlainOutput, RecordInput, Resize, ShortBytes, Size,
 };
-pub use session::{Description, MAX_MODEL_BYTES, MAX_WEIGHTS_BYTES, NoWeights, Session, Weights};
+pub use session::{
+    Description, MAX_MODEL_BYTES, MAX_WEIGHTS_BYTES, NoWeights, Parsed, Session, Weights,
+};
 pub use signature::{Dim, OutputSpec, Signature, TensorSpec, ValueKind};
 pub use tensor::{DType, Element, MapKeys, Maps, Tensor, Tensors, Value, element_count};

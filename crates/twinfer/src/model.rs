@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::pipeline::{Before, Input, Parameters};
 use crate::{
-    ModelConfig, NoWeights, Result, Session, Signature, Tensors, Value, Weights, bail,
+    ModelConfig, NoWeights, Parsed, Result, Session, Signature, Tensors, Value, Weights, bail,
     value_to_json,
 };
 
@@ -59,22 +59,30 @@ impl Model {
         digest: &str,
     ) -> Result<Self> {
         config.check()?;
-        let session = Session::load_with(onnx, weights)?;
-        let model = Self {
-            config: config.clone(),
-            session,
-            digest: digest.into(),
-        };
+        Self::of(config.clone(), Session::parse(onnx, weights)?, digest)
+    }
+
+    /// The same for a model file that was read: its bytes can be dropped before.
+    ///
+    /// # Errors
+    /// Those of [`Model::load`] but for the reading.
+    pub fn of(config: ModelConfig, parsed: Parsed, digest: &str) -> Result<Self> {
+        config.check()?;
+        let session = parsed.optimise()?;
         if let Some(declared) = &config.signature
-            && declared != model.signature()
+            && declared != session.signature()
         {
             bail!(
                 InvalidPackage,
                 "the signature in twinfer.json is not the one of the model file; pack the model again"
             );
         }
-        config.check_signature(model.signature())?;
-        Ok(model)
+        config.check_signature(session.signature())?;
+        Ok(Self {
+            config,
+            session,
+            digest: digest.into(),
+        })
     }
 
     /// See [`Session::keep_used_plans_only`].

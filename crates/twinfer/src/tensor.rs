@@ -1,8 +1,11 @@
 //! Tensors and values at the boundary: what goes into a model and what comes out.
 
+use std::borrow::Cow;
+
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
+use crate::session::Aligned;
 use crate::{Result, bail, err};
 
 macro_rules! dtypes {
@@ -76,6 +79,40 @@ pub trait Element: Copy + 'static {
     fn write(self, out: &mut Vec<u8>);
     /// Reads an element from exactly its number of bytes, little-endian.
     fn read(bytes: &[u8]) -> Self;
+    /// The little-endian bytes of elements where they lie; `None` where memory has another
+    /// order, so that each must be written.
+    #[doc(hidden)]
+    fn bytes_of(_elements: &[Self]) -> Option<&[u8]> {
+        None
+    }
+    /// Little-endian bytes as elements where they lie; `None` where they are not aligned for
+    /// it, or memory has another order, so that each must be read.
+    #[doc(hidden)]
+    fn view_of(_bytes: &[u8]) -> Option<&[Self]> {
+        None
+    }
+}
+
+/// The bytes of elements that have no padding.
+///
+/// # Safety
+/// `T` must be a number or a boolean.
+unsafe fn bytes_of<T>(elements: &[T]) -> Option<&[u8]> {
+    // SAFETY: numbers and booleans have no padding, so each of the bytes is initialised.
+    cfg!(target_endian = "little").then(|| unsafe {
+        std::slice::from_raw_parts(elements.as_ptr().cast(), size_of_val(elements))
+    })
+}
+
+/// Bytes as elements of which every pattern of bits is one.
+///
+/// # Safety
+/// The bytes must be values of `T`, up to alignment.
+unsafe fn view_of<T>(bytes: &[u8]) -> Option<&[T]> {
+    // SAFETY: the caller says that the bytes are values of `T`; `align_to` sees to alignment.
+    let (before, elements, after) = unsafe { bytes.align_to::<T>() };
+    let whole = before.is_empty() && after.is_empty();
+    (cfg!(target_endian = "little") && whole).then_some(elements)
 }
 
 macro_rules! elements {
@@ -89,6 +126,14 @@ macro_rules! elements {
                 let mut array = [0; size_of::<$type>()];
                 array.copy_from_slice(bytes);
                 <$type>::from_le_bytes(array)
+            }
+            fn bytes_of(elements: &[Self]) -> Option<&[u8]> {
+                // SAFETY: a number.
+                unsafe { bytes_of(elements) }
+            }
+            fn view_of(bytes: &[u8]) -> Option<&[Self]> {
+                // SAFETY: every pattern of bits is a number.
+                unsafe { view_of(bytes) }
             }
         }
     )*};
@@ -107,6 +152,17 @@ impl Element for bool {
     fn read(bytes: &[u8]) -> Self {
         bytes[0] != 0
     }
+    fn bytes_of(elements: &[Self]) -> Option<&[u8]> {
+        // SAFETY: a boolean.
+        unsafe { bytes_of(elements) }
+    }
+    fn view_of(bytes: &[u8]) -> Option<&[Self]> {
+        if bytes.iter().any(|&byte| byte > 1) {
+            return None;
+        }
+        // SAFETY: 0 and 1 are the booleans.
+        unsafe { view_of(bytes) }
+    }
 }
 
 /// A dense tensor: data type, shape, and elements in row-major order.
@@ -114,17 +170,35 @@ impl Element for bool {
 /// Numbers are kept as little-endian bytes, the form in which every boundary (HTTP,
 /// JavaScript, `.npy`) has them; 4-bit types are packed two to a byte, low half first,
 /// as in ONNX.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// Memory that the engine computes with must be aligned. What is made with
+/// [`Tensor::from_slice`], [`Tensor::filled`] or [`Tensor::from_vec`] lies there from the
+/// beginning, and outputs lie where the engine left them: a run copies neither. What is made
+/// with [`Tensor::from_bytes`] is copied once, when a run takes it.
+#[derive(Debug, Clone)]
 pub struct Tensor {
     dtype: DType,
     shape: Vec<usize>,
     data: Data,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 enum Data {
+    /// Bytes as they came, with any alignment.
     Bytes(Vec<u8>),
+    /// Memory that the engine takes as it is.
+    Aligned(Aligned),
     Strings(Vec<String>),
+}
+
+/// The same elements, wherever they lie.
+impl PartialEq for Tensor {
+    fn eq(&self, other: &Self) -> bool {
+        self.dtype == other.dtype
+            && self.shape == other.shape
+            && self.as_bytes() == other.as_bytes()
+            && self.strings() == other.strings()
+    }
 }
 
 /// Number of elements of a shape.
@@ -150,52 +224,93 @@ impl Tensor {
     /// `wrong_shape` when the number of values is not the product of the axes.
     pub fn from_vec<T: Element>(shape: &[usize], values: Vec<T>) -> Result<Self> {
         check_length(shape, values.len())?;
+        if let Some(bytes) = T::bytes_of(&values) {
+            return Self::from_slice(T::DTYPE, shape, bytes);
+        }
         let mut bytes = Vec::with_capacity(size_of_val(values.as_slice()));
         for value in values {
             value.write(&mut bytes);
         }
-        Ok(Self {
-            dtype: T::DTYPE,
-            shape: shape.to_vec(),
-            data: Data::Bytes(bytes),
-        })
+        Self::from_bytes(T::DTYPE, shape, bytes)
     }
 
-    /// A tensor of numbers from their little-endian bytes.
+    /// A tensor of numbers from their little-endian bytes. Where these are only borrowed, or
+    /// are to be copied anyway, [`Tensor::from_slice`] saves a copy.
     ///
     /// # Errors
     /// `wrong_shape` when there are more or fewer bytes than the shape needs;
     /// `wrong_dtype` for strings, which have no fixed size; `invalid_input` for a
     /// boolean that is neither 0 nor 1.
     pub fn from_bytes(dtype: DType, shape: &[usize], bytes: Vec<u8>) -> Result<Self> {
-        let Some(bits) = dtype.bits() else {
-            bail!(
-                WrongDtype,
-                "strings (BYTES) have no fixed size and cannot be given as raw bytes"
-            );
+        check_bytes(dtype, shape, bytes.len())?;
+        Self::of(dtype, shape, Data::Bytes(bytes))
+    }
+
+    /// A tensor of numbers from a copy of their little-endian bytes: the only copy on the way
+    /// into the engine.
+    ///
+    /// # Errors
+    /// Those of [`Tensor::from_bytes`].
+    pub fn from_slice(dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<Self> {
+        check_bytes(dtype, shape, bytes.len())?;
+        let data = match Aligned::copy_of(dtype, shape, bytes)? {
+            Some(aligned) => Data::Aligned(aligned),
+            None => Data::Bytes(bytes.to_vec()),
         };
-        let needed = element_count(shape)?
-            .checked_mul(bits)
-            .map(|bits| bits.div_ceil(8));
-        if needed != Some(bytes.len()) {
-            bail!(
-                WrongShape,
-                "{dtype} of shape {shape:?} needs {} bytes of data, got {}",
-                needed.map_or("too many".into(), |n| n.to_string()),
-                bytes.len()
-            );
-        }
+        Self::of(dtype, shape, data)
+    }
+
+    /// A tensor of numbers whose `length` little-endian bytes `fill` writes: for bytes that are
+    /// outside of the memory of the process, or come in pieces.
+    ///
+    /// # Errors
+    /// Those of [`Tensor::from_bytes`].
+    pub fn filled(
+        dtype: DType,
+        shape: &[usize],
+        length: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<Self> {
+        check_bytes(dtype, shape, length)?;
+        let data = match Aligned::zeros(dtype, shape)? {
+            Some(mut aligned) => {
+                fill(aligned.bytes_mut());
+                Data::Aligned(aligned)
+            }
+            None => {
+                let mut bytes = vec![0; length];
+                fill(&mut bytes);
+                Data::Bytes(bytes)
+            }
+        };
+        Self::of(dtype, shape, data)
+    }
+
+    /// An output, where the engine left it.
+    pub(crate) fn from_aligned(dtype: DType, shape: &[usize], aligned: Aligned) -> Result<Self> {
+        check_bytes(dtype, shape, aligned.bytes().len())?;
+        Ok(Self {
+            dtype,
+            shape: shape.to_vec(),
+            data: Data::Aligned(aligned),
+        })
+    }
+
+    /// Numbers of the right length.
+    fn of(dtype: DType, shape: &[usize], data: Data) -> Result<Self> {
+        let tensor = Self {
+            dtype,
+            shape: shape.to_vec(),
+            data,
+        };
+        let bytes = tensor.as_bytes().unwrap_or_default();
         if dtype == DType::Bool && bytes.iter().any(|&b| b > 1) {
             bail!(
                 InvalidInput,
                 "a BOOL is one byte, 0 or 1; another value is in the data"
             );
         }
-        Ok(Self {
-            dtype,
-            shape: shape.to_vec(),
-            data: Data::Bytes(bytes),
-        })
+        Ok(tensor)
     }
 
     /// A tensor of strings.
@@ -235,35 +350,46 @@ impl Tensor {
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match &self.data {
             Data::Bytes(bytes) => Some(bytes),
+            Data::Aligned(aligned) => Some(aligned.bytes()),
             Data::Strings(_) => None,
         }
     }
 
-    /// The bytes without a copy; `None` for strings.
+    /// The bytes, without a copy where [`Tensor::from_bytes`] took them; `None` for strings.
     pub fn into_bytes(self) -> Option<Vec<u8>> {
         match self.data {
             Data::Bytes(bytes) => Some(bytes),
+            Data::Aligned(aligned) => Some(aligned.bytes().to_vec()),
             Data::Strings(_) => None,
+        }
+    }
+
+    /// The memory for the engine, where the elements lie in such memory; the tensor otherwise.
+    pub(crate) fn into_aligned(self) -> Result<Aligned, Self> {
+        match self.data {
+            Data::Aligned(aligned) => Ok(aligned),
+            _ => Err(self),
         }
     }
 
     /// The strings; `None` for numbers.
     pub fn strings(&self) -> Option<&[String]> {
         match &self.data {
-            Data::Bytes(_) => None,
             Data::Strings(strings) => Some(strings),
+            Data::Bytes(_) | Data::Aligned(_) => None,
         }
     }
 
-    /// The elements as a vector of their Rust type.
+    /// The elements as their Rust type: where they lie if memory allows, a copy otherwise.
     ///
     /// # Errors
     /// `wrong_dtype` when the tensor holds another type.
-    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
-        match &self.data {
-            Data::Bytes(bytes) if self.dtype == T::DTYPE => {
-                Ok(bytes.chunks_exact(size_of::<T>()).map(T::read).collect())
-            }
+    pub fn view<T: Element>(&self) -> Result<Cow<'_, [T]>> {
+        match self.as_bytes() {
+            Some(bytes) if self.dtype == T::DTYPE => Ok(match T::view_of(bytes) {
+                Some(elements) => Cow::Borrowed(elements),
+                None => bytes.chunks_exact(size_of::<T>()).map(T::read).collect(),
+            }),
             _ => bail!(
                 WrongDtype,
                 "expected a tensor of {}, this one is {}",
@@ -272,6 +398,34 @@ impl Tensor {
             ),
         }
     }
+
+    /// The elements as a vector of their Rust type.
+    ///
+    /// # Errors
+    /// Those of [`Tensor::view`].
+    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
+        self.view().map(Cow::into_owned)
+    }
+}
+
+fn check_bytes(dtype: DType, shape: &[usize], length: usize) -> Result<()> {
+    let Some(bits) = dtype.bits() else {
+        bail!(
+            WrongDtype,
+            "strings (BYTES) have no fixed size and cannot be given as raw bytes"
+        );
+    };
+    let needed = element_count(shape)?
+        .checked_mul(bits)
+        .map(|bits| bits.div_ceil(8));
+    if needed != Some(length) {
+        bail!(
+            WrongShape,
+            "{dtype} of shape {shape:?} needs {} bytes of data, got {length}",
+            needed.map_or("too many".into(), |n| n.to_string()),
+        );
+    }
+    Ok(())
 }
 
 fn check_length(shape: &[usize], length: usize) -> Result<()> {

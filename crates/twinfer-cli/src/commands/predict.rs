@@ -38,8 +38,8 @@ pub struct PredictArgs {
 
 pub fn run(args: &PredictArgs, store: &dyn Store, trust: &Trust, output: &Output) -> Result<()> {
     let start = Instant::now();
-    let package = trust.open(store, &args.reference, Parts::Model)?;
-    let model = package.load()?;
+    let mut package = trust.open(store, &args.reference, Parts::Model)?;
+    let model = package.take_model()?;
     let loaded = start.elapsed();
     let input = inputs::for_pipeline(model.config(), model.signature(), &args.input)?;
     let parameters: Parameters = args

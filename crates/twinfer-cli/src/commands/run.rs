@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::json;
 use tempfile::TempDir;
-use twinfer::{MapKeys, Maps, Result, Session, Tensor, Value, bail, err};
+use twinfer::{MapKeys, Maps, Parsed, Result, Session, Tensor, Value, bail, err};
 use twinfer_package::{Built, FolderStore, ModelFolder, Parts, Reference, Store};
 use twinfer_registry::CopyOptions;
 
@@ -154,11 +154,15 @@ fn natively(
     trust: &Trust,
 ) -> Result<Vec<(String, Value)>> {
     let session = match model {
-        ModelSource::File(path) => Session::load_with(&read_model(path)?, &ModelFolder::of(path))
-            .map_err(|e| e.context(path.display()))?,
+        ModelSource::File(path) => {
+            let read = Session::parse(&read_model(path)?, &ModelFolder::of(path));
+            // The bytes of the file are dropped by now.
+            read.and_then(Parsed::optimise)
+                .map_err(|e| e.context(path.display()))?
+        }
         ModelSource::Package(reference) => {
-            let package = trust.open(opened(store)?, reference, Parts::Model)?;
-            package.session()?
+            let mut package = trust.open(opened(store)?, reference, Parts::Model)?;
+            package.take_session()?
         }
     };
     session.run(inputs::tensors(session.signature(), &args.input)?)

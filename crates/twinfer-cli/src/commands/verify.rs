@@ -138,7 +138,7 @@ fn check(
         true => Parts::All,
         false => Parts::Description,
     };
-    let (package, decision) = trust.decide(store, reference, parts)?;
+    let (mut package, decision) = trust.decide(store, reference, parts)?;
     result.digest = Some(package.digest().to_string());
     match decision.map(|decision| decision.verdict) {
         Some(Verdict::Allowed { keys }) => result.keys = Some(keys),
@@ -147,7 +147,8 @@ fn check(
     }
     result.engines = verify_engines(store, reference).map_err(|e| e.context(reference))?;
     if self_test {
-        let report = package.self_test(&package.load()?)?;
+        let model = package.take_model()?;
+        let report = package.self_test(&model)?;
         let verdict = report.check();
         result.self_test = Some(report);
         return verdict.map_err(|e| e.context(reference));

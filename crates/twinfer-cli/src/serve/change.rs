@@ -195,9 +195,10 @@ impl<'a> Change<'a> {
                 false => Parts::Description,
             };
             let test = || {
-                let package = Package::open_parts(&View::new(self.new, store)?, reference, parts)?;
+                let mut package =
+                    Package::open_parts(&View::new(self.new, store)?, reference, parts)?;
                 if parts == Parts::All {
-                    let model = package.load()?;
+                    let model = package.take_model()?;
                     package.self_test(&model)?.check()?;
                 }
                 Ok(())

@@ -1,5 +1,6 @@
 //! From a recipe to the parts of a package.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -113,8 +114,13 @@ impl Built {
     /// Those of [`Model::load`]; `storage`.
     pub fn load(&self) -> Result<Model> {
         let digest = self.digest().to_string();
+        let config = self.package.config();
+        config.check()?;
         let graph = self.split.model.to_vec()?;
-        Model::load_with(self.package.config(), &graph, &self.split, &digest)
+        let parsed = Session::parse(&graph, &self.split)?;
+        // Optimising takes as much memory again.
+        drop(graph);
+        Model::of(config.clone(), parsed, &digest)
     }
 
     /// Loads the model and runs the golden examples. Without any, the report says that there
@@ -155,11 +161,10 @@ impl Weights for Split {
         Ok(self.shard(location)?.content.length())
     }
 
-    fn read(&self, location: &str, offset: u64, length: usize) -> Result<Vec<u8>> {
+    fn read(&self, location: &str, offset: u64, length: usize) -> Result<Cow<'_, [u8]>> {
         let content = &self.shard(location)?.content;
-        content
-            .slice(offset, offset.saturating_add(length as u64))
-            .to_vec()
+        let part = content.slice(offset, offset.saturating_add(length as u64));
+        part.to_vec().map(Cow::Owned)
     }
 }
 

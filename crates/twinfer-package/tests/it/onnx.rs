@@ -78,13 +78,13 @@ pub fn tensor(name: &str, dims: &[u64], elements: &Elements) -> Vec<u8> {
     tensor
 }
 
-fn value_info(name: &str, columns: u64) -> Vec<u8> {
+pub fn value_info(name: &str, columns: u64) -> Vec<u8> {
     let axes = [bytes(1, &bytes(2, b"N")), bytes(1, &number(1, columns))].concat();
     let tensor = [number(1, 1), bytes(2, &axes)].concat();
     [bytes(1, name.as_bytes()), bytes(2, &bytes(1, &tensor))].concat()
 }
 
-fn node(kind: &str, inputs: &[&str], output: &str) -> Vec<u8> {
+pub fn node(kind: &str, inputs: &[&str], output: &str) -> Vec<u8> {
     let mut node: Vec<u8> = inputs.iter().flat_map(|i| bytes(1, i.as_bytes())).collect();
     node.extend(bytes(2, output.as_bytes()));
     node.extend(bytes(4, kind.as_bytes()));

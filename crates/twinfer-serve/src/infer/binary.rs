@@ -7,7 +7,7 @@ pub(crate) fn tensor_from_binary(dtype: DType, shape: &[usize], bytes: &[u8]) ->
     if dtype == DType::String {
         return Tensor::from_strings(shape, split_strings(bytes)?);
     }
-    Tensor::from_bytes(dtype, shape, bytes.to_vec())
+    Tensor::from_slice(dtype, shape, bytes)
 }
 
 /// Each string is its length as four bytes, then its bytes.

@@ -225,11 +225,8 @@ fn raw(signature: &Signature, body: &[u8]) -> Result<InferRequest> {
         DType::String => Tensor::from_strings(&raw_shape(input, 1, 1)?, vec![text(body, 0)?])?,
         dtype => {
             let bits = dtype.bits().unwrap_or(8);
-            Tensor::from_bytes(
-                dtype,
-                &raw_shape(input, body.len().saturating_mul(8), bits)?,
-                body.to_vec(),
-            )?
+            let shape = raw_shape(input, body.len().saturating_mul(8), bits)?;
+            Tensor::from_slice(dtype, &shape, body)?
         }
     };
     Ok(InferRequest {

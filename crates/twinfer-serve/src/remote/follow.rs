@@ -206,7 +206,7 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
             parts: Parts::Tested,
             candidate: true,
         };
-        let loaded = self
+        let mut loaded = self
             .cache
             .load(&self.held(newer), reference, &options, &self.listener())
             .await?;
@@ -215,8 +215,8 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
         let model = match app.holds(&digest) {
             true => None,
             false => {
-                let test = || {
-                    let model = loaded.package.load()?;
+                let mut test = || {
+                    let model = loaded.package.take_model()?;
                     loaded.package.self_test(&model)?.check()?;
                     Ok(model)
                 };

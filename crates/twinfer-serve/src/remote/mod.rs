@@ -220,13 +220,13 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
             parts: Layers::Model,
             candidate: false,
         };
-        let loaded = self
+        let mut loaded = self
             .cache
             .load(&self.held(&approved), reference, &options, &self.listener())
             .await?;
         self.get_signatures(app, &approved, reference).await?;
         let digest = *loaded.package.digest();
-        app.hold(digest, loaded.package.load()?);
+        app.hold(digest, loaded.package.take_model()?);
         {
             let mut state = self.state();
             state.used.insert(reference.clone());

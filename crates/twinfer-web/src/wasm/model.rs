@@ -43,8 +43,8 @@ struct Info<'a> {
 
 impl WebModel {
     /// Loads the model; the bytes of the package are dropped.
-    pub(super) fn load(package: Package, origin: Provenance) -> Result<Self> {
-        let model = package.load()?;
+    pub(super) fn load(mut package: Package, origin: Provenance) -> Result<Self> {
+        let model = package.take_model()?;
         let golden_layer = package.golden_descriptor().cloned();
         Ok(Self {
             model: Rc::new(model),

@@ -31,11 +31,14 @@ impl TensorList {
         name: &str,
         dtype: &str,
         shape: Vec<u32>,
-        bytes: Vec<u8>,
+        bytes: &Uint8Array,
     ) -> Result<(), JsValue> {
         let make = || {
-            let dtype = dtype_of(dtype)?;
-            Tensor::from_bytes(dtype, &axes(shape), bytes)
+            // One copy, from JavaScript's memory to where the engine computes.
+            let length = bytes.length() as usize;
+            Tensor::filled(dtype_of(dtype)?, &axes(shape), length, |memory| {
+                bytes.copy_to(memory);
+            })
         };
         self.add(name, make())
     }

@@ -61,24 +61,67 @@ pub(crate) fn our_dtype(dtype: DatumType) -> Result<DType> {
     })
 }
 
-/// Our tensor as the engine's: one copy, into aligned memory.
-pub(crate) fn to_engine(tensor: Tensor) -> Result<EngineTensor> {
-    let dtype = engine_dtype(tensor.dtype())?;
-    let shape = tensor.shape().to_vec();
-    if let Some(strings) = tensor.strings() {
-        return tensor1(strings)
-            .into_shape(&shape)
-            .map_err(|e| err!(Internal, "strings: {e}"));
+/// Memory that the engine computes with: numbers of one of its types, aligned for its kernels.
+#[derive(Debug, Clone)]
+pub(crate) struct Aligned(EngineTensor);
+
+impl Aligned {
+    /// A copy of bytes that are as many as the shape needs; `None` for types that the engine
+    /// does not have.
+    pub(crate) fn copy_of(dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<Option<Self>> {
+        let Ok(engine) = engine_dtype(dtype) else {
+            return Ok(None);
+        };
+        // SAFETY: every pattern of bits is a value of these types (booleans are checked by
+        // `Tensor`, before anything reads them as such); the engine compares the length, and
+        // aligns the memory itself.
+        unsafe { EngineTensor::from_raw_dt(engine, shape, bytes) }
+            .map(|tensor| Some(Self(tensor)))
+            .map_err(|e| err!(Internal, "tensor of {shape:?}: {e}"))
     }
-    let bytes = tensor.as_bytes().unwrap_or_default();
-    // SAFETY: `Tensor` holds exactly the bytes that its shape and type need, every pattern of
-    // bits is a value of these types (booleans were checked when the tensor was made), and
-    // the engine copies them into memory that it aligns itself.
-    unsafe { EngineTensor::from_raw_dt(dtype, &shape, bytes) }
-        .map_err(|e| err!(Internal, "tensor of {:?}: {e}", shape))
+
+    /// As many zeros as the shape needs; `None` for types that the engine does not have.
+    pub(crate) fn zeros(dtype: DType, shape: &[usize]) -> Result<Option<Self>> {
+        let Ok(engine) = engine_dtype(dtype) else {
+            return Ok(None);
+        };
+        EngineTensor::zero_dt(engine, shape)
+            .map(|tensor| Some(Self(tensor)))
+            .map_err(|e| err!(Internal, "tensor of {shape:?}: {e}"))
+    }
+
+    /// The little-endian bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// The bytes for writing.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        self.0.as_bytes_mut()
+    }
 }
 
-/// The engine's tensor as ours.
+/// Our tensor as the engine's: without a copy where it lies in its memory, one copy otherwise.
+pub(crate) fn to_engine(tensor: Tensor) -> Result<EngineTensor> {
+    let tensor = match tensor.into_aligned() {
+        Ok(aligned) => return Ok(aligned.0),
+        Err(tensor) => tensor,
+    };
+    if let Some(strings) = tensor.strings() {
+        return tensor1(strings)
+            .into_shape(tensor.shape())
+            .map_err(|e| err!(Internal, "strings: {e}"));
+    }
+    // Says which type it is that the engine does not have.
+    engine_dtype(tensor.dtype())?;
+    let bytes = tensor.as_bytes().unwrap_or_default();
+    match Aligned::copy_of(tensor.dtype(), tensor.shape(), bytes)? {
+        Some(aligned) => Ok(aligned.0),
+        None => Err(err!(Internal, "tensor of {:?}", tensor.shape())),
+    }
+}
+
+/// The engine's tensor as ours: numbers stay where they are.
 pub(crate) fn from_engine(tensor: EngineTensor) -> Result<Tensor> {
     let internal = |e| err!(Internal, "output of the engine: {e}");
     let shape = tensor.shape().to_vec();
@@ -92,10 +135,8 @@ pub(crate) fn from_engine(tensor: EngineTensor) -> Result<Tensor> {
         return Tensor::from_strings(&shape, strings);
     }
     let dtype = our_dtype(tensor.datum_type())?;
-    let bytes = tensor
-        .try_as_plain_ram()
-        .map_err(internal)?
-        .as_bytes()
-        .to_vec();
-    Tensor::from_bytes(dtype, &shape, bytes)
+    let mut tensor = tensor.into_plain_ram().map_err(internal)?;
+    // SAFETY: the same numbers, without the scale that a quantised type carries.
+    unsafe { tensor.set_datum_type(engine_dtype(dtype)?) };
+    Tensor::from_aligned(dtype, &shape, Aligned(tensor))
 }

@@ -1,15 +1,19 @@
 //! From the bytes of an ONNX file to a graph that the engine takes: checks first, then the
 //! parts that the engine has no words for.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
+use std::ops::Range;
 
 use tract_onnx::Onnx;
 use tract_onnx::pb::{GraphProto, ModelProto, ValueInfoProto, tensor_shape_proto, type_proto};
 use tract_onnx::prelude::*;
 
+use super::constants::Constants;
 use super::convert::our_dtype;
 use super::plans::guard;
 use super::weights::{self, Weights};
+use super::wire::{self, Lightened};
 use super::{Description, MAX_MODEL_BYTES};
 use crate::ops::{self, zipmap};
 use crate::{DType, Dim, MapKeys, OutputSpec, Result, Signature, TensorSpec, ValueKind, bail, err};
@@ -56,14 +60,28 @@ impl GraphOutput {
     }
 }
 
-/// Reads an ONNX file, and the weights that are outside of it.
+/// Reads an ONNX file, and the weights that are outside of it. Of the weights there is one copy
+/// afterwards, which borrows nothing.
 pub(super) fn read(onnx: &[u8], weights: &dyn Weights) -> Result<Graph> {
     let mut checked = check(onnx)?;
+    let mut declared = None;
     if let Some(graph) = checked.proto.graph.as_mut() {
-        weights::fill(graph, weights)?;
+        let mut constants = Constants::of(graph);
+        for (index, place) in checked.left_out {
+            let bytes = onnx.get(place).unwrap_or_default();
+            constants.give(graph, index, bytes.into())?;
+        }
+        weights::fill(graph, weights, &mut constants)?;
+        declared = Some(constants.declare(graph));
     }
-    let parsed = guard(|| checked.registry.parse(&checked.proto, None))
-        .map_err(|e| err!(InvalidModel, "the graph is malformed: {e}"))?;
+    let parsed = guard(|| {
+        let mut parsed = checked.registry.parse(&checked.proto, None)?;
+        if let Some(declared) = declared {
+            declared.put_into(&mut parsed.model)?;
+        }
+        Ok(parsed)
+    })
+    .map_err(|e| err!(InvalidModel, "the graph is malformed: {e}"))?;
     if let Some(name) = parsed.unresolved_inputs.first() {
         bail!(InvalidModel, "a node reads `{name}`, which nothing gives");
     }
@@ -101,6 +119,8 @@ pub(super) fn describe(onnx: &[u8]) -> Result<Description> {
 /// A model file that passed the checks that need no weights.
 struct Checked {
     proto: ModelProto,
+    /// Initializers that have their elements in the file only, and where.
+    left_out: Places,
     registry: Onnx,
     inputs: Vec<TensorSpec>,
     outputs: Vec<GraphOutput>,
@@ -108,7 +128,7 @@ struct Checked {
 }
 
 fn check(onnx: &[u8]) -> Result<Checked> {
-    let mut proto = decode(onnx)?;
+    let (mut proto, left_out) = decode(onnx)?;
     let opsets = opsets(&proto);
     let registry = ops::registry();
     let Some(graph) = proto.graph.as_mut() else {
@@ -123,6 +143,7 @@ fn check(onnx: &[u8]) -> Result<Checked> {
     ops::check_supported(graph, &registry, &opsets)?;
     Ok(Checked {
         proto,
+        left_out,
         registry,
         inputs,
         outputs,
@@ -130,7 +151,10 @@ fn check(onnx: &[u8]) -> Result<Checked> {
     })
 }
 
-fn decode(onnx: &[u8]) -> Result<ModelProto> {
+type Places = Vec<(usize, Range<usize>)>;
+
+/// The message, without the elements of large weights, and where these are.
+fn decode(onnx: &[u8]) -> Result<(ModelProto, Places)> {
     if onnx.is_empty() {
         bail!(InvalidModel, "the model file is empty");
     }
@@ -147,13 +171,19 @@ fn decode(onnx: &[u8]) -> Result<ModelProto> {
             "this is an HTML or XML page, not an ONNX model: check the address"
         );
     }
-    guard(|| tract_onnx::onnx().proto_model_for_read(&mut &onnx[..])).map_err(|e| {
+    let (light, left_out) = match wire::lighten(onnx) {
+        Some(Lightened { file, left_out }) => (Cow::Owned(file), left_out),
+        None => (Cow::Borrowed(onnx), Vec::new()),
+    };
+    // Its default has no operators, so that it costs nothing to make; decoding needs none.
+    let proto = guard(|| Onnx::default().proto_model_for_read(&mut &*light)).map_err(|e| {
         err!(
             InvalidModel,
             "the {} bytes are not a whole ONNX model (truncated, or another format): {e}",
             onnx.len()
         )
-    })
+    })?;
+    Ok((proto, left_out))
 }
 
 fn opsets(proto: &ModelProto) -> Vec<String> {

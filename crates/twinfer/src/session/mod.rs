@@ -1,15 +1,18 @@
 //! A loaded, optimised model: everything that touches the engine is in this room and in `ops`.
 
+mod constants;
 mod convert;
 mod graph;
 mod plans;
 mod weights;
+mod wire;
 
 use tract_onnx::prelude::*;
 
 use crate::signature::Signature;
 use crate::{MapKeys, Maps, Result, Tensors, Value, ValueKind, bail};
 
+pub(crate) use self::convert::Aligned;
 use self::plans::Plans;
 pub use self::weights::{MAX_WEIGHTS_BYTES, NoWeights, Weights};
 
@@ -39,6 +42,44 @@ pub struct Description {
     pub producer: Option<(String, String)>,
 }
 
+/// A model that was read, and not yet optimised. It borrows nothing of the file.
+pub struct Parsed(graph::Graph);
+
+impl std::fmt::Debug for Parsed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parsed")
+            .field("inputs", &self.0.inputs)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Parsed {
+    /// Makes it ready to run.
+    ///
+    /// # Errors
+    /// `invalid_model` when the engine cannot prepare it; `unsupported_dtype`.
+    pub fn optimise(self) -> Result<Session> {
+        let graph = self.0;
+        let plans = Plans::new(graph.model, &graph.inputs)?;
+        let mut signature = Signature {
+            inputs: graph.inputs,
+            outputs: Vec::new(),
+        };
+        let mut keys = Vec::new();
+        for (index, output) in graph.outputs.into_iter().enumerate() {
+            let fact = plans.output_fact(index);
+            signature.outputs.push(output.spec(fact)?);
+            keys.push(output.keys);
+        }
+        Ok(Session {
+            signature,
+            opsets: graph.opsets,
+            keys,
+            plans,
+        })
+    }
+}
+
 impl Session {
     /// Loads and optimises an ONNX file that has its weights in it.
     ///
@@ -64,24 +105,16 @@ impl Session {
     /// weights that are not where it says; `unsupported_operator`, naming operator, domain
     /// and node; `unsupported_dtype`; those of `weights`.
     pub fn load_with(onnx: &[u8], weights: &dyn Weights) -> Result<Self> {
-        let graph = graph::read(onnx, weights)?;
-        let plans = Plans::new(graph.model, &graph.inputs)?;
-        let mut signature = Signature {
-            inputs: graph.inputs,
-            outputs: Vec::new(),
-        };
-        let mut keys = Vec::new();
-        for (index, output) in graph.outputs.into_iter().enumerate() {
-            let fact = plans.output_fact(index);
-            signature.outputs.push(output.spec(fact)?);
-            keys.push(output.keys);
-        }
-        Ok(Self {
-            signature,
-            opsets: graph.opsets,
-            keys,
-            plans,
-        })
+        Self::parse(onnx, weights)?.optimise()
+    }
+
+    /// Reads an ONNX file, as the first half of loading it: for those who drop file and weights
+    /// before the second, which takes as much memory again.
+    ///
+    /// # Errors
+    /// Those of [`Session::load_with`].
+    pub fn parse(onnx: &[u8], weights: &dyn Weights) -> Result<Parsed> {
+        graph::read(onnx, weights).map(Parsed)
     }
 
     /// Named, typed, shaped inputs and outputs.

@@ -1,9 +1,12 @@
 //! Weights that are not in the model file: ONNX "external data" (onnx.proto, message
 //! `TensorProto`, fields `external_data` and `data_location`).
 
+use std::borrow::Cow;
+
 use tract_onnx::pb::{GraphProto, TensorProto, tensor_proto};
 
 use super::MAX_MODEL_BYTES;
+use super::constants::Constants;
 use super::graph::onnx_dtype;
 use crate::{DType, Result, bail, err};
 
@@ -19,11 +22,12 @@ pub trait Weights {
     /// `invalid_model`, `invalid_package` where there is nothing, or nothing that may be read.
     fn length(&self, location: &str) -> Result<u64>;
 
-    /// `length` bytes from `offset` on. Asked for only within [`Weights::length`].
+    /// `length` bytes from `offset` on, borrowed where they are in memory. Asked for only
+    /// within [`Weights::length`].
     ///
     /// # Errors
     /// As [`Weights::length`]; `storage` when reading fails.
-    fn read(&self, location: &str, offset: u64, length: usize) -> Result<Vec<u8>>;
+    fn read(&self, location: &str, offset: u64, length: usize) -> Result<Cow<'_, [u8]>>;
 }
 
 /// The weights of a model that has all of them in its file.
@@ -39,8 +43,8 @@ impl Weights for NoWeights {
         ))
     }
 
-    fn read(&self, location: &str, _offset: u64, _length: usize) -> Result<Vec<u8>> {
-        self.length(location).map(|_| Vec::new())
+    fn read(&self, location: &str, _offset: u64, _length: usize) -> Result<Cow<'_, [u8]>> {
+        self.length(location).map(|_| Cow::default())
     }
 }
 
@@ -53,12 +57,16 @@ struct Claim {
     length: u64,
 }
 
-/// Checks the shapes of weights, and puts those that are outside of the file into it.
+/// Checks the shapes of weights, and gives those that are outside of the file their elements.
 ///
 /// # Errors
 /// `invalid_model` for negative axes, lengths that do not fit, claims beyond the end of what
 /// is there or across each other; `model_too_large`; those of `weights`.
-pub(super) fn fill(graph: &mut GraphProto, weights: &dyn Weights) -> Result<()> {
+pub(super) fn fill(
+    graph: &mut GraphProto,
+    weights: &dyn Weights,
+    constants: &mut Constants,
+) -> Result<()> {
     let mut claims = Vec::new();
     for (index, tensor) in graph.initializer.iter().enumerate() {
         if tensor.dims.iter().any(|&d| d < 0) {
@@ -83,10 +91,10 @@ pub(super) fn fill(graph: &mut GraphProto, weights: &dyn Weights) -> Result<()> 
             bail!(Internal, "{} bytes were read, not {length}", bytes.len());
         }
         if let Some(tensor) = graph.initializer.get_mut(claim.tensor) {
-            tensor.raw_data = bytes;
             tensor.external_data.clear();
             tensor.data_location = None;
         }
+        constants.give(graph, claim.tensor, bytes)?;
     }
     Ok(())
 }
@@ -173,8 +181,9 @@ fn byte_size(tensor: &TensorProto) -> Result<u64> {
 }
 
 /// Claims may be equal (the same numbers in two places of the network), but not overlap in
-/// part, which no exporter writes. Equal ones are copied for each tensor: beyond what is
-/// there, they may take as much memory as a model file without shards could.
+/// part, which no exporter writes. Equal ones may be copied for each tensor (of another shape or
+/// type): beyond what is there, they may take as much memory as a model file without shards
+/// could.
 fn check_together(claims: &[Claim]) -> Result<()> {
     let mut sorted: Vec<(&str, u64, u64)> = claims
         .iter()
