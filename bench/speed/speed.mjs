@@ -8,7 +8,7 @@
 // ch_PP-OCRv4_det_infer.onnx (rapidocr-onnxruntime 1.4.4), minilm.onnx; those not there are left out.
 const cpu = () => { const u = process.cpuUsage(); return (u.user + u.system) / 1000; };
 import { existsSync, readFileSync } from "node:fs";
-import { withoutWeightInputs } from "../onnx.mjs";
+import { withoutWeightInputs } from "../shared/onnx.mjs";
 const M = new URL("../../models/", import.meta.url).pathname;
 const X = `${process.env.TWINFER_SPEED_MODELS ?? "."}/`;
 const MODELS = {
