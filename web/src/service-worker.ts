@@ -164,7 +164,8 @@ async function fetchCopy(url: string, needed: boolean): Promise<Response | undef
   try {
     // What the browser has just loaded need not come over the network again.
     const response = await fetch(url, { credentials: "same-origin" });
-    if (response.ok) return response;
+    // An answer without content (204) can be made again by nobody.
+    if (response.ok && ![204, 205].includes(response.status)) return response;
     if (needed) throw new TypeError(`${url} answered with status ${response.status}`);
   } catch (error) {
     if (needed) throw error;

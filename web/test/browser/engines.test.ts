@@ -38,6 +38,7 @@ before(async () => {
     if (path === "/twinfer/engines.json") return json(response, own.map(({ says }, at) => ({ ...says, file: `engines/${at}.wasm` })));
     const slim = /^\/twinfer\/engines\/(\d+)\.wasm$/.exec(path);
     if (slim) return send(response, own[Number(slim[1])]?.wasm ?? new Uint8Array(), "application/wasm"), true;
+    if (path === "/sw.js") return send(response, new TextEncoder().encode(`import { serveOffline } from "/twinfer/service-worker.js"; serveOffline();`), "text/javascript"), true;
     if (path === "/counting.wasm") return send(response, counting(), "application/wasm"), true;
     if (path === FULL_PATH) await held;
     const bytes = path === "/registry/index.json" ? registry.files.get("index.json") : undefined;
@@ -316,4 +317,20 @@ test("for work on the cache a slim engine will do", LIMIT, async () => {
   // It was never asked for a list: the full one answered.
   assert.deepEqual([packages, blobs], [[], 0]);
   assert(site.log.includes("/twinfer/engines/0.wasm") && site.log.includes(FULL_PATH));
+});
+
+test("what runs is kept for use without a network, and the full engine where it is wanted", LIMIT, async () => {
+  own = [{ wasm: records, says: derived(records, [record]) }];
+  await load();
+  const kept = (fullEngine: boolean) =>
+    page.evaluate(async (fullEngine) => {
+      const { keepOffline } = (await import(`${location.origin}/twinfer/offline.js`)) as typeof import("../../offline.js");
+      await keepOffline({ serviceWorker: "/sw.js", fullEngine });
+      const name = (await caches.keys()).filter((name) => name.startsWith("twinfer-page-")).sort().at(-1) ?? "";
+      return (await (await caches.open(name)).keys()).map(({ url }) => new URL(url).pathname);
+    }, fullEngine);
+  const some = await kept(false);
+  for (const path of ["/twinfer/engines.json", "/twinfer/engines/0.wasm", "/twinfer/worker.js"]) assert(some.includes(path), `${path}: ${some.join(" ")}`);
+  assert(!some.includes(FULL_PATH));
+  assert((await kept(true)).includes(FULL_PATH));
 });
