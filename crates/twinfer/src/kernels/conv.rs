@@ -153,6 +153,10 @@ impl Conv {
         bias: &[f32],
         range: (f32, f32),
     ) -> Option<Self> {
+        let axes = [g.input, g.output, g.kernel, g.stride, g.dilation];
+        if axes.iter().flatten().any(|n| *n == 0) {
+            return None;
+        }
         let g = along_rows(g);
         let (c_in, c_out) = (g.c_in.checked_div(g.group)?, g.c_out.checked_div(g.group)?);
         let taps = c_in * g.kernel[0] * g.kernel[1];
@@ -160,7 +164,6 @@ impl Conv {
             && (bias.is_empty() || bias.len() == g.c_out)
             && c_in * g.group == g.c_in
             && c_out * g.group == g.c_out
-            && g.output.iter().all(|n| *n > 0)
             && taps > 0;
         let source = Source::new(&g);
         let channel = source.channel(&g);
