@@ -1,8 +1,9 @@
 //! Convolutions of planes (NCHW), without "im2col": the input is copied once with its padding,
 //! and the inner loops read their windows from there. Bias and limits are part of it.
 
+pub(crate) use super::source::Geometry;
+use super::source::{FEW, Source, along_rows, is_depthwise};
 use super::tile::{self, COLUMNS, ROWS, WIDE};
-use super::vector;
 
 /// Output positions that share their input in the first-level cache, in bytes of input.
 const CHUNK_BYTES: usize = 16 << 10;
@@ -10,26 +11,8 @@ const CHUNK_BYTES: usize = 16 << 10;
 const WEIGHTS_BYTES: usize = 256 << 10;
 /// Planes whose distance is a multiple of this fall into the same few sets of a cache.
 const ALIAS_BYTES: usize = 1 << 10;
-/// Output channels that are computed one by one, since a block would be half empty.
-const FEW: usize = 2;
 /// Floats behind a staged input that the last blocks read and do not use.
 const SLACK: usize = WIDE;
-
-/// Shapes of a convolution; axes of the plane are height, width.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Geometry {
-    pub group: usize,
-    /// All channels, of all groups.
-    pub c_in: usize,
-    pub c_out: usize,
-    pub input: [usize; 2],
-    pub output: [usize; 2],
-    pub kernel: [usize; 2],
-    pub stride: [usize; 2],
-    pub dilation: [usize; 2],
-    /// Zeros before the first row and column.
-    pub before: [usize; 2],
-}
 
 /// A convolution with its weights, prepared for the inner loops.
 #[derive(Debug)]
@@ -46,92 +29,6 @@ pub(crate) struct Conv {
     offsets: Vec<u32>,
     /// Floats from a position to the farthest tap.
     reach: usize,
-}
-
-/// Where the inner loops read.
-#[derive(Debug)]
-struct Source {
-    /// The input itself, in one row: kernels of one point.
-    direct: bool,
-    /// Which rows and columns, modulo the stride, any tap reads. Each is a plane of its own,
-    /// so that neighbours in the output are neighbours in memory.
-    phases: [Vec<usize>; 2],
-    /// Rows and columns of such a plane.
-    plane: [usize; 2],
-    /// Rows of output in one go, with what is computed between them thrown away.
-    flat: bool,
-}
-
-impl Source {
-    fn new(g: &Geometry) -> Self {
-        let phases = [0, 1].map(|axis| {
-            let mut all: Vec<usize> = (0..g.kernel[axis])
-                .map(|k| k * g.dilation[axis] % g.stride[axis])
-                .collect();
-            all.sort_unstable();
-            all.dedup();
-            all
-        });
-        let plane = [0, 1]
-            .map(|axis| g.output[axis] + (g.kernel[axis] - 1) * g.dilation[axis] / g.stride[axis]);
-        let direct = g.kernel == [1, 1] && g.stride == [1, 1] && g.input == g.output;
-        // What is thrown away: the ends of rows that do not fill a block, or the columns
-        // between rows.
-        let step = if is_depthwise(g) { WIDE } else { COLUMNS };
-        let few = g.c_out / g.group % ROWS;
-        let flat = plane[1] < g.output[1].next_multiple_of(step)
-            && (is_depthwise(g) || !(1..=FEW).contains(&few));
-        Self {
-            direct,
-            phases,
-            plane,
-            flat,
-        }
-    }
-
-    fn planes(&self) -> usize {
-        self.phases[0].len() * self.phases[1].len()
-    }
-
-    /// Floats of a channel.
-    fn channel(&self, g: &Geometry) -> usize {
-        if self.direct {
-            g.input[0] * g.input[1]
-        } else {
-            self.planes() * self.plane[0] * self.plane[1]
-        }
-    }
-
-    /// Floats from a position to a tap of a channel.
-    fn tap(&self, g: &Geometry, at: [usize; 2]) -> usize {
-        let [row, column] = [0, 1].map(|axis| {
-            let away = at[axis] * g.dilation[axis];
-            let phase = self.phases[axis]
-                .iter()
-                .position(|p| *p == away % g.stride[axis]);
-            (phase.unwrap_or(0), away / g.stride[axis])
-        });
-        let plane = row.0 * self.phases[1].len() + column.0;
-        (plane * self.plane[0] + row.1) * self.plane[1] + column.1
-    }
-}
-
-/// A picture of one column is one of one row: the inner loops go along rows.
-fn along_rows(mut g: Geometry) -> Geometry {
-    if g.input[1] == 1 && g.output[1] == 1 && g.kernel[1] == 1 && g.before[1] == 0 {
-        for pair in [&mut g.input, &mut g.output, &mut g.kernel] {
-            pair.swap(0, 1);
-        }
-        for pair in [&mut g.stride, &mut g.dilation, &mut g.before] {
-            pair.swap(0, 1);
-        }
-    }
-    g
-}
-
-/// Whether every output channel is made from its own input channel alone.
-fn is_depthwise(g: &Geometry) -> bool {
-    g.group == g.c_in && g.group == g.c_out && g.group > 1
 }
 
 /// A stretch of output positions: where it starts in the source, how long it is, and where
@@ -153,6 +50,10 @@ impl Conv {
         bias: &[f32],
         range: (f32, f32),
     ) -> Option<Self> {
+        let axes = [g.input, g.output, g.kernel, g.stride, g.dilation];
+        if axes.iter().flatten().any(|n| *n == 0) {
+            return None;
+        }
         let g = along_rows(g);
         let (c_in, c_out) = (g.c_in.checked_div(g.group)?, g.c_out.checked_div(g.group)?);
         let taps = c_in * g.kernel[0] * g.kernel[1];
@@ -160,7 +61,6 @@ impl Conv {
             && (bias.is_empty() || bias.len() == g.c_out)
             && c_in * g.group == g.c_in
             && c_out * g.group == g.c_out
-            && g.output.iter().all(|n| *n > 0)
             && taps > 0;
         let source = Source::new(&g);
         let channel = source.channel(&g);
@@ -237,41 +137,9 @@ impl Conv {
                     .chunks_exact(plane)
                     .zip(staged.chunks_exact_mut(self.source.channel(g)))
                 {
-                    self.stage(from, to);
+                    self.source.stage(g, from, to);
                 }
                 self.group(group, staged, output, &mut work.chunk);
-            }
-        }
-    }
-
-    /// Copies a channel with its padding, its columns and rows sorted by phase.
-    fn stage(&self, from: &[f32], to: &mut [f32]) {
-        let g = &self.geometry;
-        let (phases, [rows, columns]) = (&self.source.phases, self.source.plane);
-        let mut planes = to.chunks_exact_mut(rows * columns);
-        for row_phase in &phases[0] {
-            for phase in &phases[1] {
-                let Some(plane) = planes.next() else { return };
-                // Columns of the output whose tap is inside of the input.
-                let first = g.before[1].saturating_sub(*phase).div_ceil(g.stride[1]);
-                let first = first.min(columns);
-                let end = (g.input[1] + g.before[1]).saturating_sub(*phase);
-                let end = end.div_ceil(g.stride[1]).clamp(first, columns);
-                for (y, line) in plane.chunks_exact_mut(columns).enumerate() {
-                    let at = (y * g.stride[0] + row_phase).checked_sub(g.before[0]);
-                    let Some(at) = at.filter(|at| *at < g.input[0]) else {
-                        line.fill(0.0);
-                        continue;
-                    };
-                    line[..first].fill(0.0);
-                    line[end..].fill(0.0);
-                    if first == end {
-                        continue;
-                    }
-                    let row = &from[at * g.input[1]..][..g.input[1]];
-                    let row = &row[first * g.stride[1] + phase - g.before[1]..];
-                    vector::every(row, g.stride[1], &mut line[first..end]);
-                }
             }
         }
     }
@@ -479,7 +347,7 @@ impl Conv {
         let planes = input.chunks_exact(g.input[0] * g.input[1]);
         let outputs = output.chunks_exact_mut(height * width);
         for (c, (from, to)) in planes.zip(outputs).enumerate() {
-            self.stage(from, &mut staged[..size]);
+            self.source.stage(g, from, &mut staged[..size]);
             let weights = &self.weights[c * taps..][..taps];
             for y in 0..rows {
                 let source = &staged[y * pitch..];

@@ -158,5 +158,10 @@ fn lengths_that_do_not_fit_are_refused() {
     let range = (f32::NEG_INFINITY, f32::INFINITY);
     assert!(Conv::new(g.clone(), &[0.0; 3], &[], range).is_none());
     assert!(Conv::new(g.clone(), &[0.0; 4], &[0.0; 1], range).is_none());
+    let odd = Geometry {
+        stride: [0, 1],
+        ..g.clone()
+    };
+    assert!(Conv::new(odd, &[0.0; 4], &[], range).is_none());
     assert!(Conv::new(Geometry { group: 0, ..g }, &[0.0; 4], &[], range).is_none());
 }

@@ -5,6 +5,8 @@
 
 #[cfg(any(test, target_family = "wasm"))]
 pub(crate) mod conv;
+#[cfg(test)]
+mod conv_tests;
 mod kernel;
 mod ml;
 mod tanh;

@@ -154,7 +154,6 @@ fn plan(mut model: InferenceModel, dtypes: &[DatumType], shapes: &Shapes) -> Res
             let fact = InferenceFact::dt_shape(*dtype, shape.as_slice());
             model.set_input_fact(index, fact)?;
         }
-        #[cfg_attr(not(target_family = "wasm"), allow(unused_mut))]
         let mut model = model.into_typed()?;
         #[cfg(target_family = "wasm")]
         crate::ops::conv::replace(&mut model)?;
