@@ -245,6 +245,16 @@ fn check(runner: &Runner<'_>, full: &[u8], wasm: &[u8]) -> Result<Vec<Checked>> 
         runner.run(Mode::Check, full)?,
         runner.run(Mode::Check, wasm)?,
     );
+    // Two engines that both fail agree about nothing.
+    let failed = |ran: &&Ran| ran.answers.get("load").is_none_or(|load| load != "loaded");
+    if let Some(ran) = right.iter().find(failed) {
+        bail!(
+            SelfTestFailed,
+            "{}: the full engine cannot load it: {}",
+            ran.reference,
+            ran.answers.get("load").map_or("no answer", String::as_str)
+        );
+    }
     let pairs = right.into_iter().zip(ours);
     Ok(pairs
         .map(|(right, ours)| {

@@ -343,13 +343,14 @@ const STRICT = JSON.stringify({ version: 1, default: { keys: [], unsigned: "refu
 /** Only what a caller would do: the golden examples and the given inputs. */
 async function use({ reference, inputs: given }) {
   const answers = {};
-  await attempt("load", async () => {
+  const done = await attempt("load", async () => {
     const engine = await load(undefined, reference);
     const text = await engine.model.goldenJson();
     const cases = text === undefined ? [] : JSON.parse(text).cases;
     Object.assign(answers, await golden(engine, [...cases, ...(given ?? [])]));
     engine.model.info();
   });
+  answers.load = done?.failed ?? "loaded";
   return answers;
 }
 
