@@ -50,6 +50,41 @@ export function tripling(type: TensorType["type"], shape: TensorType["shape"]): 
   });
 }
 
+/** Products with square matrices, one after the other: `4 * side * side` bytes of weights each. */
+export function chain(layers: number, side: number): Uint8Array<ArrayBuffer> {
+  const names = Array.from({ length: layers - 1 }, (_, at) => `h${at}`);
+  const [from, to] = [["x", ...names], [...names, "y"]];
+  const node = (at: number): number[] =>
+    field(1, nodeProto({ op: "MatMul", inputs: [from[at] ?? "", `w${at}`], outputs: [to[at] ?? ""] }));
+  const head = [...from.flatMap((_, at) => node(at)), ...field(2, text("chain"))];
+  const tail = (["x", "y"] as const).flatMap((name, at) => field(11 + at, valueInfo({ name, type: "FP32", shape: ["N", side] })));
+  const weights = from.map((_, at) => weight(`w${at}`, side, at + 1));
+  const length = head.length + tail.length + weights.reduce((sum, bytes) => sum + bytes.length, 0);
+  const before = [...number(1, IR_VERSION), ...field(8, [...field(1, []), ...number(2, OPSET)]), ...varint((7 << 3) | 2), ...varint(length)];
+  return joined([Uint8Array.from([...before, ...head]), ...weights, Uint8Array.from(tail)]);
+}
+
+/** An initializer with numbers that differ for each seed. */
+function weight(name: string, side: number, seed: number): Uint8Array<ArrayBuffer> {
+  let state = seed;
+  const values = Float32Array.from({ length: side * side }, () => (state = (state * 48271) % 0x7fffffff) / 0x7fffffff - 0.5);
+  const fields = [...number(1, side), ...number(1, side), ...number(2, ELEMENTS.FP32), ...field(8, text(name))];
+  const raw = [...varint((9 << 3) | 2), ...varint(values.byteLength)];
+  const length = fields.length + raw.length + values.byteLength;
+  const before = Uint8Array.from([...varint((5 << 3) | 2), ...varint(length), ...fields, ...raw]);
+  return joined([before, new Uint8Array(values.buffer)]);
+}
+
+function joined(parts: Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
 /** The same model in a larger file: with a documentation of so many bytes, different for each seed. */
 export function padded(model: Uint8Array<ArrayBuffer>, length: number, seed = 1): Uint8Array<ArrayBuffer> {
   let state = seed;

@@ -252,3 +252,53 @@ fn a_model_keeps_its_configuration_when_it_is_taken() {
     );
     assert!(package.self_test(&taken).is_ok());
 }
+
+/// `y = x · w` with a weight of `[40, 64]` in these forms: more than stays in the message.
+fn product(weights: &[Vec<u8>], more_inputs: &[Vec<u8>]) -> twinfer::Result<Session> {
+    let mut graph = bytes(1, &node("MatMul", &["x", "w"], "y"));
+    graph.extend(bytes(2, b"product"));
+    graph.extend(weights.iter().flat_map(|weight| bytes(5, weight)));
+    graph.extend(bytes(11, &value_info("x", 40)));
+    graph.extend(more_inputs.iter().flat_map(|input| bytes(11, input)));
+    graph.extend(bytes(12, &value_info("y", 64)));
+    Session::load(&model(&graph))
+}
+
+#[test]
+fn weights_in_every_form_are_the_same() {
+    let _alone = serial();
+    let (right, wrong) = (values(40 * 64, 2), values(40 * 64, 8));
+    let x = values(40, 5);
+    let want: Vec<f32> = (0..64)
+        .map(|column| {
+            let terms = (0..40).map(|row| f64::from(x[row]) * f64::from(right[row * 64 + column]));
+            terms.sum::<f64>() as f32
+        })
+        .collect();
+    let form = |elements| tensor("w", &[40, 64], &elements);
+    let raw = || form(onnx::Elements::Raw(right.clone()));
+    let typed = form(onnx::Elements::Typed(right.clone()));
+    let other = form(onnx::Elements::Raw(wrong));
+    // Older files list weights among the inputs.
+    let listed = [value_info("w", 64)];
+    let forms = [
+        ("raw", product(&[raw()], &[])),
+        ("typed", product(&[typed], &[])),
+        ("listed", product(&[raw()], &listed)),
+        // The last of a name counts, as it does for the engine's own reader.
+        ("twice", product(&[other, raw()], &[])),
+    ];
+    for (name, session) in forms {
+        let session = session.unwrap_or_else(|e| panic!("{name}: {e}"));
+        let inputs = &session.signature().inputs;
+        assert_eq!(inputs.len(), 1, "{name}: {inputs:?}");
+        let given = Tensor::from_vec(&[1, 40], x.clone()).unwrap();
+        let values = session.run(vec![("x".into(), given)]).unwrap();
+        let got = values[0].1.tensor().to_vec::<f32>().unwrap();
+        let close = got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-5);
+        assert!(close, "{name}: {got:?} instead of {want:?}");
+    }
+    let short = tensor("w", &[41, 64], &onnx::Elements::Raw(right.clone()));
+    let error = product(&[short], &[]).unwrap_err();
+    assert_eq!(error.code(), twinfer::ErrorCode::InvalidModel);
+}

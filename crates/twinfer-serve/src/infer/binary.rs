@@ -21,7 +21,9 @@ fn split_strings(mut rest: &[u8]) -> Result<Vec<String>> {
                 strings.len()
             )
         };
-        let (length, tail) = rest.split_first_chunk::<4>().ok_or_else(truncated)?;
+        let (length, tail) = rest
+            .split_first_chunk::<STRING_HEAD>()
+            .ok_or_else(truncated)?;
         let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
         let (string, tail) = tail.split_at_checked(length).ok_or_else(truncated)?;
         strings.push(text(string, strings.len())?);
@@ -40,19 +42,29 @@ pub(crate) fn text(bytes: &[u8], element: usize) -> Result<String> {
     }
 }
 
-/// The bytes of a tensor in an answer.
-pub(crate) fn binary_from_tensor(tensor: Tensor) -> Vec<u8> {
+/// The bytes that strings have before each of them, with its length.
+const STRING_HEAD: usize = 4;
+
+/// How many bytes a tensor has in an answer.
+pub(crate) fn binary_size(tensor: &Tensor) -> usize {
+    match tensor.strings() {
+        Some(strings) => strings.iter().map(|s| STRING_HEAD + s.len()).sum(),
+        None => tensor.as_bytes().unwrap_or_default().len(),
+    }
+}
+
+/// Appends the bytes of a tensor to an answer.
+pub(crate) fn append_tensor(tensor: &Tensor, body: &mut Vec<u8>) {
     let Some(strings) = tensor.strings() else {
-        return tensor.into_bytes().unwrap_or_default();
+        body.extend_from_slice(tensor.as_bytes().unwrap_or_default());
+        return;
     };
-    let mut bytes = Vec::new();
     for string in strings {
         // A body of 4 GiB would have been refused long before.
         let length = u32::try_from(string.len()).unwrap_or(u32::MAX);
-        bytes.extend_from_slice(&length.to_le_bytes());
-        bytes.extend_from_slice(string.as_bytes());
+        body.extend_from_slice(&length.to_le_bytes());
+        body.extend_from_slice(string.as_bytes());
     }
-    bytes
 }
 
 #[cfg(test)]
@@ -63,7 +75,10 @@ mod tests {
     #[test]
     fn strings_there_and_back() {
         let strings = vec!["".to_owned(), "a".to_owned(), "grüße".to_owned()];
-        let bytes = binary_from_tensor(Tensor::from_strings(&[3], strings.clone()).unwrap());
+        let tensor = Tensor::from_strings(&[3], strings.clone()).unwrap();
+        let mut bytes = Vec::new();
+        append_tensor(&tensor, &mut bytes);
+        assert_eq!(bytes.len(), binary_size(&tensor));
         assert_eq!(&bytes[..9], b"\0\0\0\0\x01\0\0\0a");
         let back = tensor_from_binary(DType::String, &[3], &bytes).unwrap();
         assert_eq!(back.strings(), Some(strings.as_slice()));

@@ -1,12 +1,14 @@
 //! The answer to an infer request.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 use serde_json::{Map, Value as Json};
 use twinfer::{DType, Element, Model, Result, Tensor, Value, err, number_to_json, value_to_json};
 
-use super::binary::binary_from_tensor;
+use super::binary::{append_tensor, binary_size};
 use super::{HEADER_LENGTH, Wanted};
 use crate::reply;
 use crate::timing::Call;
@@ -38,8 +40,7 @@ pub(crate) fn encode(
     values: Vec<(Wanted, Value)>,
     call: Call,
 ) -> Result<Response<Bytes>> {
-    let mut binary: Vec<u8> = Vec::new();
-    let mut any_binary = false;
+    let mut binary: Vec<Tensor> = Vec::new();
     let mut outputs = Vec::with_capacity(values.len());
     for (wanted, value) in values {
         let mut parameters = Map::new();
@@ -56,10 +57,8 @@ pub(crate) fn encode(
         };
         let (datatype, shape) = (tensor.dtype().name(), tensor.shape().to_vec());
         let data = if wanted.binary {
-            let bytes = binary_from_tensor(tensor);
-            parameters.insert("binary_data_size".into(), bytes.len().into());
-            binary.extend_from_slice(&bytes);
-            any_binary = true;
+            parameters.insert("binary_data_size".into(), binary_size(&tensor).into());
+            binary.push(tensor);
             None
         } else {
             Some(Flat::of(tensor)?)
@@ -82,7 +81,7 @@ pub(crate) fn encode(
     };
     let json = serde_json::to_vec(&answer)
         .map_err(|e| err!(Internal, "the answer cannot be written as JSON: {e}"))?;
-    if any_binary {
+    if !binary.is_empty() {
         return Ok(with_binary(json, &binary));
     }
     Ok(reply::with_type(
@@ -104,10 +103,15 @@ fn parameters(model: &Model, call: Call) -> Map<String, Json> {
     parameters
 }
 
-fn with_binary(mut json: Vec<u8>, binary: &[u8]) -> Response<Bytes> {
+/// The tensors are copied once, from where the engine left them into the body.
+fn with_binary(json: Vec<u8>, binary: &[Tensor]) -> Response<Bytes> {
     let length = HeaderValue::from(json.len());
-    json.extend_from_slice(binary);
-    let mut response = reply::with_type(StatusCode::OK, "application/octet-stream", json.into());
+    let mut body = json;
+    body.reserve_exact(binary.iter().map(binary_size).sum());
+    for tensor in binary {
+        append_tensor(tensor, &mut body);
+    }
+    let mut response = reply::with_type(StatusCode::OK, "application/octet-stream", body.into());
     response
         .headers_mut()
         .insert(HeaderName::from_static(HEADER_LENGTH), length);
@@ -156,7 +160,7 @@ impl Serialize for Flat {
             serializer: S,
         ) -> Result<S::Ok, S::Error> {
             tensor
-                .to_vec::<T>()
+                .view::<T>()
                 .map_err(serde::ser::Error::custom)?
                 .serialize(serializer)
         }
@@ -174,21 +178,21 @@ impl Serialize for Flat {
             DType::I16 => all::<i16, S>(tensor, serializer),
             DType::I32 => all::<i32, S>(tensor, serializer),
             DType::I64 => all::<i64, S>(tensor, serializer),
-            DType::F32 => floats(tensor.to_vec::<f32>(), serializer),
-            DType::F64 => floats(tensor.to_vec::<f64>(), serializer),
+            DType::F32 => floats(tensor.view::<f32>(), serializer),
+            DType::F64 => floats(tensor.view::<f64>(), serializer),
             _ => tensor.strings().unwrap_or_default().serialize(serializer),
         }
     }
 }
 
 /// Widened exactly; what JSON has no number for as text.
-fn floats<T: Into<f64>, S: Serializer>(
-    values: Result<Vec<T>>,
+fn floats<T: Copy + Into<f64>, S: Serializer>(
+    values: Result<Cow<'_, [T]>>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     let values = values.map_err(serde::ser::Error::custom)?;
     let mut sequence = serializer.serialize_seq(Some(values.len()))?;
-    for value in values {
+    for &value in &*values {
         let value: f64 = value.into();
         if value.is_finite() {
             sequence.serialize_element(&value)?;

@@ -13,7 +13,7 @@ use crate::signature::Signature;
 use crate::{MapKeys, Maps, Result, Tensors, Value, ValueKind, bail};
 
 pub(crate) use self::convert::Aligned;
-use self::plans::Plans;
+use self::plans::{Plans, Shapes};
 pub use self::weights::{MAX_WEIGHTS_BYTES, NoWeights, Weights};
 
 /// Model files larger than this are refused: protobuf has no larger messages, and neither a
@@ -142,7 +142,7 @@ impl Session {
     /// [`Session::keep_used_plans_only`].
     pub fn run(&self, inputs: Tensors) -> Result<Vec<(String, Value)>> {
         let inputs = self.signature.check(inputs)?;
-        let shapes: Vec<Vec<usize>> = inputs.iter().map(|t| t.shape().to_vec()).collect();
+        let shapes: Shapes = inputs.iter().map(|t| t.shape().into()).collect();
         let inputs = inputs
             .into_iter()
             .map(|tensor| Ok(convert::to_engine(tensor)?.into_tvalue()))

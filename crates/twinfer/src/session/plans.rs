@@ -13,8 +13,8 @@ use crate::{Dim, Error, ErrorCode, Result, TensorSpec, bail, err};
 /// A plan that can run.
 pub(super) type Plan = Arc<TypedRunnableModel>;
 
-/// Shapes of all inputs of a call.
-type Shapes = Vec<Vec<usize>>;
+/// Shapes of all inputs of a call: without an allocation for as few and short as most are.
+pub(super) type Shapes = TVec<TVec<usize>>;
 
 /// How many plans are kept for a model with free axes. A plan holds its own copy of the
 /// packed weights, so a caller with many shapes must not fill the memory; batch sizes and
