@@ -2,10 +2,11 @@
 //!
 //! `twinfer fuse --target page` instantiates the engine without JavaScript, calls the exports
 //! here, and takes a snapshot of memory and globals, which becomes the first contents of a fused
-//! engine. Nothing here may touch a value of JavaScript: the imports trap then. So neither time
-//! nor randomness can get into the snapshot, since on this target both are imports: the seeds of
-//! the standard library's maps are constants here, those of `hashbrown` come from addresses, which
-//! are those of the module, and no map of tract has another hasher.
+//! engine. Nothing here may touch a value of JavaScript: the imports trap then. So neither time nor
+//! randomness can get into the snapshot, since an instance has no source of them but imports. The
+//! seeds of maps (those of the standard library and of `foldhash`; no crate here hashes with
+//! anything else) are made of constants and addresses on this target, so they are the same in every
+//! instance of any engine, fused or not: nothing that was random is frozen.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -1,5 +1,6 @@
 use twinfer_package::Digest;
 use wasm_encoder::*;
+use wasm_encoder::ConstExpr;
 use wasmtime::{Instance, Linker, Store, Val};
 
 use super::*;
