@@ -132,7 +132,7 @@ fn build_all(setup: &Setup, profile_name: &str, cargo_profile: &str, shipped: bo
         }),
     ])?;
     build::npm_package()?;
-    engines::default_engine()
+    engines::default_engine(profile_name)
 }
 
 /// The meter, and the command that hosts: with a fresh instance for each request the host's own

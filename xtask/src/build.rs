@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::engines;
 use crate::failure::{Context, Failure, Result};
 use crate::npm;
 use crate::paths;
@@ -39,8 +38,7 @@ pub fn everything() -> Result<()> {
         },
     ));
     together(jobs)?;
-    npm_package()?;
-    engines::default_engine()
+    npm_package()
 }
 
 /// The native command, with what the tests share.

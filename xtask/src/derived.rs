@@ -210,6 +210,8 @@ pub struct Maker<'a> {
     component: PathBuf,
     /// With the help of each.
     commands: BTreeMap<&'static str, String>,
+    /// Only what ships is optimised: wasm-opt takes minutes for the development build.
+    optimiser: Option<PathBuf>,
     output: &'a Output,
 }
 
@@ -242,6 +244,10 @@ impl<'a> Maker<'a> {
                 .join(format!("{}_bg.wasm", file.krate.out_name)),
             component: paths::component(&profile.cargo_profile),
             commands,
+            optimiser: match profile_name {
+                "release" => Some(optimiser(output)?),
+                _ => None,
+            },
             output,
         })
     }
@@ -325,7 +331,10 @@ impl<'a> Maker<'a> {
             .args(["--registry".as_ref(), registry.as_os_str()])
             .args(["--engine".as_ref(), self.engine(kind).as_os_str()])
             .args(more)
-            .env(OPTIMISER, optimiser(self.output)?)
+            .env(
+                OPTIMISER,
+                self.optimiser.as_deref().unwrap_or(Path::new("")),
+            )
             .to(self.output)
             .run()
     }

@@ -19,15 +19,18 @@ const LIST: &str = "engines.json";
 
 /// Makes `web/dist/engines/default.wasm` and `web/dist/engines.json`, which the demo's page has
 /// too. What it is made of is looked at first: nothing changed, nothing is made.
-pub fn default_engine() -> Result<()> {
+///
+/// Only what ships is optimised: wasm-opt takes minutes for the development build.
+pub fn default_engine(profile_name: &str) -> Result<()> {
+    let optimiser = (profile_name == "release").then(wasm_opt).flatten();
     let kept = paths::target().join("xtask").join("engines");
     std::fs::create_dir_all(&kept).context(|| paths::show(&kept))?;
-    let (stamp, made_from) = (kept.join(".made-from"), made_from()?);
+    let (stamp, made_from) = (kept.join(".made-from"), made_from(optimiser.as_deref())?);
     if std::fs::read_to_string(&stamp).is_ok_and(|text| text == made_from) {
         nothing_to_do(WHAT);
     } else {
         let _ = std::fs::remove_file(&stamp);
-        make(&kept)?;
+        make(&kept, optimiser.as_deref())?;
         std::fs::write(&stamp, made_from).context(|| paths::show(&stamp))?;
     }
     // The npm package's folder is made anew by its build.
@@ -38,19 +41,18 @@ pub fn default_engine() -> Result<()> {
     Ok(())
 }
 
-fn make(kept: &Path) -> Result<()> {
+fn make(kept: &Path, optimiser: Option<&Path>) -> Result<()> {
     let registry = kept.join("registry");
     pack_models(&paths::command(), &["models"], &registry)?;
     let engine = kept.join(ENGINE);
     let said = step(WHAT, |_| {
-        let mut command = Run::new(paths::command())
+        let command = Run::new(paths::command())
+            // Empty for none.
+            .env("TWINFER_WASM_OPT", optimiser.unwrap_or(Path::new("")))
             .args([Path::new("slim"), Path::new("--json")])
             .args([Path::new("--registry"), &registry])
             .args([Path::new("--npm"), &paths::web()])
             .args([Path::new("--output"), &engine]);
-        if let Some(program) = wasm_opt() {
-            command = command.env("TWINFER_WASM_OPT", program);
-        }
         let models = samples(&registry)?;
         command.args(models.iter().map(Sample::reference)).read()
     })?;
@@ -88,7 +90,7 @@ fn put(kept: &Path, dist: &Path) -> Result<()> {
 
 /// What the engine depends on: the full engine, the models, the command that makes it, and
 /// whether there is a wasm-opt; by length and time of change, as cargo does it.
-fn made_from() -> Result<String> {
+fn made_from(optimiser: Option<&Path>) -> Result<String> {
     let mut files = vec![
         paths::web().join("dist/twinfer_web_bg.wasm"),
         paths::web().join("dist/glue.js"),
@@ -102,7 +104,7 @@ fn made_from() -> Result<String> {
     for model in folders(&paths::root().join("models"))? {
         files.extend(sources(&model)?);
     }
-    let mut text = format!("{:?}\n", wasm_opt());
+    let mut text = format!("{optimiser:?}\n");
     for file in files {
         let content = std::fs::read(&file).context(|| paths::show(&file))?;
         // Copies have other times: the content counts where it is the npm package's.

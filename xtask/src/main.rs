@@ -97,7 +97,8 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         }
         "build" => {
             options.end()?;
-            build::everything()
+            build::everything()?;
+            engines::default_engine("dev")
         }
         "demo" => {
             let once = options.flag("--once");

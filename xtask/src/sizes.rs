@@ -11,7 +11,6 @@ use crate::derived::{self, Derived};
 use crate::engines;
 use crate::failure::{Context, Failure, Result};
 use crate::figures::{Figure, Figures, Verdict, compare};
-use crate::npm;
 use crate::paths;
 use crate::profiles::WasmPack;
 use crate::run::Run;
@@ -77,7 +76,6 @@ pub fn write(profile_name: &str) -> Result<()> {
         .cargo_profile
         .clone();
     let mut jobs = setup.jobs();
-    jobs.extend(optimiser());
     jobs.push(Job::new("build the twinfer command", build::command));
     jobs.push(Job::new(
         "build the components and the page's wasm",
@@ -89,23 +87,12 @@ pub fn write(profile_name: &str) -> Result<()> {
     ));
     together(jobs)?;
     build::npm_package()?;
-    engines::default_engine()?;
+    engines::default_engine(profile_name)?;
     let sizes = of_everything(profile_name)?;
     let path = Figures::read()?.write(profile_name, brotli_quality(profile_name), &sizes)?;
     print_table(profile_name, &sizes, &verdicts(profile_name, &sizes)?);
     println!("written to {}", paths::show(&path));
     Ok(())
-}
-
-/// Installing the wasm-opt that `bench/` pins, where it is not there: without it, slim engines have
-/// another size than their figures.
-pub fn optimiser() -> Option<Job<'static>> {
-    let folder = paths::root().join("bench");
-    (!npm::up_to_date(&folder)).then(|| {
-        Job::new("npm ci in bench", move |output| {
-            npm::install(&folder, output)
-        })
-    })
 }
 
 /// The suite of `cargo xtask test`: each artifact is one test.

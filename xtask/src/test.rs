@@ -104,7 +104,6 @@ fn prepare() -> Result<PathBuf> {
     let setup = Setup::begin()?;
     let mut jobs = setup.jobs();
     jobs.extend(tools_of_others()?);
-    jobs.extend(sizes::optimiser());
     jobs.push(Job::new("build the command and the Rust tests", |output| {
         build::command(output)?;
         Run::new("cargo")
@@ -124,7 +123,7 @@ fn prepare() -> Result<PathBuf> {
     ));
     together(jobs)?;
     build::npm_package()?;
-    engines::default_engine()?;
+    engines::default_engine("dev")?;
     browser::required()
 }
 
