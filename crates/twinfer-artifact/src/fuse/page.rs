@@ -93,7 +93,10 @@ struct State {
 impl State {
     fn after_load(engine: &[u8], bundle: &[u8]) -> Result<Self> {
         let mut running = Running::start(engine).map_err(|e| {
-            err!(InvalidRequest, "this engine does not run while it is fused: {e:#}")
+            err!(
+                InvalidRequest,
+                "this engine does not run while it is fused: {e:#}"
+            )
         })?;
         running.load(bundle)?;
         running.state()
@@ -148,7 +151,11 @@ impl Running {
             Ok(0) => self.call::<(), ()>(FINISH, ()),
             Ok(_) => Err(self.said().unwrap_or_else(|error| error)),
             // After a panic, what it said; after any other trap, the trap.
-            Err(trap) => Err(self.said().ok().filter(|e| !e.message().is_empty()).unwrap_or(trap)),
+            Err(trap) => Err(self
+                .said()
+                .ok()
+                .filter(|e| !e.message().is_empty())
+                .unwrap_or(trap)),
         }
     }
 
@@ -161,7 +168,10 @@ impl Running {
         let text = String::from_utf8_lossy(text.unwrap_or_default());
         let (code, message) = text.split_once('\n').unwrap_or_default();
         let known = ErrorCode::ALL.iter().find(|known| known.as_str() == code);
-        Ok(Error::new(*known.unwrap_or(&ErrorCode::Internal), message.to_owned()))
+        Ok(Error::new(
+            *known.unwrap_or(&ErrorCode::Internal),
+            message.to_owned(),
+        ))
     }
 
     fn call<A, R>(&mut self, name: &str, arguments: A) -> Result<R>
@@ -171,7 +181,10 @@ impl Running {
     {
         let failed = |e: wasmtime::Error| err!(Internal, "the engine failed in {name}: {e:#}");
         let function = self.instance.get_typed_func::<A, R>(&mut self.store, name);
-        function.map_err(failed)?.call(&mut self.store, arguments).map_err(failed)
+        function
+            .map_err(failed)?
+            .call(&mut self.store, arguments)
+            .map_err(failed)
     }
 
     fn memory(&mut self) -> Result<wasmtime::Memory> {
@@ -182,7 +195,10 @@ impl Running {
     fn state(mut self) -> Result<State> {
         let memory = self.memory()?.data(&self.store).to_vec();
         let mut globals = Vec::new();
-        while let Some(global) = self.instance.get_global(&mut self.store, &global_name(globals.len())) {
+        while let Some(global) = self
+            .instance
+            .get_global(&mut self.store, &global_name(globals.len()))
+        {
             globals.push(match global.get(&mut self.store) {
                 Val::I32(value) => Value::I32(value),
                 Val::I64(value) => Value::I64(value),
@@ -231,4 +247,3 @@ pub fn with_label(mut engine: Vec<u8>, label: &Label) -> Result<Vec<u8>> {
     section.append_to(&mut engine);
     Ok(engine)
 }
-

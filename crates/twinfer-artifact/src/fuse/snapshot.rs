@@ -18,7 +18,10 @@ pub(super) fn memory(module: &Module) -> Result<MemoryId> {
     let mut memories = module.memories.iter();
     match (memories.next(), memories.next()) {
         (Some(memory), None) if memory.import.is_none() && !memory.shared => Ok(memory.id()),
-        _ => bail!(InvalidRequest, "an engine has one memory, and it is its own"),
+        _ => bail!(
+            InvalidRequest,
+            "an engine has one memory, and it is its own"
+        ),
     }
 }
 
@@ -28,7 +31,10 @@ pub(super) fn memory(module: &Module) -> Result<MemoryId> {
 /// `invalid_request` for a module whose code reads its segments later: they are gone then.
 pub(super) fn begin_with(module: &mut Module, content: &[u8]) -> Result<()> {
     if module.data.iter().any(walrus::Data::is_passive) {
-        bail!(InvalidRequest, "this engine fills its memory by itself, and cannot be fused");
+        bail!(
+            InvalidRequest,
+            "this engine fills its memory by itself, and cannot be fused"
+        );
     }
     let memory = memory(module)?;
     let old: Vec<DataId> = module.data.iter().map(walrus::Data::id).collect();

@@ -87,7 +87,9 @@ pub unsafe extern "C" fn twinfer_fuse_load(pointer: *mut u8, length: usize) -> i
 pub extern "C" fn twinfer_fuse_error() -> *const u8 {
     if let Some(panic) = stop::panic_message() {
         let code = ErrorCode::InvalidModel.as_str();
-        ERROR.set(format!("{code}\nthe engine cannot prepare this model: {panic}"));
+        ERROR.set(format!(
+            "{code}\nthe engine cannot prepare this model: {panic}"
+        ));
     }
     ERROR.with_borrow(|text| text.as_ptr())
 }
@@ -106,7 +108,10 @@ pub extern "C" fn twinfer_fuse_finish() {
 
 fn load(bundle: Vec<u8>) -> Result<Fused> {
     if fused().is_some() {
-        bail!(InvalidRequest, "this engine is fused with a package already");
+        bail!(
+            InvalidRequest,
+            "this engine is fused with a package already"
+        );
     }
     let mut parts = parts(&bundle)?.into_iter();
     let manifest = parts.next().ok_or_else(cut)?;
@@ -118,7 +123,10 @@ fn load(bundle: Vec<u8>) -> Result<Fused> {
     }
     drop(bundle);
     let package = reader.finish()?;
-    if package.golden().is_none_or(|golden| golden.cases.is_empty()) {
+    if package
+        .golden()
+        .is_none_or(|golden| golden.cases.is_empty())
+    {
         bail!(
             InvalidPackage,
             "{} has no golden examples: there is nothing to warm it up with, and nothing that proves it",

@@ -1,6 +1,6 @@
 use twinfer_package::Digest;
-use wasm_encoder::*;
 use wasm_encoder::ConstExpr;
+use wasm_encoder::*;
 use wasmtime::{Instance, Linker, Store, Val};
 
 use super::*;
@@ -233,11 +233,18 @@ fn an_instance_of_a_fused_engine_begins_with_memory_and_globals_as_they_were() {
     let memory = one.get_memory(&mut store, MEMORY).unwrap();
     assert_eq!(memory.data(&store)[GROWN as usize], 5);
     assert_eq!(&memory.data(&store)[BUNDLE as usize..][4..12], b"manifest");
-    assert!(memory.data(&store)[..STACK as usize].iter().all(|byte| *byte == 0));
+    assert!(
+        memory.data(&store)[..STACK as usize]
+            .iter()
+            .all(|byte| *byte == 0)
+    );
     // What one instance does, another does not see.
     let start = one.get_typed_func::<(), ()>(&mut store, START).unwrap();
     memory.write(&mut store, LENGTH as usize, &[1]).unwrap();
-    assert!(start.call(&mut store, ()).is_err(), "the table is filled again");
+    assert!(
+        start.call(&mut store, ()).is_err(),
+        "the table is filled again"
+    );
     let (mut store, other) = instance(&fused);
     assert_eq!(number(&mut store, &other, ERROR_LENGTH), 21);
 }
@@ -268,7 +275,10 @@ fn nothing_of_javascript_can_be_in_a_snapshot() {
 #[test]
 fn what_the_engine_refuses_has_its_own_code() {
     let error = fuse(&sample(Load::Refuses), &bundle()).unwrap_err();
-    assert_eq!((error.code(), error.message()), (ErrorCode::InvalidModel, "broken"));
+    assert_eq!(
+        (error.code(), error.message()),
+        (ErrorCode::InvalidModel, "broken")
+    );
 }
 
 #[test]
@@ -284,7 +294,12 @@ fn a_label_is_read_back_and_a_derived_engine_is_not_fused_again() {
     assert_eq!(label(&fused).unwrap(), None);
     let labelled = with_label(fused, &wanted).unwrap();
     assert_eq!(label(&labelled).unwrap(), Some(wanted));
-    assert!(fuse(&labelled, &bundle()).unwrap_err().message().contains("already"));
+    assert!(
+        fuse(&labelled, &bundle())
+            .unwrap_err()
+            .message()
+            .contains("already")
+    );
     for junk in [&b""[..], b"\0asm\x01\0\0\0", b"text"] {
         let error = fuse(junk, &bundle()).unwrap_err();
         assert_eq!(error.code(), ErrorCode::InvalidRequest, "{junk:?}");

@@ -12,8 +12,8 @@ use crate::trust::Trust;
 /// The fused component.
 pub(super) fn fuse(args: &FuseArgs, store: &dyn Store, trust: &Trust) -> Result<Made> {
     let path = find(args.engine.as_deref())?;
-    let engine = std::fs::read(&path)
-        .map_err(|e| err!(Storage, "cannot read {}: {e}", path.display()))?;
+    let engine =
+        std::fs::read(&path).map_err(|e| err!(Storage, "cannot read {}: {e}", path.display()))?;
     // What the policy admits, so that nothing can be exchanged in between.
     let reference = trust.pinned(store, &args.reference)?;
     let at = |e: twinfer::Error| e.context(&args.reference);

@@ -9,9 +9,7 @@ use twinfer_artifact::component::Label;
 use twinfer_artifact::fuse::component::Bundle;
 use twinfer_artifact::fuse::page;
 use twinfer_artifact::slim::{self, Missing, Optimised};
-use twinfer_package::{
-    Digest, EngineKind, FolderStore, Package, Parts, Reference, Store, resolve,
-};
+use twinfer_package::{Digest, EngineKind, FolderStore, Package, Parts, Reference, Store, resolve};
 use twinfer_registry::{CopyOptions, copy};
 
 use super::{FuseArgs, Made};
@@ -23,8 +21,8 @@ use crate::trust::Trust;
 pub(super) fn fuse(args: &FuseArgs, store: &dyn Store, trust: &Trust) -> Result<Made> {
     let npm = NpmPackage::find(args.npm.as_deref())?;
     let path = args.engine.clone().unwrap_or_else(|| npm.engine());
-    let full = std::fs::read(&path)
-        .map_err(|e| err!(Storage, "the engine {}: {e}", path.display()))?;
+    let full =
+        std::fs::read(&path).map_err(|e| err!(Storage, "the engine {}: {e}", path.display()))?;
     // What the policy admits, so that nothing can be exchanged in between.
     let reference = trust.pinned(store, &args.reference)?;
     let at = |e: twinfer::Error| e.context(&args.reference);
