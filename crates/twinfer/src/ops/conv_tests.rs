@@ -1,7 +1,6 @@
 //! The face model with our convolutions beside the engine's own.
 
 use tract_onnx::prelude::*;
-use tract_onnx::tract_hir::internal::*;
 
 use super::conv::replace;
 
@@ -11,7 +10,7 @@ fn run(ours: bool) -> TractResult<(Vec<Vec<f32>>, usize)> {
         env!("CARGO_MANIFEST_DIR"),
         "/../../models/face-detector/version-RFB-320.onnx"
     );
-    let mut model = tract_onnx::onnx().model_for_path(file)?;
+    let mut model = onnx().model_for_path(file)?;
     let shape = [1, 3, 240, 320];
     model.set_input_fact(0, InferenceFact::dt_shape(DatumType::F32, shape))?;
     let mut model = model.into_typed()?;
