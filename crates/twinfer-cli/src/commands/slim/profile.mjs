@@ -145,6 +145,12 @@ function pixels(width, height) {
   return { width, height, data };
 }
 
+/** At most so many of a list, from all of its length. */
+function some(list, most) {
+  if (list.length <= most) return list;
+  return Array.from({ length: most }, (_, at) => list[Math.floor((at * list.length) / most)]);
+}
+
 /** Every kind of input that the pipeline takes, beyond the golden examples. */
 async function inputs({ glue, model }, info, cases) {
   const kind = info.config.pipeline?.input.kind;
@@ -287,7 +293,8 @@ async function wholeLife(reference) {
   const cases = text === undefined ? [] : JSON.parse(text).cases;
   await attempt("the self-test", () => first.model.selfTest(() => true));
   await attempt("a cancelled self-test", () => first.model.selfTest(() => false));
-  const answers = await golden(first, cases);
+  // The self-test ran them all; as a caller asks, what one of many like it enters, all enter.
+  const answers = await golden(first, some(cases, 24));
   await inputs(first, info, cases);
   if (first.inside) {
     await insideLife(first, reference, info, cases);
