@@ -2,8 +2,7 @@
 
 use serde_json::{Number, Value as Json};
 
-use crate::tensor::Element;
-use crate::{DType, Result, Tensor, Value, bail};
+use crate::{DType, Element, Result, Tensor, Value, bail};
 
 /// A number as JSON. What JSON has no number for becomes the string that JavaScript and
 /// TF Serving write: `"NaN"`, `"Infinity"`, `"-Infinity"`.

@@ -3,6 +3,7 @@
 
 mod compatibility;
 mod config;
+mod element;
 mod error;
 mod json;
 // Native code has wider vectors, and tract's kernels for them: there only the tests use these.
@@ -19,6 +20,7 @@ mod tensor;
 
 pub use compatibility::{Change, compatibility};
 pub use config::{EngineRequirement, FORMAT_VERSION, Label, Limits, ModelConfig, serde_error};
+pub use element::Element;
 pub use error::{Error, ErrorCode, Result};
 pub use json::{number_to_json, value_to_json};
 pub use model::{Mode, Model, Prediction};
@@ -32,4 +34,4 @@ pub use session::{
     Description, MAX_MODEL_BYTES, MAX_WEIGHTS_BYTES, NoWeights, Parsed, Session, Weights,
 };
 pub use signature::{Dim, OutputSpec, Signature, TensorSpec, ValueKind};
-pub use tensor::{DType, Element, MapKeys, Maps, Tensor, Tensors, Value, element_count};
+pub use tensor::{DType, MapKeys, Maps, Tensor, Tensors, Value, element_count};

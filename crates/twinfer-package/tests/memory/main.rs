@@ -204,7 +204,6 @@ fn filling_a_tensor_copies_nothing() {
 #[test]
 fn weights_that_are_equal_are_kept_once() {
     let _alone = serial();
-    let _alone = serial();
     let same = values(1 << 18, 5);
     let weight = |name: &str| {
         bytes(
