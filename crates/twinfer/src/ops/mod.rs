@@ -9,6 +9,10 @@ pub(crate) mod conv;
 mod conv_tests;
 mod kernel;
 mod ml;
+#[cfg(any(test, target_family = "wasm"))]
+pub(crate) mod product;
+#[cfg(test)]
+mod product_tests;
 mod tanh;
 pub(crate) mod zipmap;
 
