@@ -8,6 +8,8 @@ pub(crate) mod conv;
 #[cfg(test)]
 mod conv_tests;
 mod kernel;
+#[cfg(any(test, target_family = "wasm"))]
+mod lookup;
 mod ml;
 #[cfg(any(test, target_family = "wasm"))]
 pub(crate) mod product;

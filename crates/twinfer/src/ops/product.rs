@@ -8,6 +8,7 @@ use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_hir::internal::*;
 
 use super::conv::{Parts, UNLIMITED, fact_is_f32, follower};
+use super::lookup::{LookupOp, one_hot};
 use crate::kernels::product::Product;
 
 /// A product of rows with weights.
@@ -79,12 +80,12 @@ struct Found {
 pub(crate) fn replace(model: &mut TypedModel) -> TractResult<()> {
     model.prop_consts()?;
     for id in model.eval_order()? {
-        let Some(found) = find(model, id)? else {
+        let Some(mut found) = find(model, id)? else {
             continue;
         };
         let [columns, _] = found.size;
         let mut parts = Parts {
-            weights: found.weights,
+            weights: std::mem::take(&mut found.weights),
             bias: vec![0.0; columns],
             range: UNLIMITED,
         };
@@ -96,21 +97,37 @@ pub(crate) fn replace(model: &mut TypedModel) -> TractResult<()> {
             }
             last = next;
         }
-        let product = Product::new(found.size, &parts.weights, &parts.bias, parts.range);
-        let Some(product) = product else {
-            continue;
+        let (input, op) = match operator(model, &found, &parts)? {
+            Some(both) => both,
+            None => continue,
         };
         let mut patch = TypedModelPatch::new("product with a kernel of our own");
-        let tap = patch.tap_model(model, found.input)?;
-        let op = ProductOp {
-            product: Arc::new(product),
-            shape: found.shape,
-        };
+        let tap = patch.tap_model(model, input)?;
         let wire = patch.wire_node(model.node(last).name.clone(), op, &[tap])?;
         patch.shunt_outside(model, last.into(), wire[0])?;
         patch.apply(model)?;
     }
     model.compact()
+}
+
+/// What computes a product, and from what.
+fn operator(
+    model: &TypedModel,
+    found: &Found,
+    parts: &Parts,
+) -> TractResult<Option<(OutletId, Box<dyn TypedOp>)>> {
+    let shape = found.shape.clone();
+    if let Some(numbers) = one_hot(model, found.input)?
+        && let Some(op) = LookupOp::new(found.size, parts, shape.clone())
+    {
+        return Ok(Some((numbers, Box::new(op))));
+    }
+    let product = Product::new(found.size, &parts.weights, &parts.bias, parts.range);
+    Ok(product.map(|product| {
+        let product = Arc::new(product);
+        let op: Box<dyn TypedOp> = Box::new(ProductOp { product, shape });
+        (found.input, op)
+    }))
 }
 
 /// Fewer columns leave most of a panel empty.
@@ -178,8 +195,7 @@ fn find(model: &TypedModel, id: usize) -> TractResult<Option<Found>> {
     let weights = if transposed {
         values.to_vec()
     } else {
-        let column = |at| values.iter().skip(at).step_by(n).copied();
-        (0..n).flat_map(column).collect()
+        transpose(values, n)
     };
     Ok(Some(Found {
         size: [n, k],
@@ -187,4 +203,19 @@ fn find(model: &TypedModel, id: usize) -> TractResult<Option<Found>> {
         input: node.inputs[slot],
         shape: shape.into(),
     }))
+}
+
+/// Of rows of `n`, columns: some rows at a time, so that whole lines of the cache are written.
+fn transpose(rows: &[f32], n: usize) -> Vec<f32> {
+    const TOGETHER: usize = 16;
+    let k = rows.len() / n;
+    let mut columns = vec![0.0; rows.len()];
+    for (block, rows) in rows.chunks(TOGETHER * n).enumerate() {
+        for (at, column) in columns.chunks_exact_mut(k).enumerate() {
+            let values = rows.iter().skip(at).step_by(n);
+            let places = column[block * TOGETHER..].iter_mut();
+            places.zip(values).for_each(|(to, from)| *to = *from);
+        }
+    }
+    columns
 }

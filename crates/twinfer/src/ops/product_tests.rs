@@ -1,7 +1,9 @@
 //! Products with constant weights: ours beside the engine's own.
 
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
+use tract_onnx::tract_core::ops::cast::cast;
 use tract_onnx::tract_core::ops::einsum::EinSum;
+use tract_onnx::tract_core::ops::logic::comp_eq;
 use tract_onnx::tract_core::ops::math::{add, max, mul};
 use tract_onnx::tract_hir::internal::*;
 
@@ -164,4 +166,56 @@ fn a_result_that_is_used_twice_keeps_what_follows() {
     model.select_output_outlets(&[output, product]).unwrap();
     replace(&mut model).unwrap();
     assert!(model.nodes.iter().any(|n| n.op.name() == "Add"));
+}
+
+/// The product of a comparison of integers with `keys` and weights, and what is left of it.
+fn one_hot(keys: Tensor, ours: bool) -> (Vec<f32>, Vec<String>) {
+    let mut model = TypedModel::default();
+    let (dtype, taps) = (keys.datum_type(), keys.len());
+    let x = model.add_source("x", dtype.fact([2, 5, 1])).unwrap();
+    let keys = model.add_const("keys", keys).unwrap();
+    let equal = TypedBinOp(comp_eq(), None);
+    let equal = model.wire_node("equal", equal, &[x, keys]).unwrap();
+    let floats = model.wire_node("floats", cast(DatumType::F32), &equal);
+    let w = model.add_const("w", waves(&[taps, 10], 5.0)).unwrap();
+    let op = EinSum::new("amk,kn->amn".parse().unwrap(), DatumType::F32);
+    let inputs = [floats.unwrap()[0], w];
+    let product = model.wire_node("product", op, &inputs).unwrap();
+    let bias = model.add_const("b", waves(&[1, 1, 10], 9.0)).unwrap();
+    let output = model.wire_node("sum", add(), &[product[0], bias]).unwrap();
+    model.select_output_outlets(&output).unwrap();
+    if ours {
+        replace(&mut model).unwrap();
+    }
+    let names = model.nodes.iter().map(|n| n.op.name().to_string());
+    let names = names.filter(|n| n != "Source" && n != "Const").collect();
+    // Some have no key.
+    let numbers = tensor1(&[0i64, 1, 6, 3, 3, -1, 7, 5, i64::from(i32::MIN), 2]);
+    let numbers = numbers.cast_to_dt(dtype).unwrap().into_owned();
+    let numbers = numbers.into_shape(&[2, 5, 1]).unwrap();
+    let output = model.into_runnable().unwrap();
+    let output = output.run(tvec!(numbers.into_tvalue())).unwrap();
+    let values = output[0].try_as_plain_ram().unwrap();
+    (values.as_slice::<f32>().unwrap().to_vec(), names)
+}
+
+#[test]
+fn the_product_of_a_one_hot_is_a_table() {
+    let in_order = tensor1(&[0i32, 1, 2, 3, 4, 5, 6]);
+    let long = in_order.cast_to::<i64>().unwrap().into_owned();
+    for keys in [in_order, long] {
+        let keys = keys.into_shape(&[1, 1, 7]).unwrap();
+        let (want, _) = one_hot(keys.clone(), false);
+        let (got, names) = one_hot(keys, true);
+        assert_eq!(names, ["TwinferLookup"]);
+        assert_eq!(got, want);
+    }
+    let mixed = tensor1(&[1i32, 0, 2, 3, 4, 5, 6]);
+    let mixed = mixed.into_shape(&[1, 1, 7]).unwrap();
+    let (want, _) = one_hot(mixed.clone(), false);
+    let (got, names) = one_hot(mixed, true);
+    assert_eq!(names, ["Eq", "Cast", "TwinferProduct"]);
+    for (got, want) in got.iter().zip(&want) {
+        assert!((got - want).abs() < 1e-6);
+    }
 }
