@@ -132,13 +132,8 @@ pub(super) fn one_hot(model: &TypedModel, outlet: OutletId) -> TractResult<Optio
             continue;
         }
         let keys = keys.cast_to::<i64>()?;
-        let keys = keys.try_as_plain_ram()?;
-        if keys
-            .as_slice::<i64>()?
-            .iter()
-            .copied()
-            .eq(0..keys.as_slice::<i64>()?.len() as i64)
-        {
+        let keys = keys.try_as_plain_ram()?.as_slice::<i64>()?;
+        if (0..).zip(keys).all(|(i, key)| i == *key) {
             return Ok(Some(numbers));
         }
     }

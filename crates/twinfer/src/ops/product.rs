@@ -97,9 +97,8 @@ pub(crate) fn replace(model: &mut TypedModel) -> TractResult<()> {
             }
             last = next;
         }
-        let (input, op) = match operator(model, &found, &parts)? {
-            Some(both) => both,
-            None => continue,
+        let Some((input, op)) = operator(model, &found, &parts)? else {
+            continue;
         };
         let mut patch = TypedModelPatch::new("product with a kernel of our own");
         let tap = patch.tap_model(model, input)?;
