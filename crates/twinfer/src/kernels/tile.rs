@@ -1,6 +1,6 @@
-//! The two inner loops of a convolution: a block of output computed in registers.
+//! The inner loops: a block of output computed in registers.
 //!
-//! Both read the input through a table of offsets (in bytes), one for each tap, so a window over several
+//! Those of a convolution read the input through a table of offsets (in bytes), one for each tap, so a window over several
 //! rows and channels needs no copy (no "im2col"): neighbours in the output are neighbours in
 //! the input for every tap.
 
@@ -85,6 +85,56 @@ pub(crate) unsafe fn line<const N: usize>(
         let (low, high) = (F4::splat(low), F4::splat(high));
         for (i, sum) in sums.iter().enumerate() {
             sum.clamp(low, high).store(out.add(4 * i));
+        }
+    }
+}
+
+/// `R` rows at `P` times `COLUMNS` columns of a matrix product: `out[r][x] = bias[x] +
+/// sum(rows[t][r] * weights[t][x])`, limited to `low..=high`, in the order of the taps.
+///
+/// # Safety
+/// `rows` has `R` floats for each tap, `weights` has `P` panels of `COLUMNS` for each tap, `bias`
+/// has `P * COLUMNS`; `out` has room for `R` rows of `P * COLUMNS` at a distance of `stride`.
+#[inline(always)]
+pub(crate) unsafe fn rows<const R: usize, const P: usize>(
+    rows: *const f32,
+    taps: usize,
+    weights: &[f32],
+    bias: &[f32],
+    (low, high): (f32, f32),
+    out: *mut f32,
+    stride: usize,
+) {
+    // SAFETY: the caller's promises, tap by tap and row by row.
+    unsafe {
+        let (mut rows, mut weights, bias) = (rows, weights.as_ptr(), bias.as_ptr());
+        let mut sums = [[[F4::splat(0.0); 2]; P]; R];
+        for row in &mut sums {
+            for (p, sum) in row.iter_mut().enumerate() {
+                let bias = bias.add(p * COLUMNS);
+                *sum = [F4::load(bias), F4::load(bias.add(4))];
+            }
+        }
+        for _ in 0..taps {
+            for p in 0..P {
+                let from = weights.add(p * COLUMNS * taps);
+                let w = [F4::load(from), F4::load(from.add(4))];
+                for (r, row) in sums.iter_mut().enumerate() {
+                    let x = F4::load_splat(rows.add(r));
+                    row[p][0] = row[p][0].add_product(x, w[0]);
+                    row[p][1] = row[p][1].add_product(x, w[1]);
+                }
+            }
+            rows = rows.add(R);
+            weights = weights.add(COLUMNS);
+        }
+        let (low, high) = (F4::splat(low), F4::splat(high));
+        for (r, row) in sums.iter().enumerate() {
+            for (p, sum) in row.iter().enumerate() {
+                let to = out.add(r * stride + p * COLUMNS);
+                sum[0].clamp(low, high).store(to);
+                sum[1].clamp(low, high).store(to.add(4));
+            }
         }
     }
 }

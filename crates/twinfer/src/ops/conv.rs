@@ -109,14 +109,14 @@ pub(crate) fn replace(model: &mut TypedModel) -> TractResult<()> {
     model.compact()
 }
 
-/// The numbers of a convolution, while others are taken in.
-struct Parts {
-    weights: Vec<f32>,
-    bias: Vec<f32>,
-    range: (f32, f32),
+/// The numbers of a convolution or product, while others are taken in.
+pub(super) struct Parts {
+    pub weights: Vec<f32>,
+    pub bias: Vec<f32>,
+    pub range: (f32, f32),
 }
 
-const UNLIMITED: (f32, f32) = (f32::NEG_INFINITY, f32::INFINITY);
+pub(super) const UNLIMITED: (f32, f32) = (f32::NEG_INFINITY, f32::INFINITY);
 
 impl Parts {
     fn new(found: &Found) -> TractResult<Self> {
@@ -133,7 +133,7 @@ impl Parts {
     }
 
     /// Takes in what follows; false when it cannot.
-    fn take(&mut self, follows: &Follows) -> bool {
+    pub fn take(&mut self, follows: &Follows) -> bool {
         let channels = self.bias.len();
         match follows {
             Follows::Limit(low, high) => {
@@ -180,7 +180,7 @@ fn find(model: &TypedModel, id: usize) -> TractResult<Option<Found>> {
     Ok(None)
 }
 
-fn fact_is_f32(fact: &TypedFact) -> bool {
+pub(super) fn fact_is_f32(fact: &TypedFact) -> bool {
     fact.datum_type == DatumType::F32 && fact.shape.as_concrete().is_some()
 }
 
@@ -247,7 +247,7 @@ fn convolution(
 }
 
 /// What a node does to every result of the one before.
-enum Follows {
+pub(super) enum Follows {
     Limit(f32, f32),
     /// One number, or one for each output channel.
     Shift(Vec<f32>),
@@ -256,7 +256,7 @@ enum Follows {
 }
 
 /// The only user of a node's output, when it is a step that a convolution can take over.
-fn follower(
+pub(super) fn follower(
     model: &TypedModel,
     id: usize,
     shape: &[usize],

@@ -8,7 +8,13 @@ pub(crate) mod conv;
 #[cfg(test)]
 mod conv_tests;
 mod kernel;
+#[cfg(any(test, target_family = "wasm"))]
+mod lookup;
 mod ml;
+#[cfg(any(test, target_family = "wasm"))]
+pub(crate) mod product;
+#[cfg(test)]
+mod product_tests;
 mod tanh;
 pub(crate) mod zipmap;
 

@@ -156,7 +156,10 @@ fn plan(mut model: InferenceModel, dtypes: &[DatumType], shapes: &Shapes) -> Res
         }
         let mut model = model.into_typed()?;
         #[cfg(target_family = "wasm")]
-        crate::ops::conv::replace(&mut model)?;
+        {
+            crate::ops::conv::replace(&mut model)?;
+            crate::ops::product::replace(&mut model)?;
+        }
         model.declutter()?;
         model.optimize()?;
         model.into_runnable()
