@@ -80,6 +80,13 @@ fn a_tag_that_moves_under_load_loses_no_request() {
         }
         move_stable(&place, "2.0.0");
         server.wait_for_version(STABLE, "2.0.0");
+        // It is told after the first answers of the new version.
+        for _ in 0..1000 {
+            if server.events("updated").len() > 20 {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
         done.store(true, Ordering::Relaxed);
         for client in clients {
             let seen = client.join().unwrap();
