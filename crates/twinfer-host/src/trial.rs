@@ -58,7 +58,9 @@ impl Trial {
     pub fn ask(&mut self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Refused> {
         let (sender, mut receiver) = oneshot::channel();
         let reply = &mut Some(sender);
-        let call = timeout(self.limit, self.guest.call(request, reply));
+        // Made inside of the runtime, whose clock it needs.
+        let (limit, guest) = (self.limit, &mut self.guest);
+        let call = async { timeout(limit, guest.call(request, reply)).await };
         let answered = match self.runtime.block_on(call) {
             Ok(Ok(())) => receiver.try_recv().unwrap_or_else(|_| {
                 let what = "the model server did not answer";
