@@ -14,7 +14,6 @@ mod predict;
 mod registries;
 mod run;
 mod slim;
-mod slim_component;
 mod support;
 mod trust;
 mod unpack;
