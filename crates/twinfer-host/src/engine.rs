@@ -2,13 +2,14 @@
 //! guests.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig};
-use wasmtime_wasi_http::p3::bindings::ServicePre;
+use wasmtime_wasi_http::p3::bindings::ServiceIndices;
 
 use crate::cache;
 use crate::config::{HostConfig, Instances, MAX_COMPONENT_BYTES};
@@ -37,9 +38,15 @@ const KEEP_RESIDENT: usize = 16 << 20;
 const KEEP_TABLE: usize = 1 << 20;
 const KEEP_STACK: usize = 128 << 10;
 
+/// A component with what it imports.
+pub(crate) struct Linked {
+    pub(crate) pre: InstancePre<State>,
+    pub(crate) indices: Arc<ServiceIndices>,
+}
+
 /// A component that is ready to be instantiated.
 pub(crate) struct Program {
-    pub(crate) pre: ServicePre<State>,
+    pub(crate) linked: Linked,
     /// Each request gets an instance of its own.
     pub(crate) fresh: bool,
     /// What answers when this one lacks a function: compiled later.
@@ -54,7 +61,7 @@ pub(crate) fn prepare(config: &HostConfig, log: &Log) -> Result<Program, HostErr
     start_ticking(&engine)?;
     let Some(label) = Label::of(&wasm) else {
         return Ok(Program {
-            pre: load(&engine, &wasm, config, log)?,
+            linked: load(&engine, &wasm, config, log)?,
             fresh: config.instances == Instances::Fresh,
             full: None,
         });
@@ -71,13 +78,17 @@ pub(crate) fn prepare(config: &HostConfig, log: &Log) -> Result<Program, HostErr
         _ => Some(load(&engine, &wasm, config, log)),
     };
     match (loaded, full) {
-        (Some(Ok(pre)), full) => {
+        (Some(Ok(linked)), full) => {
             if let Some(why) = misfit {
                 let fields = json!({"component": config.component, "why": why});
                 log.event(LogLevel::Warn, "component_of_another_version", fields);
             }
             let full = full.filter(|_| label.may_lack());
-            Ok(Program { pre, fresh, full })
+            Ok(Program {
+                linked,
+                fresh,
+                full,
+            })
         }
         (Some(Err(error)), None) => Err(error),
         (failed, Some(full)) => {
@@ -87,7 +98,7 @@ pub(crate) fn prepare(config: &HostConfig, log: &Log) -> Result<Program, HostErr
             });
             log.event(LogLevel::Warn, "component_does_not_fit", fields);
             Ok(Program {
-                pre: load(&engine, &full, config, log)?,
+                linked: load(&engine, &full, config, log)?,
                 fresh: config.instances == Instances::Fresh,
                 full: None,
             })
@@ -102,16 +113,11 @@ pub(crate) fn prepare_full(
     wasm: &[u8],
     config: &HostConfig,
     log: &Log,
-) -> Result<ServicePre<State>, HostError> {
+) -> Result<Linked, HostError> {
     load(engine, wasm, config, log)
 }
 
-fn load(
-    engine: &Engine,
-    wasm: &[u8],
-    config: &HostConfig,
-    log: &Log,
-) -> Result<ServicePre<State>, HostError> {
+fn load(engine: &Engine, wasm: &[u8], config: &HostConfig, log: &Log) -> Result<Linked, HostError> {
     let component = cache::load(engine, wasm, config.cache.as_deref(), log)?;
     link(engine, &component)
 }
@@ -196,7 +202,7 @@ fn pool_of(config: &HostConfig) -> PoolingAllocationConfig {
     pool
 }
 
-fn link(engine: &Engine, component: &Component) -> Result<ServicePre<State>, HostError> {
+fn link(engine: &Engine, component: &Component) -> Result<Linked, HostError> {
     let mut linker = Linker::<State>::new(engine);
     let added = wasmtime_wasi::p2::add_to_linker_async(&mut linker)
         .and_then(|()| wasmtime_wasi::p3::add_to_linker(&mut linker))
@@ -211,10 +217,14 @@ fn link(engine: &Engine, component: &Component) -> Result<ServicePre<State>, Hos
             "the component needs what this host does not offer: {e:#}"
         ))
     })?;
-    ServicePre::new(pre).map_err(|e| {
+    let indices = ServiceIndices::new(&pre).map_err(|e| {
         HostError::component(format!(
             "the component does not export wasi:http/handler@0.3: {e:#}"
         ))
+    })?;
+    Ok(Linked {
+        pre,
+        indices: Arc::new(indices),
     })
 }
 

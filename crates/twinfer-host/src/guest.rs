@@ -3,19 +3,21 @@
 use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::oneshot;
-use wasmtime::component::Accessor;
+use wasmtime::component::{Accessor, Instance, InstancePre};
 use wasmtime::{Store, WasmBacktrace};
-use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
+use wasmtime_wasi_http::p3::bindings::{Service, ServiceIndices};
 use wasmtime_wasi_http::p3::{Request, Response};
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
 use crate::config::HostConfig;
+use crate::engine::Linked;
 use crate::log::Log;
 use crate::outbound::Network;
 use crate::reply::{Failure, ReplyCode};
@@ -30,7 +32,9 @@ pub(crate) type ReplySender = oneshot::Sender<Result<http::Response<Bytes>, Fail
 /// Makes instances.
 pub(crate) struct Factory {
     config: HostConfig,
-    pre: ServicePre<State>,
+    pre: InstancePre<State>,
+    /// Where the service's functions are: looked up once.
+    indices: Arc<ServiceIndices>,
     network: Network,
     log: Log,
     next: AtomicU64,
@@ -47,19 +51,16 @@ pub(crate) struct Guest {
     pub(crate) round: u64,
     max_response: usize,
     service: Service,
+    instance: Instance,
     store: Store<State>,
 }
 
 impl Factory {
-    pub(crate) fn new(
-        config: HostConfig,
-        pre: ServicePre<State>,
-        network: Network,
-        log: Log,
-    ) -> Self {
+    pub(crate) fn new(config: HostConfig, linked: Linked, network: Network, log: Log) -> Self {
         Self {
             config,
-            pre,
+            pre: linked.pre,
+            indices: linked.indices,
             network,
             log,
             next: AtomicU64::new(1),
@@ -84,10 +85,14 @@ impl Factory {
         // At every tick the guest gives way, so that a timeout outside can act.
         store.epoch_deadline_async_yield_and_update(1);
         store.set_epoch_deadline(1);
-        let service = self
+        let instance = self
             .pre
             .instantiate_async(&mut store)
             .await
+            .map_err(|e| failed(format!("{e:#}")))?;
+        let service = self
+            .indices
+            .load(&mut store, &instance)
             .map_err(|e| failed(format!("{e:#}")))?;
         let max_response = self.config.limits.max_response;
         Ok(Guest {
@@ -98,6 +103,7 @@ impl Factory {
             round: 0,
             max_response,
             service,
+            instance,
             store,
         })
     }
@@ -144,6 +150,21 @@ impl Guest {
             .await
             .and_then(|outcome| outcome);
         outcome.map_err(|error| self.failure(&error))
+    }
+
+    /// Calls a function of an exported instance that takes nothing and gives a number.
+    pub(crate) async fn number(&mut self, instance: &str, function: &str) -> wasmtime::Result<i32> {
+        let exported = self.instance.get_export(&mut self.store, None, instance);
+        let function = exported.and_then(|(_, exported)| {
+            self.instance
+                .get_export(&mut self.store, Some(&exported), function)
+        });
+        let (_, function) =
+            function.ok_or_else(|| wasmtime::Error::msg("there is no such export"))?;
+        let function = self
+            .instance
+            .get_typed_func::<(), (i32,)>(&mut self.store, function)?;
+        Ok(function.call_async(&mut self.store, ()).await?.0)
     }
 
     fn failure(&self, error: &wasmtime::Error) -> Failure {

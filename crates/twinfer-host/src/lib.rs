@@ -55,6 +55,7 @@ mod route;
 mod server;
 mod state;
 mod static_site;
+mod trial;
 
 pub use config::{Announcement, HostConfig, Instances, Limits};
 pub use error::{HostError, HostErrorKind};
@@ -62,3 +63,4 @@ pub use handle::{Handle, Refused};
 pub use log::{Log, LogLevel, LogSink};
 pub use reply::ReplyCode;
 pub use server::{Host, RunningHost};
+pub use trial::Trial;

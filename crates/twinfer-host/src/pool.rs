@@ -67,7 +67,7 @@ impl Pool {
     ) -> Result<Self, HostError> {
         let full = match program.full {
             Some(wasm) => {
-                let engine = program.pre.engine().clone();
+                let engine = program.linked.pre.engine().clone();
                 Some(Full::start(
                     engine,
                     wasm,
@@ -79,7 +79,7 @@ impl Pool {
             }
             None => None,
         };
-        let factory = Factory::new(config.clone(), program.pre, network.clone(), log.clone());
+        let factory = Factory::new(config.clone(), program.linked, network.clone(), log.clone());
         Ok(Self {
             fresh: program.fresh,
             full,

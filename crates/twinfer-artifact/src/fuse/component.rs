@@ -19,7 +19,7 @@ use super::stack::Stack;
 use crate::Profile;
 use crate::component::{Label, label, program, with_label};
 
-const EXPORT: &str = "wizer-initialize";
+pub(crate) const EXPORT: &str = "wizer-initialize";
 /// tract recurses deeper than wasmtime's default allows.
 const WASM_STACK: usize = 8 << 20;
 /// What the component takes for random while it is fused. Any numbers do.
@@ -342,7 +342,7 @@ fn surroundings(engine: &Engine, component: &Component) -> wasmtime::Result<Link
 
 /// The result of a future that waits for nothing outside of it: all of this is one thread, and
 /// there is no input or output.
-fn ready<T>(future: impl Future<Output = T>) -> Result<T> {
+pub(crate) fn ready<T>(future: impl Future<Output = T>) -> Result<T> {
     /// The engine gives way a few times between two tasks of its own.
     const TURNS: usize = 10_000;
     let mut future = pin!(future);

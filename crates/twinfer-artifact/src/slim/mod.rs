@@ -9,6 +9,7 @@
 //! component. Functions are named by their index in the module that was given to
 //! [`instrument`]; [`strip`] must get the same bytes.
 
+pub mod component;
 mod entered;
 mod instrument;
 mod optimise;

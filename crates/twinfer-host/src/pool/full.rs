@@ -39,8 +39,8 @@ impl Full {
         let (config, network, log) = (config.clone(), network.clone(), log.clone());
         let work = move || {
             let prepared = prepare_full(&engine, &wasm, &config, &log);
-            let pool = prepared.map(|pre| {
-                let factory = Factory::new(config.clone(), pre, network, log.clone());
+            let pool = prepared.map(|linked| {
+                let factory = Factory::new(config.clone(), linked, network, log.clone());
                 Arc::new(Pool {
                     fresh,
                     ..Pool::new(factory, config.limits.clone(), log)

@@ -1,11 +1,13 @@
 //! `twinfer fuse --target component`
 
+use tempfile::TempDir;
 use twinfer::{Result, err};
-use twinfer_artifact::component::label;
+use twinfer_artifact::component::{label, with_label};
 use twinfer_artifact::fuse::component::{Bundle, Fuser};
 use twinfer_package::{Store, resolve};
 
 use super::{FuseArgs, Made};
+use crate::commands::slim::component::{Asked, slim};
 use crate::component::find;
 use crate::trust::Trust;
 
@@ -21,12 +23,26 @@ pub(super) fn fuse(args: &FuseArgs, store: &dyn Store, trust: &Trust) -> Result<
     let bundle = Bundle::read(store, &manifest).map_err(at)?;
     let fuser = Fuser::new(&engine).map_err(|e| e.context(path.display()))?;
     let wasm = fuser.fuse(env!("CARGO_PKG_VERSION"), &bundle).map_err(at)?;
-    let label = label(&wasm)?
+    let mut label = label(&wasm)?
         .ok_or_else(|| err!(Internal, "the fused component does not say what it is"))?;
+    let reference = reference.pinned(manifest.digest);
+    if !args.slim {
+        return Ok(Made {
+            wasm,
+            label,
+            reference,
+            wasm_opt: None,
+        });
+    }
+    let folder = TempDir::new().map_err(|e| err!(Storage, "a temporary folder: {e}"))?;
+    let asked = Asked::gather(store, &reference, folder.path()).map_err(at)?;
+    let slimmed = slim(&wasm, &[asked], folder.path()).map_err(at)?;
+    label.slim = true;
+    label.packages = slimmed.packages()?;
     Ok(Made {
-        wasm,
+        wasm: with_label(&slimmed.component, &label)?,
         label,
-        reference: reference.pinned(manifest.digest),
-        wasm_opt: None,
+        reference,
+        wasm_opt: slimmed.wasm_opt,
     })
 }

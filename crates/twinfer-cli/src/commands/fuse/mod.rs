@@ -58,8 +58,13 @@ pub struct FuseArgs {
     pub output: Option<PathBuf>,
 
     /// Keep every function in the engine of a page
-    #[arg(long)]
+    #[arg(long, conflicts_with = "slim")]
     pub no_slim: bool,
+
+    /// Drop the functions of a component that the package does not need, as `twinfer slim` does;
+    /// an engine of a page is slim anyhow
+    #[arg(long)]
+    pub slim: bool,
 
     /// Attach it to the package in the registry
     #[arg(long)]

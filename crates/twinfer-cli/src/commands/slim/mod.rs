@@ -1,7 +1,9 @@
 //! `twinfer slim`
 
+pub mod component;
 pub mod npm;
 mod page;
+mod requests;
 pub mod runner;
 
 use std::path::{Path, PathBuf};
@@ -17,9 +19,10 @@ use crate::trust::Trust;
 
 /// Make an engine that has only what these packages need
 ///
-/// The full engine is run in Node over everything that a page does with the packages: every kind
-/// of input, their golden examples, the cache, common mistakes. Functions that were not entered
-/// are dropped. When one of them is needed after all, the page goes on with the full engine.
+/// The full engine is run over everything that is done with the packages: every kind of input,
+/// their golden examples, common mistakes; that of a page in Node, with its cache; a component in
+/// the host of `twinfer serve`. Functions that were not entered are dropped. When one of them is
+/// needed after all, the page or the host goes on with the full engine.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
@@ -29,6 +32,8 @@ Examples:
       say what is missing in it for an input of yours
   twinfer slim face-detector:1.1.0 --check --made face.wasm
       say whether an engine will do for another version
+  twinfer slim tumour-risk --target component -o risk.wasm
+      a component for twinfer serve --component
 
 wasm-opt (npm package binaryen) makes it smaller still; it is looked for in TWINFER_WASM_OPT, on
 the PATH, and in node_modules/.bin above the npm package.")]
@@ -41,8 +46,9 @@ pub struct SlimArgs {
     #[arg(long, value_enum, default_value = "page")]
     pub target: Target,
 
-    /// The full engine [default: that of the npm package]
-    #[arg(long, value_name = "FILE")]
+    /// The full engine [default: that of the npm package; a component is found by itself in a
+    /// build folder or beside this program]
+    #[arg(long, value_name = "FILE", alias = "component")]
     pub engine: Option<PathBuf>,
 
     /// The npm package `twinfer`, whose code runs the engine [default: node_modules/twinfer or
@@ -108,9 +114,6 @@ pub fn run(
     }
     match args.target {
         Target::Page => page::run(args, registry, trust, policy, output),
-        Target::Component => bail!(
-            InvalidParameter,
-            "slim components are not made by this version: leave out --target component"
-        ),
+        Target::Component => component::run(args, registry, trust, output),
     }
 }

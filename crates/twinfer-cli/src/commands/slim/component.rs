@@ -1,0 +1,343 @@
+//! Slim components: the full one answers requests in the host of `twinfer serve`, and what it did
+//! not enter for them is dropped.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use hyper::body::Bytes;
+use serde::Serialize;
+use serde_json::Value as Json;
+use tempfile::TempDir;
+use twinfer::{Result, bail, err};
+use twinfer_artifact::Profile;
+use twinfer_artifact::component::{Label, label, with_label};
+use twinfer_artifact::slim::component::{self as slimming, Watched};
+use twinfer_host::{HostConfig, LogSink, Trial};
+use twinfer_package::{
+    DerivedEngine, Digest, EngineKind, EngineTarget, FolderStore, Package, Parts, Reference, Store,
+    attach_engine,
+};
+use twinfer_registry::{CopyOptions, copy};
+
+use super::SlimArgs;
+use super::requests::{Ask, anywhere, of_package};
+use crate::component::find;
+use crate::host_error::host_error;
+use crate::output::{Output, bytes};
+use crate::registry::Registry;
+use crate::trust::Trust;
+
+/// A component that counts is slow, and so may the machine be.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// So many instances in a row must enter nothing new, and so many are asked at most.
+const QUIET: usize = 4;
+const ROUNDS: usize = 24;
+/// A policy that admits nothing: with it the component enters what refuses.
+const DENY: &str = r#"{"default": "deny", "rules": [], "keys": {}}"#;
+
+/// A package, and what is asked for it.
+pub struct Asked {
+    package: Digest,
+    asks: Vec<Ask>,
+}
+
+impl Asked {
+    /// Brings the package into a registry folder that the component sees.
+    ///
+    /// # Errors
+    /// Those of opening and copying the package.
+    pub fn gather(store: &dyn Store, reference: &Reference, folder: &Path) -> Result<Self> {
+        let package = Package::open_parts(store, reference, Parts::Tested)?;
+        let tagged = Reference::new(package.name(), package.version())?;
+        copy(
+            store,
+            &FolderStore::new(folder),
+            &[tagged.pinned(*package.digest())],
+            &CopyOptions::default(),
+            &mut |_| {},
+        )?;
+        let asks = of_package(
+            package.name(),
+            package.version(),
+            &package.digest().to_string(),
+            package.golden(),
+            package.config().signature.as_ref(),
+        )?;
+        Ok(Self {
+            package: *package.digest(),
+            asks,
+        })
+    }
+}
+
+/// What was made.
+pub struct Slimmed {
+    /// It has the label of the component that it was made of, if any.
+    pub component: Vec<u8>,
+    /// The `wasm-opt` that was used.
+    pub wasm_opt: Option<std::path::PathBuf>,
+    /// What was entered, all in all.
+    pub profile: Profile,
+    /// What was entered for each package.
+    profiles: BTreeMap<Digest, Profile>,
+    /// Golden examples that it answered like the component that it was made of.
+    pub same: usize,
+}
+
+impl Slimmed {
+    /// The packages, each with the digest of its profile.
+    ///
+    /// # Errors
+    /// `internal`.
+    pub fn packages(&self) -> Result<BTreeMap<Digest, Digest>> {
+        let packages = self.profiles.iter();
+        packages
+            .map(|(package, profile)| Ok((*package, profile.digest()?)))
+            .collect()
+    }
+}
+
+/// Runs a component, full or fused, over what is asked for the packages, and drops the rest. What
+/// comes out has given the same bits for every golden example.
+///
+/// # Errors
+/// `self_test_failed` when it does not; those of the host; `internal`.
+pub fn slim(component: &[u8], packages: &[Asked], registry: &Path) -> Result<Slimmed> {
+    let counting = slimming::counting(component)?;
+    let watched = Watched::new(&counting)?;
+    let file = registry.join("counting.wasm");
+    write(&file, &watched.wasm)?;
+    let mut profiles = BTreeMap::new();
+    let mut expected = BTreeMap::new();
+    for asked in packages {
+        let plain = ask_all(&file, registry, None, &asked.asks)?;
+        let mut profile = entered(&watched, component, plain.trial)?;
+        expected.extend(plain.answers);
+        // Each instance has random numbers of its own, and the order of hash maps with them: what
+        // is entered differs a little. It is asked until nothing new comes for a while.
+        let (mut rounds, mut quiet) = (0, 0);
+        while quiet < QUIET && rounds < ROUNDS {
+            let again = ask_all(&file, registry, None, &asked.asks)?;
+            let before = profile.entered();
+            profile.add(&entered(&watched, component, again.trial)?)?;
+            quiet = if profile.entered() == before {
+                quiet + 1
+            } else {
+                0
+            };
+            rounds += 1;
+        }
+        let small = ("TWINFER_MAX_BODY".to_owned(), "16".to_owned());
+        let deny = ("TWINFER_TRUST_POLICY".to_owned(), DENY.to_owned());
+        for env in [small, deny] {
+            let other = ask_all(&file, registry, Some(env), &asked.asks)?;
+            profile.add(&entered(&watched, component, other.trial)?)?;
+        }
+        profiles.insert(asked.package, profile);
+    }
+    let mut union = profiles.values();
+    let Some(mut profile) = union.next().cloned() else {
+        bail!(InvalidRequest, "an engine is made for packages: name some");
+    };
+    union.try_for_each(|other| profile.add(other))?;
+    let optimised = slimming::slim(component, &profile)?;
+    let file = registry.join("slim.wasm");
+    write(&file, &optimised.module)?;
+    let mut same = 0;
+    for asked in packages {
+        let ours = ask_all(&file, registry, None, &asked.asks)?.answers;
+        for (name, answer) in ours {
+            if expected.get(&name) != Some(&answer) {
+                bail!(
+                    SelfTestFailed,
+                    "the slim component does not give the answer of the full one to `{name}`"
+                );
+            }
+            same += 1;
+        }
+    }
+    if same == 0 {
+        bail!(
+            SelfTestFailed,
+            "there is no golden example to compare the slim component with"
+        );
+    }
+    Ok(Slimmed {
+        component: optimised.module,
+        wasm_opt: optimised.with,
+        profile,
+        profiles,
+        same,
+    })
+}
+
+/// An instance that answered, and the answers to golden examples.
+struct Answered {
+    trial: Trial,
+    answers: BTreeMap<String, String>,
+}
+
+/// Asks one instance everything, so that later requests find what earlier ones left.
+fn ask_all(
+    component: &Path,
+    registry: &Path,
+    env: Option<(String, String)>,
+    asks: &[Ask],
+) -> Result<Answered> {
+    let mut config = HostConfig::new(component, registry);
+    config.log = LogSink::None;
+    // For the next instance of the same component.
+    config.cache = Some(registry.join("compiled"));
+    config.limits.request_timeout = PATIENCE;
+    config.limits.max_instances = 1;
+    let limited = env.is_some();
+    config.env.extend(env);
+    let mut trial = Trial::start(&config).map_err(host_error)?;
+    let mut answers = BTreeMap::new();
+    for ask in anywhere().iter().chain(asks) {
+        let answer = trial.ask(ask.request()?).map_err(|refused| {
+            err!(
+                Internal,
+                "the component does not answer {}: {} ({})",
+                ask.name(),
+                refused.message,
+                refused.code
+            )
+        })?;
+        let Some(name) = &ask.golden else {
+            continue;
+        };
+        if !limited {
+            if answer.status() != 200 {
+                let said = String::from_utf8_lossy(answer.body());
+                bail!(SelfTestFailed, "{name}: {}: {said}", answer.status());
+            }
+            answers.insert(name.clone(), timeless(answer.body())?);
+        }
+    }
+    Ok(Answered { trial, answers })
+}
+
+/// An answer without its times.
+fn timeless(body: &Bytes) -> Result<String> {
+    let mut answer: Json = serde_json::from_slice(body)
+        .map_err(|e| err!(Internal, "the component answered with no JSON: {e}"))?;
+    if let Some(answer) = answer.as_object_mut() {
+        answer.remove("timing");
+    }
+    Ok(answer.to_string())
+}
+
+fn entered(watched: &Watched<'_>, component: &[u8], mut trial: Trial) -> Result<Profile> {
+    watched.entered(component, |instance, function| {
+        trial.number(instance, function).map_err(host_error)
+    })
+}
+
+fn write(file: &Path, content: &[u8]) -> Result<()> {
+    fs::write(file, content).map_err(|e| err!(Storage, "cannot write {}: {e}", file.display()))
+}
+
+/// What the command says.
+#[derive(Serialize)]
+struct Made {
+    engine: DerivedEngine,
+    functions: usize,
+    kept: usize,
+    full_size: u64,
+    wasm_opt: Option<std::path::PathBuf>,
+    attached: Vec<String>,
+    /// Golden examples with the same bits, by name, version and digest.
+    same: usize,
+}
+
+/// `twinfer slim --target component`
+///
+/// # Errors
+/// Those of the packages and of [`slim`].
+pub fn run(args: &SlimArgs, registry: &Registry, trust: &Trust, output: &Output) -> Result<()> {
+    if args.made.is_some() || !args.input.is_empty() {
+        bail!(
+            InvalidParameter,
+            "--made and --input are for engines of a page: leave them out, or --target component"
+        );
+    }
+    let path = find(args.engine.as_deref())?;
+    let full = fs::read(&path).map_err(|e| err!(Storage, "cannot read {}: {e}", path.display()))?;
+    if label(&full)?.is_some() {
+        bail!(
+            InvalidRequest,
+            "{} was derived already: name the full component",
+            path.display()
+        );
+    }
+    let folder = TempDir::new().map_err(|e| err!(Storage, "a temporary folder: {e}"))?;
+    let store = registry.store()?;
+    let (mut packages, mut pinned) = (Vec::new(), Vec::new());
+    for reference in &args.references {
+        let reference = trust.pinned(store, reference)?;
+        packages.push(Asked::gather(store, &reference, folder.path())?);
+        pinned.push(reference);
+    }
+    let slimmed = slim(&full, &packages, folder.path())?;
+    let described = Label {
+        kind: EngineKind::Slim,
+        slim: true,
+        engine: Digest::of(&full),
+        version: env!("CARGO_PKG_VERSION").into(),
+        packages: slimmed.packages()?,
+    };
+    let wasm = with_label(&slimmed.component, &described)?;
+    let mut made = Made {
+        engine: DerivedEngine {
+            kind: EngineKind::Slim,
+            target: EngineTarget::Component,
+            digest: Digest::of(&wasm),
+            size: wasm.len() as u64,
+            engine: described.engine,
+            version: described.version,
+            packages: described.packages,
+        },
+        functions: slimmed.profile.functions(),
+        kept: slimmed.profile.entered(),
+        full_size: full.len() as u64,
+        wasm_opt: slimmed.wasm_opt,
+        attached: Vec::new(),
+        same: slimmed.same,
+    };
+    if let Some(file) = &args.output {
+        write(file, &wasm)?;
+    }
+    if let Some(file) = &args.profile_out {
+        write(file, &slimmed.profile.to_json()?)?;
+    }
+    if args.attach {
+        let store = registry.writable()?;
+        for reference in &pinned {
+            attach_engine(&*store, reference, &made.engine, &wasm)?;
+            made.attached.push(reference.to_string());
+        }
+    }
+    output.print(&made, || text(&made))
+}
+
+fn text(made: &Made) -> String {
+    let mut text = format!(
+        "{}  {} of {}, {} of {} functions\n{} answers with the same bits",
+        made.engine.digest,
+        bytes(made.engine.size),
+        bytes(made.full_size),
+        made.kept,
+        made.functions,
+        made.same
+    );
+    if made.wasm_opt.is_none() {
+        text += "\nno wasm-opt was found (npm package binaryen): it would be smaller with one";
+    }
+    for reference in &made.attached {
+        text += &format!("\nattached to {reference}");
+    }
+    text
+}
