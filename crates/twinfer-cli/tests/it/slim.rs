@@ -73,28 +73,10 @@ fn a_slim_engine_gives_the_same_bits_and_is_attached() {
     fs::write(place.blob(engine["digest"].as_str().unwrap()), &wasm[1..]).unwrap();
     let said = place.twinfer(&["verify", "face-detector", "--no-self-test"]);
     assert_eq!(said.code, Some(3), "{}", said.err);
-    assert!(said.err.starts_with("error[size_mismatch]: "), "{}", said.err);
-}
-
-#[test]
-fn another_model_needs_more_than_a_slim_engine_has() {
-    let place = Place::new();
-    place.pack("tumour-risk-mlp");
-    place.pack("face-detector");
-    json(&slim(
-        &place,
-        &["tumour-risk-mlp", "-o", "slim.wasm", "--json"],
-    ));
-    let check = ["--check", "--made", "slim.wasm", "--json"];
-    let good = json(&slim(&place, &[&["tumour-risk-mlp"], &check[..]].concat()));
-    assert_eq!(good["check"][0]["missing"].as_array().unwrap().len(), 0);
-    let said = slim(&place, &[&["face-detector"], &check[..]].concat());
-    assert_eq!(said.code, Some(3), "{}", said.err);
-    assert!(said.err.contains("self_test_failed"), "{}", said.err);
-    let said: Json = serde_json::from_str(&said.out).unwrap();
     assert!(
-        !said["check"][0]["missing"].as_array().unwrap().is_empty(),
-        "{said}"
+        said.err.starts_with("error[size_mismatch]: "),
+        "{}",
+        said.err
     );
 }
 

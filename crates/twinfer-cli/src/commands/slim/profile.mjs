@@ -26,7 +26,10 @@ WebAssembly.instantiate = async (source, imports) => {
   if (source !== module) return instantiate(source, imports);
   const lacks = (index) => {
     missing.push({ doing, index });
-    throw new Error(`the slim engine lacks the function ${index}`);
+    const error = new Error(`the slim engine lacks the function ${index}`);
+    // A promise of the engine may swallow what is thrown, and then settle never.
+    stopped(error);
+    throw error;
   };
   const instance = await instantiate(source, { ...imports, twinfer: { ...imports.twinfer, missing: lacks } });
   instances.push(instance);
