@@ -143,7 +143,7 @@ impl<'a> Fuser<'a> {
         if let Some(error) = running.failed {
             return Err(error);
         }
-        let functions = functions(program(self.component)?.1)?;
+        let functions = crate::slim::functions(program(self.component)?.1)?;
         let profile = Profile::whole(self.engine, functions).digest()?;
         with_label(
             &snapshot,
@@ -180,26 +180,6 @@ fn config() -> Config {
         .cranelift_opt_level(OptLevel::None)
         .relaxed_simd_deterministic(true);
     config
-}
-
-/// How many functions a core module has, imports included.
-fn functions(module: &[u8]) -> Result<usize> {
-    let broken = |e| err!(InvalidRequest, "this component is malformed: {e}");
-    let mut count = 0;
-    for payload in wasmparser::Parser::new(0).parse_all(module) {
-        match payload.map_err(broken)? {
-            wasmparser::Payload::ImportSection(imports) => {
-                for import in imports.into_imports() {
-                    let kind = import.map_err(broken)?.ty;
-                    count += usize::from(matches!(kind, wasmparser::TypeRef::Func(_)));
-                }
-            }
-            wasmparser::Payload::FunctionSection(section) => count += section.count() as usize,
-            wasmparser::Payload::CodeSectionStart { .. } => break,
-            _ => {}
-        }
-    }
-    Ok(count)
 }
 
 /// The component at work.
