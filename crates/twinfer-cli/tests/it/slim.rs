@@ -81,6 +81,29 @@ fn a_slim_engine_gives_the_same_bits_and_is_attached() {
 }
 
 #[test]
+fn another_model_needs_more_than_a_slim_engine_has() {
+    let place = Place::new();
+    place.pack("tumour-risk-mlp");
+    place.pack("face-detector");
+    json(&slim(
+        &place,
+        &["tumour-risk-mlp", "-o", "slim.wasm", "--json"],
+    ));
+    let check = ["--check", "--made", "slim.wasm", "--json"];
+    let good = json(&slim(&place, &[&["tumour-risk-mlp"], &check[..]].concat()));
+    assert_eq!(good["check"][0]["missing"].as_array().unwrap().len(), 0);
+    assert!(good["check"][0]["same"].as_u64().unwrap() >= 10, "{good}");
+    let said = slim(&place, &[&["face-detector"], &check[..]].concat());
+    assert_eq!(said.code, Some(3), "{}", said.err);
+    assert!(said.err.contains("self_test_failed"), "{}", said.err);
+    let said: Json = serde_json::from_str(&said.out).unwrap();
+    assert!(
+        !said["check"][0]["missing"].as_array().unwrap().is_empty(),
+        "{said}"
+    );
+}
+
+#[test]
 fn what_cannot_be_made_is_said() {
     let place = Place::new();
     place.pack("tumour-risk-mlp");

@@ -73,6 +73,13 @@ pub fn run(
         trust: policy.as_deref(),
         packages: &wanted,
     };
+    if let Some(file) = &args.made {
+        let wasm =
+            std::fs::read(file).map_err(|e| err!(Storage, "the engine {}: {e}", file.display()))?;
+        let checked = check(&runner, &full, &wasm)?;
+        output.print(&json!({"check": checked}), || check_text(&checked))?;
+        return verdict(&checked);
+    }
     // What is checked must not have been learnt.
     let learnt: Vec<Wanted> = wanted.iter().map(|w| w.learnt(args.check)).collect();
     let learner = Runner {

@@ -9,8 +9,9 @@ use serde_json::Value as Json;
 use tempfile::TempDir;
 use twinfer::{Result, bail, err};
 
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 4] = [
     ("profile.mjs", include_str!("profile.mjs")),
+    ("registry.mjs", include_str!("registry.mjs")),
     ("storage.mjs", include_str!("storage.mjs")),
     ("pictures.json", include_str!("pictures.json")),
 ];
@@ -61,6 +62,9 @@ pub struct Lacks {
     /// Its index in the full engine; -1 for one that was called by its address.
     pub index: i64,
 }
+
+/// Node's exit code where a promise at the top never settles.
+const UNSETTLED: i32 = 13;
 
 /// Runs engines with the code of an npm package, on packages of a registry in a folder.
 pub struct Runner<'a> {
@@ -118,6 +122,12 @@ fn node(script: &Path, job: &Path, result: &Path) -> Result<()> {
             )
         })?;
     if !output.status.success() {
+        if output.status.code() == Some(UNSETTLED) {
+            bail!(
+                SelfTestFailed,
+                "the engine stopped in Node, and what waited for it was not told"
+            );
+        }
         let said = String::from_utf8_lossy(&output.stderr);
         let line = said
             .lines()
