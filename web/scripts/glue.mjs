@@ -13,7 +13,8 @@ const IMPORTS = /^(\s*)"\.\/twinfer_web_bg\.js": import0,$/m;
  * An engine that stops in a task, in the middle of something asynchronous, never settles its
  * promises: nobody would hear of it. Nor would they of a function that a slim engine lacks, where
  * JavaScript between two calls of the engine catches what is thrown. So both are told, and what
- * has stopped does nothing more.
+ * has stopped does nothing more: nor is anything freed in it when garbage is collected, for its
+ * memory may be in disorder, and nobody would catch what that throws.
  */
 const TASKS = `let stopped = false;
 const stop = (error) => {
@@ -28,6 +29,18 @@ const queueMicrotask = (task) => globalThis.queueMicrotask(() => {
     stop(error);
   }
 });
+const FinalizationRegistry = globalThis.FinalizationRegistry && class extends globalThis.FinalizationRegistry {
+  constructor(free) {
+    super((held) => {
+      if (stopped) return;
+      try {
+        free(held);
+      } catch {
+        stopped = true;
+      }
+    });
+  }
+};
 const missing = (index) => {
   const error = Object.assign(new Error(\`this engine lacks function \${index}\`), { missing: index });
   stop(error);

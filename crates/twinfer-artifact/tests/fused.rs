@@ -1,5 +1,8 @@
 //! Fused components: the same bits as the full one, nothing frozen, and one file each time.
 
+// The helpers of tests too may fail by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};

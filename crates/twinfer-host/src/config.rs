@@ -62,6 +62,9 @@ pub struct HostConfig {
     /// End gracefully on SIGTERM and SIGINT. A program that embeds a host
     /// usually has its own handlers and leaves this off.
     pub handle_signals: bool,
+    /// Random numbers and clock of the guests come from this, the same each time: for instances
+    /// that are only tried out ([`crate::Trial`] sets it). `None`: those of the machine.
+    pub seed: Option<u64>,
 }
 
 /// Whether an instance serves one request or many.
@@ -150,6 +153,7 @@ impl HostConfig {
             log: LogSink::Stderr,
             log_level: LogLevel::Info,
             handle_signals: false,
+            seed: None,
         }
     }
 

@@ -50,6 +50,7 @@ mod log;
 mod mime;
 mod outbound;
 mod pool;
+mod repeatable;
 mod reply;
 mod route;
 mod server;

@@ -19,6 +19,7 @@ use crate::error::HostError;
 use crate::key_value::Stores;
 use crate::log::{Log, LogLevel};
 use crate::outbound::{Network, Outbound};
+use crate::repeatable;
 
 /// Where the guest sees the registry folder.
 const GUEST_REGISTRY: &str = "/registry";
@@ -71,6 +72,9 @@ impl State {
         }
         if let Some(folder) = &config.package_cache {
             open(folder, GUEST_CACHE, FsPerms::ReadWrite)?;
+        }
+        if let Some(seed) = config.seed {
+            repeatable::set(&mut wasi, seed);
         }
         if index.is_some() {
             wasi.env("TWINFER_INDEX", GUEST_INDEX_FILE);

@@ -27,10 +27,16 @@ impl Trial {
     /// Compiles the component of a configuration and starts an instance. It must not be called
     /// inside an async runtime. What the configuration says of servers does not matter.
     ///
+    /// The instance's random numbers and its clock come from the seed: the same requests do the
+    /// same in it each time.
+    ///
     /// # Errors
     /// As [`crate::Host::start`].
-    pub fn start(config: &HostConfig) -> Result<Self, HostError> {
+    pub fn start(config: &HostConfig, seed: u64) -> Result<Self, HostError> {
         config.check()?;
+        let mut config = config.clone();
+        config.seed = Some(seed);
+        let config = &config;
         let log = Log::new(config.log.clone(), config.log_level);
         let network = Network::new(config)?;
         let program = engine::prepare(config, &log)?;

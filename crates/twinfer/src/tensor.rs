@@ -269,11 +269,14 @@ impl Tensor {
         }
     }
 
-    /// The memory for the engine, where the elements lie in such memory; the tensor otherwise.
-    pub(crate) fn into_aligned(self) -> Result<Aligned, Self> {
-        match self.data {
-            Data::Aligned(aligned) => Ok(aligned),
-            _ => Err(self),
+    /// The memory for the engine, where the elements lie in such memory.
+    pub(crate) fn take_aligned(&mut self) -> Option<Aligned> {
+        if !matches!(self.data, Data::Aligned(_)) {
+            return None;
+        }
+        match std::mem::replace(&mut self.data, Data::Bytes(Vec::new())) {
+            Data::Aligned(aligned) => Some(aligned),
+            Data::Bytes(_) | Data::Strings(_) => None,
         }
     }
 

@@ -102,11 +102,10 @@ impl Aligned {
 }
 
 /// Our tensor as the engine's: without a copy where it lies in its memory, one copy otherwise.
-pub(crate) fn to_engine(tensor: Tensor) -> Result<EngineTensor> {
-    let tensor = match tensor.into_aligned() {
-        Ok(aligned) => return Ok(aligned.0),
-        Err(tensor) => tensor,
-    };
+pub(crate) fn to_engine(mut tensor: Tensor) -> Result<EngineTensor> {
+    if let Some(aligned) = tensor.take_aligned() {
+        return Ok(aligned.0);
+    }
     if let Some(strings) = tensor.strings() {
         return tensor1(strings)
             .into_shape(tensor.shape())

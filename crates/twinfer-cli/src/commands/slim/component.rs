@@ -33,7 +33,9 @@ use crate::trust::Trust;
 const PATIENCE: Duration = Duration::from_secs(600);
 /// So many instances in a row must enter nothing new, and so many are asked at most.
 const QUIET: usize = 4;
-const ROUNDS: usize = 24;
+const ROUNDS: u64 = 24;
+/// The seed of an instance that nothing was learnt from.
+const UNSEEN: u64 = u64::MAX;
 /// A policy that admits nothing: with it the component enters what refuses.
 const DENY: &str = r#"{"default": "deny", "rules": [], "keys": {}}"#;
 
@@ -112,14 +114,16 @@ pub fn slim(component: &[u8], packages: &[Asked], registry: &Path) -> Result<Sli
     let mut profiles = BTreeMap::new();
     let mut expected = BTreeMap::new();
     for asked in packages {
-        let plain = ask_all(&file, registry, None, &asked.asks)?;
+        let asks = |seed, env| ask_all(&file, registry, seed, env, &asked.asks);
+        let plain = asks(0, None)?;
         let mut profile = entered(&watched, component, plain.trial)?;
         expected.extend(plain.answers);
-        // Each instance has random numbers of its own, and the order of hash maps with them: what
-        // is entered differs a little. It is asked until nothing new comes for a while.
+        // With other random numbers hash maps have another order, and what is entered differs a
+        // little. It is asked until nothing new comes for a while.
         let (mut rounds, mut quiet) = (0, 0);
         while quiet < QUIET && rounds < ROUNDS {
-            let again = ask_all(&file, registry, None, &asked.asks)?;
+            rounds += 1;
+            let again = asks(rounds, None)?;
             let before = profile.entered();
             profile.add(&entered(&watched, component, again.trial)?)?;
             quiet = if profile.entered() == before {
@@ -127,12 +131,11 @@ pub fn slim(component: &[u8], packages: &[Asked], registry: &Path) -> Result<Sli
             } else {
                 0
             };
-            rounds += 1;
         }
         let small = ("TWINFER_MAX_BODY".to_owned(), "16".to_owned());
         let deny = ("TWINFER_TRUST_POLICY".to_owned(), DENY.to_owned());
         for env in [small, deny] {
-            let other = ask_all(&file, registry, Some(env), &asked.asks)?;
+            let other = asks(0, Some(env))?;
             profile.add(&entered(&watched, component, other.trial)?)?;
         }
         profiles.insert(asked.package, profile);
@@ -147,7 +150,8 @@ pub fn slim(component: &[u8], packages: &[Asked], registry: &Path) -> Result<Sli
     write(&file, &optimised.module)?;
     let mut same = 0;
     for asked in packages {
-        let ours = ask_all(&file, registry, None, &asked.asks)?.answers;
+        // Random numbers that it has not seen.
+        let ours = ask_all(&file, registry, UNSEEN, None, &asked.asks)?.answers;
         for (name, answer) in ours {
             if expected.get(&name) != Some(&answer) {
                 bail!(
@@ -183,6 +187,7 @@ struct Answered {
 fn ask_all(
     component: &Path,
     registry: &Path,
+    seed: u64,
     env: Option<(String, String)>,
     asks: &[Ask],
 ) -> Result<Answered> {
@@ -194,7 +199,7 @@ fn ask_all(
     config.limits.max_instances = 1;
     let limited = env.is_some();
     config.env.extend(env);
-    let mut trial = Trial::start(&config).map_err(host_error)?;
+    let mut trial = Trial::start(&config, seed).map_err(host_error)?;
     let mut answers = BTreeMap::new();
     for ask in anywhere().iter().chain(asks) {
         let answer = trial.ask(ask.request()?).map_err(|refused| {

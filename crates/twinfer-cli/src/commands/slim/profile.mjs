@@ -35,7 +35,8 @@ globalThis.FinalizationRegistry = class {
   async freeAll() {
     for (const [token, held] of this.#held) {
       this.#held.delete(token);
-      await attempt("freeing", () => this.#free(held));
+      // A closure, which is no number, may be in use by what was abandoned half-way.
+      if (typeof held === "number") await attempt("freeing", () => this.#free(held));
     }
   }
 };
@@ -53,10 +54,7 @@ WebAssembly.instantiate = async (source, imports) => {
   if (source !== module) return instantiate(source, imports);
   const lacks = (index) => {
     missing.push({ doing, index });
-    const error = new Error(`the slim engine lacks the function ${index}`);
-    // A promise of the engine may swallow what is thrown, and then settle never.
-    stopped(error);
-    throw error;
+    imports.twinfer.missing(index);
   };
   const instance = await instantiate(source, { ...imports, twinfer: { ...imports.twinfer, missing: lacks } });
   instances.push(instance);
