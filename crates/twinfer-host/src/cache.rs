@@ -1,13 +1,15 @@
 //! Compiled components on disk.
 //!
 //! A compiled component is native code that is run without further checks, so
-//! an entry is used only if its digest matches what was written. That guards
-//! against damage, not against an attacker with access to the folder: the
-//! folder belongs to its owner alone.
+//! an entry is used only if its digest matches what was written: its name says
+//! both what it was made of and what it must be. That guards against damage, not
+//! against an attacker with access to the folder: the folder belongs to its owner
+//! alone. An entry is nothing but the code, so that it can be mapped: what is
+//! never run is never read, and hosts of one component share its memory.
 
 use std::fs;
 use std::hash::{Hash, Hasher};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,9 +20,10 @@ use wasmtime::component::Component;
 use crate::error::HostError;
 use crate::log::{Log, LogLevel};
 
-/// First bytes of an entry; the number changes with the entry's form.
-const MAGIC: &[u8; 16] = b"twinfer-cwasm-2\n";
-const DIGEST: usize = 32;
+/// Part of each key; the number changes with the entries' form.
+const FORM: &[u8; 16] = b"twinfer-cwasm-3\n";
+/// Bytes that are hashed at once.
+const PIECE: usize = 256 << 10;
 /// Entries kept; the least recently written go first. One is some 50 MB.
 const MAX_ENTRIES: usize = 8;
 
@@ -33,7 +36,7 @@ pub(crate) fn load(
     log: &Log,
 ) -> Result<Component, HostError> {
     let started = std::time::Instant::now();
-    let entry = folder.map(|folder| folder.join(format!("{}.cwasm", key(engine, wasm))));
+    let entry = folder.map(|folder| Entry::new(folder, key(engine, wasm)));
     if let Some(entry) = &entry
         && let Some(component) = read(engine, entry, log)
     {
@@ -57,7 +60,7 @@ pub(crate) fn load(
         log.event(
             LogLevel::Warn,
             "cache_not_written",
-            serde_json::json!({"file": entry, "error": error.to_string()}),
+            serde_json::json!({"folder": entry.folder, "error": error.to_string()}),
         );
     }
     Ok(component)
@@ -67,7 +70,7 @@ pub(crate) fn load(
 /// what wasmtime itself names as such (version, settings, target, features).
 fn key(engine: &Engine, wasm: &[u8]) -> String {
     let mut hasher = Sha(Sha256::new());
-    hasher.write(MAGIC);
+    hasher.write(FORM);
     hasher.write(&Sha256::digest(wasm));
     engine.precompile_compatibility_hash().hash(&mut hasher);
     hex(&hasher.0.finalize())
@@ -95,23 +98,62 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         })
 }
 
-/// A corrupt or foreign entry is a miss.
-fn read(engine: &Engine, entry: &Path, log: &Log) -> Option<Component> {
-    let bytes = fs::read(entry).ok()?;
+/// Where a compiled component is: `KEY.DIGEST.cwasm`.
+struct Entry {
+    folder: PathBuf,
+    key: String,
+}
+
+impl Entry {
+    fn new(folder: &Path, key: String) -> Self {
+        let folder = folder.to_path_buf();
+        Self { folder, key }
+    }
+
+    /// The file that is there, with the digest that it should have.
+    fn find(&self) -> Option<(PathBuf, String)> {
+        let files = fs::read_dir(&self.folder).ok()?.flatten();
+        files.into_iter().find_map(|file| {
+            let name = file.file_name().into_string().ok()?;
+            let rest = name.strip_prefix(&self.key)?.strip_prefix('.')?;
+            let digest = rest.strip_suffix(".cwasm")?.to_owned();
+            Some((file.path(), digest))
+        })
+    }
+
+    fn file(&self, code: &[u8]) -> PathBuf {
+        let digest = hex(&Sha256::digest(code));
+        self.folder.join(format!("{}.{digest}.cwasm", self.key))
+    }
+}
+
+/// A corrupt or foreign entry is a miss, and goes.
+fn read(engine: &Engine, entry: &Entry, log: &Log) -> Option<Component> {
+    let (file, digest) = entry.find()?;
     let miss = |why: String| {
         log.event(
             LogLevel::Warn,
             "cache_entry_ignored",
-            serde_json::json!({"file": entry, "why": why}),
+            serde_json::json!({"file": file, "why": why}),
         );
+        // Otherwise it would be found again beside the next one.
+        let _ = fs::remove_file(&file);
     };
-    let Some(code) = verified(&bytes) else {
-        miss("its digest does not match".into());
-        return None;
-    };
-    // SAFETY: the bytes are what `write` stored from `Component::serialize`, as
-    // their digest says; wasmtime itself refuses another version or setting.
-    match unsafe { Component::deserialize(engine, code) } {
+    match digest_of(&file) {
+        Ok(found) if found == digest => {}
+        Ok(_) => {
+            miss("its digest does not match".into());
+            return None;
+        }
+        Err(error) => {
+            miss(error.to_string());
+            return None;
+        }
+    }
+    // SAFETY: the file is what `write` stored from `Component::serialize`, as its digest says, and
+    // nobody changes it: a new one takes another name or its place. wasmtime itself refuses
+    // another version or setting.
+    match unsafe { Component::deserialize_file(engine, &file) } {
         Ok(component) => Some(component),
         Err(error) => {
             miss(format!("{error:#}"));
@@ -120,32 +162,36 @@ fn read(engine: &Engine, entry: &Path, log: &Log) -> Option<Component> {
     }
 }
 
-fn verified(bytes: &[u8]) -> Option<&[u8]> {
-    let rest = bytes.strip_prefix(MAGIC.as_slice())?;
-    let (digest, code) = rest.split_at_checked(DIGEST)?;
-    (digest == Sha256::digest(code).as_slice()).then_some(code)
+fn digest_of(file: &Path) -> io::Result<String> {
+    let mut file = fs::File::open(file)?;
+    let mut piece = vec![0; PIECE];
+    let mut hasher = Sha256::new();
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            length => hasher.update(&piece[..length]),
+        }
+    }
 }
 
-fn write(component: &Component, entry: &Path) -> io::Result<()> {
+fn write(component: &Component, entry: &Entry) -> io::Result<()> {
     let code = component
         .serialize()
         .map_err(|e| io::Error::other(format!("{e:#}")))?;
-    let folder = entry.parent().unwrap_or(Path::new("."));
-    create_private(folder)?;
-    let temporary = temporary(entry);
-    let written = write_entry(&temporary, &code).and_then(|()| fs::rename(&temporary, entry));
+    create_private(&entry.folder)?;
+    let file = entry.file(&code);
+    let temporary = temporary(&file);
+    let written = write_entry(&temporary, &code).and_then(|()| fs::rename(&temporary, &file));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }
     written?;
-    evict(folder);
+    evict(&entry.folder);
     Ok(())
 }
 
 fn write_entry(path: &Path, code: &[u8]) -> io::Result<()> {
     let mut file = fs::File::create(path)?;
-    file.write_all(MAGIC)?;
-    file.write_all(&Sha256::digest(code))?;
     file.write_all(code)?;
     file.sync_all()
 }
@@ -207,12 +253,18 @@ mod tests {
         files[0].clone()
     }
 
+    fn found(engine: &Engine, folder: &Path) -> bool {
+        let entry = Entry::new(folder, key(engine, EMPTY));
+        read(engine, &entry, &quiet()).is_some()
+    }
+
     #[test]
     fn hit_after_miss() {
         let folder = tempfile::tempdir().unwrap();
         let engine = Engine::default();
+        assert!(!found(&engine, folder.path()));
         load(&engine, EMPTY, Some(folder.path()), &quiet()).unwrap();
-        assert!(read(&engine, &only_entry(folder.path()), &quiet()).is_some());
+        assert!(found(&engine, folder.path()));
     }
 
     #[test]
@@ -222,18 +274,21 @@ mod tests {
         load(&engine, EMPTY, Some(folder.path()), &quiet()).unwrap();
         let entry = only_entry(folder.path());
         let good = fs::read(&entry).unwrap();
-        for position in [0, MAGIC.len(), MAGIC.len() + DIGEST, good.len() - 1] {
+        let flipped = |position: usize| {
             let mut bad = good.clone();
             bad[position] ^= 1;
-            fs::write(&entry, &bad).unwrap();
-            assert!(read(&engine, &entry, &quiet()).is_none(), "byte {position}");
+            bad
+        };
+        let damaged = [0, good.len() / 2, good.len() - 1].map(flipped);
+        let cut = [0, 10, good.len() - 1].map(|length| good[..length].to_vec());
+        for bad in damaged.iter().chain(&cut) {
+            // Not in its place: what is mapped must not change.
+            fs::remove_file(&entry).unwrap();
+            fs::write(&entry, bad).unwrap();
+            assert!(!found(&engine, folder.path()), "{} bytes", bad.len());
+            load(&engine, EMPTY, Some(folder.path()), &quiet()).unwrap();
+            assert!(found(&engine, folder.path()));
         }
-        for length in [0, 10, MAGIC.len() + 5, good.len() - 1] {
-            fs::write(&entry, &good[..length]).unwrap();
-            assert!(read(&engine, &entry, &quiet()).is_none(), "length {length}");
-        }
-        load(&engine, EMPTY, Some(folder.path()), &quiet()).unwrap();
-        assert!(read(&engine, &entry, &quiet()).is_some());
     }
 
     #[test]

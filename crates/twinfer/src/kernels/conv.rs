@@ -179,7 +179,8 @@ impl Conv {
         let bytes = 4 * g.c_in / g.group * g.kernel[0];
         let columns = (CHUNK_BYTES / bytes / COLUMNS * COLUMNS).clamp(COLUMNS, 512);
         let runs = self.runs(columns);
-        let gather_all = self.source.direct && (self.source.channel(g) * 4).is_multiple_of(ALIAS_BYTES);
+        let gather_all =
+            self.source.direct && (self.source.channel(g) * 4).is_multiple_of(ALIAS_BYTES);
         let together = (WEIGHTS_BYTES / (4 * ROWS * taps)).max(1);
         for first in (0..panels).step_by(together) {
             for run in &runs {
