@@ -53,7 +53,10 @@ impl State {
         log: &Log,
     ) -> Result<Self, HostError> {
         let mut wasi = WasiCtx::builder();
-        wasi.envs(&environment(config))
+        // Files are read where the guest runs: as tasks of other threads, each of the dozens of
+        // calls for an index would cost more than the call. Another guest has another thread.
+        wasi.allow_blocking_current_thread(true)
+            .envs(&environment(config))
             .stdout(GuestOutput::new("stdout", instance, log))
             .stderr(GuestOutput::new("stderr", instance, log));
         let mut open = |folder: &Path, seen_as, allowed| {

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper::body::Bytes;
 use serde::Serialize;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use twinfer::{Result, bail, err};
 use twinfer_artifact::Profile;
@@ -79,7 +79,7 @@ pub struct Slimmed {
     /// It has the label of the component that it was made of, if any.
     pub component: Vec<u8>,
     /// The `wasm-opt` that was used.
-    pub wasm_opt: Option<std::path::PathBuf>,
+    pub wasm_opt: Option<PathBuf>,
     /// What was entered, all in all.
     pub profile: Profile,
     /// What was entered for each package.
@@ -109,21 +109,27 @@ impl Slimmed {
 pub fn slim(component: &[u8], packages: &[Asked], registry: &Path) -> Result<Slimmed> {
     let counting = slimming::counting(component)?;
     let watched = Watched::new(&counting)?;
+    let served = served(registry)?;
     let file = registry.join("counting.wasm");
     write(&file, &watched.wasm)?;
     let mut profiles = BTreeMap::new();
     let mut expected = BTreeMap::new();
     for asked in packages {
-        let asks = |seed, env| ask_all(&file, registry, seed, env, &asked.asks);
-        let plain = asks(0, None)?;
+        let asks = |seed, env, served: Option<&Path>| {
+            let situation = Situation { seed, env, served };
+            ask_all(&file, registry, situation, &asked.asks)
+        };
+        let plain = asks(0, None, None)?;
         let mut profile = entered(&watched, component, plain.trial)?;
         expected.extend(plain.answers);
         // With other random numbers hash maps have another order, and what is entered differs a
-        // little. It is asked until nothing new comes for a while.
+        // little. It is asked until nothing new comes for a while, as `twinfer serve` does it and
+        // as other hosts do.
         let (mut rounds, mut quiet) = (0, 0);
         while quiet < QUIET && rounds < ROUNDS {
             rounds += 1;
-            let again = asks(rounds, None)?;
+            let index = (rounds % 2 == 1).then_some(&*served);
+            let again = asks(rounds, None, index)?;
             let before = profile.entered();
             profile.add(&entered(&watched, component, again.trial)?)?;
             quiet = if profile.entered() == before {
@@ -135,7 +141,7 @@ pub fn slim(component: &[u8], packages: &[Asked], registry: &Path) -> Result<Sli
         let small = ("TWINFER_MAX_BODY".to_owned(), "16".to_owned());
         let deny = ("TWINFER_TRUST_POLICY".to_owned(), DENY.to_owned());
         for env in [small, deny] {
-            let other = asks(0, Some(env))?;
+            let other = asks(0, Some(env), Some(&served))?;
             profile.add(&entered(&watched, component, other.trial)?)?;
         }
         profiles.insert(asked.package, profile);
@@ -150,16 +156,19 @@ pub fn slim(component: &[u8], packages: &[Asked], registry: &Path) -> Result<Sli
     write(&file, &optimised.module)?;
     let mut same = 0;
     for asked in packages {
-        // Random numbers that it has not seen.
-        let ours = ask_all(&file, registry, UNSEEN, None, &asked.asks)?.answers;
-        for (name, answer) in ours {
-            if expected.get(&name) != Some(&answer) {
-                bail!(
-                    SelfTestFailed,
-                    "the slim component does not give the answer of the full one to `{name}`"
-                );
+        for served in [None, Some(&*served)] {
+            // Random numbers that it has not seen.
+            let (seed, env) = (UNSEEN, None);
+            let situation = Situation { seed, env, served };
+            for (name, answer) in ask_all(&file, registry, situation, &asked.asks)?.answers {
+                if expected.get(&name) != Some(&answer) {
+                    bail!(
+                        SelfTestFailed,
+                        "the slim component does not give the answer of the full one to `{name}`"
+                    );
+                }
+                same += usize::from(served.is_none());
             }
-            same += 1;
         }
     }
     if same == 0 {
@@ -177,6 +186,41 @@ pub fn slim(component: &[u8], packages: &[Asked], registry: &Path) -> Result<Sli
     })
 }
 
+/// Under what an instance is asked.
+struct Situation<'a> {
+    seed: u64,
+    env: Option<(String, String)>,
+    /// An index of the host's own, as `twinfer serve` has one.
+    served: Option<&'a Path>,
+}
+
+/// The folder of an index as `twinfer serve` has it: with other packages, and with engines that
+/// are attached.
+fn served(registry: &Path) -> Result<PathBuf> {
+    let failed = |e: &dyn std::fmt::Display| err!(Storage, "the index of the registry: {e}");
+    let file = fs::read(registry.join("index.json")).map_err(|e| failed(&e))?;
+    let mut index: Json = serde_json::from_slice(&file).map_err(|e| failed(&e))?;
+    if let Some(entries) = index["manifests"].as_array_mut() {
+        for name in [
+            "other-model:1.0.0",
+            "other-model:1.1.0",
+            "another:2.0.0-rc.1",
+        ] {
+            let Some(mut entry) = entries.first().cloned() else {
+                break;
+            };
+            entry["annotations"]["org.opencontainers.image.ref.name"] = json!(name);
+            entry["annotations"]["ai.twinfer.engines"] =
+                json!(json!([{"kind": "slim"}]).to_string());
+            entries.push(entry);
+        }
+    }
+    let folder = registry.join("served");
+    fs::create_dir_all(&folder).map_err(|e| failed(&e))?;
+    write(&folder.join("index.json"), index.to_string().as_bytes())?;
+    Ok(folder)
+}
+
 /// An instance that answered, and the answers to golden examples.
 struct Answered {
     trial: Trial,
@@ -187,8 +231,7 @@ struct Answered {
 fn ask_all(
     component: &Path,
     registry: &Path,
-    seed: u64,
-    env: Option<(String, String)>,
+    situation: Situation<'_>,
     asks: &[Ask],
 ) -> Result<Answered> {
     let mut config = HostConfig::new(component, registry);
@@ -197,20 +240,23 @@ fn ask_all(
     config.cache = Some(registry.join("compiled"));
     config.limits.request_timeout = PATIENCE;
     config.limits.max_instances = 1;
-    let limited = env.is_some();
-    config.env.extend(env);
-    let mut trial = Trial::start(&config, seed).map_err(host_error)?;
+    let limited = situation.env.is_some();
+    config.env.extend(situation.env);
+    config.index = situation.served.map(Path::to_path_buf);
+    let mut trial = Trial::start(&config, situation.seed).map_err(host_error)?;
     let mut answers = BTreeMap::new();
     for ask in anywhere().iter().chain(asks) {
-        let answer = trial.ask(ask.request()?).map_err(|refused| {
-            err!(
-                Internal,
-                "the component does not answer {}: {} ({})",
-                ask.name(),
-                refused.message,
-                refused.code
-            )
-        })?;
+        let answer = trial
+            .ask(ask.request(situation.served.is_some())?)
+            .map_err(|refused| {
+                err!(
+                    Internal,
+                    "the component does not answer {}: {} ({})",
+                    ask.name(),
+                    refused.message,
+                    refused.code
+                )
+            })?;
         let Some(name) = &ask.golden else {
             continue;
         };
@@ -252,7 +298,7 @@ struct Made {
     functions: usize,
     kept: usize,
     full_size: u64,
-    wasm_opt: Option<std::path::PathBuf>,
+    wasm_opt: Option<PathBuf>,
     attached: Vec<String>,
     /// Golden examples with the same bits, by name, version and digest.
     same: usize,

@@ -12,6 +12,25 @@ const BINARY: &str = "application/octet-stream";
 /// A header of the protocol: how much of a binary body is JSON.
 const HEADER_LENGTH: &str = "inference-header-content-length";
 
+/// What browsers and proxies add.
+const PROXIED: [(&str, &str); 12] = [
+    ("user-agent", "Mozilla/5.0 (X11; Linux x86_64)"),
+    ("accept", "application/json, text/plain;q=0.9, */*;q=0.8"),
+    ("accept-language", "en-GB,en;q=0.5"),
+    ("accept-encoding", "gzip, deflate, br, zstd"),
+    ("origin", "https://app.example"),
+    ("referer", "https://app.example/page"),
+    ("cookie", "one=1; two=2"),
+    ("x-request-id", "0af76519-16cd-43dd-8448-eb211c80319c"),
+    ("x-forwarded-for", "192.0.2.60, 198.51.100.17"),
+    ("x-forwarded-proto", "https"),
+    (
+        "traceparent",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ),
+    ("tracestate", "vendor=value"),
+];
+
 /// One request.
 #[derive(Clone)]
 pub struct Ask {
@@ -55,14 +74,17 @@ impl Ask {
         }
     }
 
-    /// The request for an instance.
-    pub fn request(&self) -> Result<Request<Bytes>> {
+    /// The request for an instance, as a small client sends it or as it comes through proxies.
+    pub fn request(&self, proxied: bool) -> Result<Request<Bytes>> {
         let mut request = Request::builder()
             .method(self.method)
             .uri(format!("http://localhost{}", self.path))
             .header("host", "localhost");
         for (name, value) in &self.headers {
             request = request.header(*name, value);
+        }
+        for (name, value) in PROXIED.iter().filter(|_| proxied) {
+            request = request.header(*name, *value);
         }
         request
             .body(self.body.clone())
