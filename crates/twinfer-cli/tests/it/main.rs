@@ -14,6 +14,7 @@ mod predict;
 mod registries;
 mod run;
 mod slim;
+mod slim_component;
 mod support;
 mod trust;
 mod unpack;

@@ -10,14 +10,18 @@ use crate::support::{Place, Said, sample};
 
 /// The command, without a wasm-opt that may be on this machine: it takes longer than the test.
 fn quick(place: &Place, arguments: &[&str]) -> Json {
+    let said = said(place, arguments);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    serde_json::from_str(&said.out).unwrap()
+}
+
+fn said(place: &Place, arguments: &[&str]) -> Said {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     let full = std::env::var("TWINFER_COMPONENT")
         .unwrap_or_else(|_| format!("{root}/target/wasm32-wasip2/wasm-dev/twinfer_worker.wasm"));
     let all = [arguments, &["--component", &full, "--json"]].concat();
     let mut command: Command = place.command(&all);
-    let said = Said::of(command.env("TWINFER_WASM_OPT", "").output().unwrap());
-    assert_eq!(said.code, Some(0), "{}", said.err);
-    serde_json::from_str(&said.out).unwrap()
+    Said::of(command.env("TWINFER_WASM_OPT", "").output().unwrap())
 }
 
 /// `twinfer serve` of a component, without a full one beside it.
@@ -135,6 +139,17 @@ fn a_slim_component_answers_for_its_model_and_says_what_it_lacks_for_others() {
     );
     let (status, answer) = served.ask("POST", path, &case.to_string());
     assert_eq!(status, 200, "{answer}");
+    // And as `--check` says it beforehand.
+    let check = ["--target", "component", "--check", "--made", "slim.wasm"];
+    let good = quick(&place, &[&["slim", "tumour-risk"], &check[..]].concat());
+    assert_eq!(good["check"][0]["same"], 3 * cases.len(), "{good}");
+    let bad = said(&place, &[&["slim", "face-detector"], &check[..]].concat());
+    assert_eq!(bad.code, Some(3), "{}", bad.err);
+    let bad: Json = serde_json::from_str(&bad.out).unwrap();
+    assert!(
+        !bad["check"][0]["missing"].as_array().unwrap().is_empty(),
+        "{bad}"
+    );
 }
 
 #[test]
@@ -154,5 +169,13 @@ fn a_fused_component_can_be_slim_too() {
     assert!(slim["size"].as_u64().unwrap() * 2 < whole["size"].as_u64().unwrap());
     let served = Served::new(&place, "slim.wasm");
     let (status, answer) = served.ask("GET", "/v2/models/tumour-risk/ready", "");
+    assert_eq!(status, 200, "{answer}");
+    let golden: Json = serde_json::from_slice(
+        &std::fs::read(format!("{}/golden.json", sample("tumour-risk"))).unwrap(),
+    )
+    .unwrap();
+    let case = json!({"inputs": golden["cases"][0]["input"]});
+    let path = "/v2/models/tumour-risk/predict";
+    let (status, answer) = served.ask("POST", path, &case.to_string());
     assert_eq!(status, 200, "{answer}");
 }

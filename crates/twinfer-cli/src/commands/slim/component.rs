@@ -1,36 +1,33 @@
 //! Slim components: the full one answers requests in the host of `twinfer serve`, and what it did
 //! not enter for them is dropped.
 
+use serde::Serialize;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use hyper::body::Bytes;
-use serde::Serialize;
-use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use twinfer::{Result, bail, err};
 use twinfer_artifact::Profile;
 use twinfer_artifact::component::{Label, label, with_label};
 use twinfer_artifact::slim::component::{self as slimming, Watched};
-use twinfer_host::{HostConfig, LogSink, Trial};
+use twinfer_host::Trial;
 use twinfer_package::{
     DerivedEngine, Digest, EngineKind, EngineTarget, FolderStore, Package, Parts, Reference, Store,
     attach_engine,
 };
 use twinfer_registry::{CopyOptions, copy};
 
-use super::SlimArgs;
-use super::requests::{Ask, anywhere, of_package};
+use super::check::{self, Checked};
+use super::instance::{Situation, ask_all, compare, served, write};
+use super::requests::{Ask, of_input, of_package};
+use super::{SlimArgs, given};
 use crate::component::find;
 use crate::host_error::host_error;
 use crate::output::{Output, bytes};
 use crate::registry::Registry;
 use crate::trust::Trust;
 
-/// A component that counts is slow, and so may the machine be.
-const PATIENCE: Duration = Duration::from_secs(600);
 /// So many instances in a row must enter nothing new, and so many are asked at most.
 const QUIET: usize = 4;
 const ROUNDS: u64 = 24;
@@ -43,6 +40,8 @@ const DENY: &str = r#"{"default": "deny", "rules": [], "keys": {}}"#;
 pub struct Asked {
     package: Digest,
     asks: Vec<Ask>,
+    /// What the caller gave, by itself: it may have to be new to the component.
+    given: Vec<Ask>,
 }
 
 impl Asked {
@@ -70,7 +69,20 @@ impl Asked {
         Ok(Self {
             package: *package.digest(),
             asks,
+            given: Vec::new(),
         })
+    }
+}
+
+impl Asked {
+    /// What a component learns from: what is checked must not have been learnt.
+    fn learnt(&self, check: bool) -> Self {
+        let given = if check { &[] } else { &self.given[..] };
+        Self {
+            package: self.package,
+            asks: [&self.asks[..], given].concat(),
+            given: Vec::new(),
+        }
     }
 }
 
@@ -186,109 +198,10 @@ pub fn slim(component: &[u8], packages: &[Asked], registry: &Path) -> Result<Sli
     })
 }
 
-/// Under what an instance is asked.
-struct Situation<'a> {
-    seed: u64,
-    env: Option<(String, String)>,
-    /// An index of the host's own, as `twinfer serve` has one.
-    served: Option<&'a Path>,
-}
-
-/// The folder of an index as `twinfer serve` has it: with other packages, and with engines that
-/// are attached.
-fn served(registry: &Path) -> Result<PathBuf> {
-    let failed = |e: &dyn std::fmt::Display| err!(Storage, "the index of the registry: {e}");
-    let file = fs::read(registry.join("index.json")).map_err(|e| failed(&e))?;
-    let mut index: Json = serde_json::from_slice(&file).map_err(|e| failed(&e))?;
-    if let Some(entries) = index["manifests"].as_array_mut() {
-        for name in [
-            "other-model:1.0.0",
-            "other-model:1.1.0",
-            "another:2.0.0-rc.1",
-        ] {
-            let Some(mut entry) = entries.first().cloned() else {
-                break;
-            };
-            entry["annotations"]["org.opencontainers.image.ref.name"] = json!(name);
-            entry["annotations"]["ai.twinfer.engines"] =
-                json!(json!([{"kind": "slim"}]).to_string());
-            entries.push(entry);
-        }
-    }
-    let folder = registry.join("served");
-    fs::create_dir_all(&folder).map_err(|e| failed(&e))?;
-    write(&folder.join("index.json"), index.to_string().as_bytes())?;
-    Ok(folder)
-}
-
-/// An instance that answered, and the answers to golden examples.
-struct Answered {
-    trial: Trial,
-    answers: BTreeMap<String, String>,
-}
-
-/// Asks one instance everything, so that later requests find what earlier ones left.
-fn ask_all(
-    component: &Path,
-    registry: &Path,
-    situation: Situation<'_>,
-    asks: &[Ask],
-) -> Result<Answered> {
-    let mut config = HostConfig::new(component, registry);
-    config.log = LogSink::None;
-    // For the next instance of the same component.
-    config.cache = Some(registry.join("compiled"));
-    config.limits.request_timeout = PATIENCE;
-    config.limits.max_instances = 1;
-    let limited = situation.env.is_some();
-    config.env.extend(situation.env);
-    config.index = situation.served.map(Path::to_path_buf);
-    let mut trial = Trial::start(&config, situation.seed).map_err(host_error)?;
-    let mut answers = BTreeMap::new();
-    for ask in anywhere().iter().chain(asks) {
-        let answer = trial
-            .ask(ask.request(situation.served.is_some())?)
-            .map_err(|refused| {
-                err!(
-                    Internal,
-                    "the component does not answer {}: {} ({})",
-                    ask.name(),
-                    refused.message,
-                    refused.code
-                )
-            })?;
-        let Some(name) = &ask.golden else {
-            continue;
-        };
-        if !limited {
-            if answer.status() != 200 {
-                let said = String::from_utf8_lossy(answer.body());
-                bail!(SelfTestFailed, "{name}: {}: {said}", answer.status());
-            }
-            answers.insert(name.clone(), timeless(answer.body())?);
-        }
-    }
-    Ok(Answered { trial, answers })
-}
-
-/// An answer without its times.
-fn timeless(body: &Bytes) -> Result<String> {
-    let mut answer: Json = serde_json::from_slice(body)
-        .map_err(|e| err!(Internal, "the component answered with no JSON: {e}"))?;
-    if let Some(answer) = answer.as_object_mut() {
-        answer.remove("timing");
-    }
-    Ok(answer.to_string())
-}
-
 fn entered(watched: &Watched<'_>, component: &[u8], mut trial: Trial) -> Result<Profile> {
     watched.entered(component, |instance, function| {
         trial.number(instance, function).map_err(host_error)
     })
-}
-
-fn write(file: &Path, content: &[u8]) -> Result<()> {
-    fs::write(file, content).map_err(|e| err!(Storage, "cannot write {}: {e}", file.display()))
 }
 
 /// What the command says.
@@ -302,6 +215,8 @@ struct Made {
     attached: Vec<String>,
     /// Golden examples with the same bits, by name, version and digest.
     same: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<Vec<Checked>>,
 }
 
 /// `twinfer slim --target component`
@@ -309,12 +224,6 @@ struct Made {
 /// # Errors
 /// Those of the packages and of [`slim`].
 pub fn run(args: &SlimArgs, registry: &Registry, trust: &Trust, output: &Output) -> Result<()> {
-    if args.made.is_some() || !args.input.is_empty() {
-        bail!(
-            InvalidParameter,
-            "--made and --input are for engines of a page: leave them out, or --target component"
-        );
-    }
     let path = find(args.engine.as_deref())?;
     let full = fs::read(&path).map_err(|e| err!(Storage, "cannot read {}: {e}", path.display()))?;
     if label(&full)?.is_some() {
@@ -329,10 +238,29 @@ pub fn run(args: &SlimArgs, registry: &Registry, trust: &Trust, output: &Output)
     let (mut packages, mut pinned) = (Vec::new(), Vec::new());
     for reference in &args.references {
         let reference = trust.pinned(store, reference)?;
-        packages.push(Asked::gather(store, &reference, folder.path())?);
+        let mut asked = Asked::gather(store, &reference, folder.path())?;
+        if !args.input.is_empty() {
+            let package = trust.open(store, &reference, Parts::Model)?;
+            let input = serde_json::from_value(given(&package, &args.input)?)
+                .map_err(|e| err!(Internal, "--input: {e}"))?;
+            asked.given = of_input(package.name(), &input)?;
+        }
+        packages.push(asked);
         pinned.push(reference);
     }
-    let slimmed = slim(&full, &packages, folder.path())?;
+    let check = |wasm: &[u8]| check_all(&full, wasm, &packages, &pinned, folder.path());
+    if let Some(file) = &args.made {
+        let wasm =
+            fs::read(file).map_err(|e| err!(Storage, "cannot read {}: {e}", file.display()))?;
+        let checked = check(&wasm)?;
+        output.print(&json!({"check": checked}), || check::text(&checked))?;
+        return check::verdict(&checked);
+    }
+    let learnt: Vec<Asked> = packages
+        .iter()
+        .map(|asked| asked.learnt(args.check))
+        .collect();
+    let slimmed = slim(&full, &learnt, folder.path())?;
     let described = Label {
         kind: EngineKind::Slim,
         slim: true,
@@ -357,6 +285,7 @@ pub fn run(args: &SlimArgs, registry: &Registry, trust: &Trust, output: &Output)
         wasm_opt: slimmed.wasm_opt,
         attached: Vec::new(),
         same: slimmed.same,
+        check: args.check.then(|| check(&wasm)).transpose()?,
     };
     if let Some(file) = &args.output {
         write(file, &wasm)?;
@@ -371,7 +300,27 @@ pub fn run(args: &SlimArgs, registry: &Registry, trust: &Trust, output: &Output)
             made.attached.push(reference.to_string());
         }
     }
-    output.print(&made, || text(&made))
+    output.print(&made, || text(&made))?;
+    check::verdict(made.check.as_deref().unwrap_or_default())
+}
+
+/// Golden examples and given inputs on both components.
+fn check_all(
+    full: &[u8],
+    wasm: &[u8],
+    packages: &[Asked],
+    references: &[Reference],
+    registry: &Path,
+) -> Result<Vec<Checked>> {
+    let (right, ours) = (registry.join("full.wasm"), registry.join("checked.wasm"));
+    write(&right, full)?;
+    write(&ours, wasm)?;
+    let all = packages.iter().zip(references);
+    all.map(|(asked, reference)| {
+        let asks = [&asked.asks[..], &asked.given].concat();
+        compare(&reference.to_string(), &right, &ours, registry, &asks)
+    })
+    .collect()
 }
 
 fn text(made: &Made) -> String {
@@ -389,6 +338,10 @@ fn text(made: &Made) -> String {
     }
     for reference in &made.attached {
         text += &format!("\nattached to {reference}");
+    }
+    if let Some(checked) = &made.check {
+        text += "\n";
+        text += &check::text(checked);
     }
     text
 }

@@ -1,6 +1,8 @@
 //! `twinfer slim`
 
+mod check;
 pub mod component;
+mod instance;
 pub mod npm;
 mod page;
 mod requests;
@@ -9,9 +11,11 @@ pub mod runner;
 use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, ValueEnum};
-use twinfer::{Result, bail};
-use twinfer_package::Reference;
+use serde_json::{Value as Json, json};
+use twinfer::{Input, Picture, Result, Value, bail};
+use twinfer_package::{GoldenTensor, Package, Reference};
 
+use crate::inputs;
 use crate::options::pair;
 use crate::output::Output;
 use crate::registry::Registry;
@@ -115,5 +119,30 @@ pub fn run(
     match args.target {
         Target::Page => page::run(args, registry, trust, policy, output),
         Target::Component => component::run(args, registry, trust, output),
+    }
+}
+
+/// The inputs of the command line for a package with its model, as golden examples have them.
+fn given(package: &Package, inputs: &[(String, String)]) -> Result<Json> {
+    let model = package.load()?;
+    let input = inputs::for_pipeline(model.config(), model.signature(), inputs)?;
+    Ok(golden_form(&input))
+}
+
+/// An input as golden examples have it.
+fn golden_form(input: &Input) -> Json {
+    use base64::Engine as _;
+    let base64 = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+    match input {
+        Input::Picture(Picture::Encoded(file)) => json!({"picture": {"base64": base64(file)}}),
+        Input::Picture(Picture::Rgba { .. }) => Json::Null,
+        Input::Bytes(content) => json!({"bytes": {"base64": base64(content)}}),
+        Input::Record(record) => json!({"record": record}),
+        Input::Tensors(tensors) => {
+            let golden = |(name, tensor): &(String, twinfer::Tensor)| {
+                GoldenTensor::from_value(name, &Value::Tensor(tensor.clone()))
+            };
+            json!({"tensors": tensors.iter().map(golden).collect::<Vec<_>>()})
+        }
     }
 }

@@ -4,21 +4,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 use tempfile::TempDir;
-use twinfer::{Input, Picture, Result, Value, bail, err};
+use twinfer::{Result, bail, err};
 use twinfer_artifact::Profile;
 use twinfer_artifact::slim::{self, Missing};
 use twinfer_package::{
-    DerivedEngine, Digest, EngineKind, EngineTarget, FolderStore, GoldenTensor, Parts, Reference,
-    attach_engine,
+    DerivedEngine, Digest, EngineKind, EngineTarget, FolderStore, Parts, Reference, attach_engine,
 };
 use twinfer_registry::{CopyOptions, copy};
 
-use super::SlimArgs;
+use super::check::{self, Checked};
 use super::npm::NpmPackage;
-use super::runner::{Lacks, Mode, Ran, Runner, Wanted};
-use crate::inputs;
+use super::runner::{Mode, Ran, Runner, Wanted};
+use super::{SlimArgs, given};
 use crate::output::{Output, bytes};
 use crate::registry::Registry;
 use crate::trust::Trust;
@@ -37,18 +36,6 @@ struct Made {
     attached: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     check: Option<Vec<Checked>>,
-}
-
-/// What `--check` found of a package.
-#[derive(Serialize)]
-struct Checked {
-    reference: String,
-    /// Answers that have the same bits.
-    same: usize,
-    /// Examples that have others, or none.
-    different: Vec<String>,
-    /// Functions that were asked for and are not in it.
-    missing: Vec<Lacks>,
 }
 
 pub fn run(
@@ -76,9 +63,9 @@ pub fn run(
     if let Some(file) = &args.made {
         let wasm =
             std::fs::read(file).map_err(|e| err!(Storage, "the engine {}: {e}", file.display()))?;
-        let checked = check(&runner, &full, &wasm)?;
-        output.print(&json!({"check": checked}), || check_text(&checked))?;
-        return verdict(&checked);
+        let checked = compare(&runner, &full, &wasm)?;
+        output.print(&json!({"check": checked}), || check::text(&checked))?;
+        return check::verdict(&checked);
     }
     // What is checked must not have been learnt.
     let learnt: Vec<Wanted> = wanted.iter().map(|w| w.learnt(args.check)).collect();
@@ -102,7 +89,7 @@ pub fn run(
         check: None,
     };
     if args.check {
-        made.check = Some(check(&runner, &full, &wasm)?);
+        made.check = Some(compare(&runner, &full, &wasm)?);
     }
     write(args.output.as_deref(), &wasm)?;
     write(args.profile_out.as_deref(), &union.to_json()?)?;
@@ -114,19 +101,7 @@ pub fn run(
         }
     }
     output.print(&made, || text(&made))?;
-    verdict(made.check.as_deref().unwrap_or_default())
-}
-
-fn verdict(checked: &[Checked]) -> Result<()> {
-    match checked.iter().find(|c| !c.different.is_empty()) {
-        Some(checked) => bail!(
-            SelfTestFailed,
-            "{}: the slim engine cannot do `{}` without the full one",
-            checked.reference,
-            checked.different.join("`, `")
-        ),
-        None => Ok(()),
-    }
+    check::verdict(made.check.as_deref().unwrap_or_default())
 }
 
 /// A package on its way through the runner.
@@ -163,9 +138,8 @@ fn gather(
         let inputs = match args.input.is_empty() {
             true => Vec::new(),
             false => {
-                let model = package.load()?;
-                let input = inputs::for_pipeline(model.config(), model.signature(), &args.input)?;
-                vec![json!({"name": "--input", "input": golden_form(&input)})]
+                let input = given(&package, &args.input)?;
+                vec![json!({"name": "--input", "input": input})]
             }
         };
         let name = package.name();
@@ -187,24 +161,6 @@ fn gather(
         });
     }
     Ok(gathered)
-}
-
-/// An input as golden examples have it.
-fn golden_form(input: &Input) -> Json {
-    use base64::Engine as _;
-    let base64 = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
-    match input {
-        Input::Picture(Picture::Encoded(file)) => json!({"picture": {"base64": base64(file)}}),
-        Input::Picture(Picture::Rgba { .. }) => Json::Null,
-        Input::Bytes(content) => json!({"bytes": {"base64": base64(content)}}),
-        Input::Record(record) => json!({"record": record}),
-        Input::Tensors(tensors) => {
-            let golden = |(name, tensor): &(String, twinfer::Tensor)| {
-                GoldenTensor::from_value(name, &Value::Tensor(tensor.clone()))
-            };
-            json!({"tensors": tensors.iter().map(golden).collect::<Vec<_>>()})
-        }
-    }
 }
 
 /// The profile of each package, by its digest.
@@ -247,7 +203,7 @@ fn described(
 }
 
 /// Golden examples and given inputs on both engines.
-fn check(runner: &Runner<'_>, full: &[u8], wasm: &[u8]) -> Result<Vec<Checked>> {
+fn compare(runner: &Runner<'_>, full: &[u8], wasm: &[u8]) -> Result<Vec<Checked>> {
     let (right, ours) = (
         runner.run(Mode::Check, full)?,
         runner.run(Mode::Check, wasm)?,
@@ -303,23 +259,6 @@ fn text(made: &Made) -> String {
     for reference in &made.attached {
         lines.push(format!("attached to {reference}"));
     }
-    lines.extend(made.check.as_deref().map(check_text));
-    lines.join("\n")
-}
-
-fn check_text(checked: &[Checked]) -> String {
-    let mut lines = Vec::new();
-    for checked in checked {
-        lines.push(format!(
-            "{}: {} answers with the same bits",
-            checked.reference, checked.same
-        ));
-        for lack in &checked.missing {
-            lines.push(format!(
-                "  {}: lacks the function {}",
-                lack.doing, lack.index
-            ));
-        }
-    }
+    lines.extend(made.check.as_deref().map(check::text));
     lines.join("\n")
 }

@@ -80,7 +80,12 @@ impl Ask {
             .method(self.method)
             .uri(format!("http://localhost{}", self.path))
             .header("host", "localhost");
-        for (name, value) in &self.headers {
+        // A body that comes in pieces has no length.
+        let known = self
+            .headers
+            .iter()
+            .filter(|(name, _)| !proxied || *name != "content-length");
+        for (name, value) in known {
             request = request.header(*name, value);
         }
         for (name, value) in PROXIED.iter().filter(|_| proxied) {
@@ -172,6 +177,20 @@ pub fn of_package(
     }
     if let Some(signature) = signature {
         all.extend(tensors(&format!("{model}/infer"), signature));
+    }
+    Ok(all)
+}
+
+/// What is asked with an input of the caller's.
+///
+/// # Errors
+/// `invalid_package` for one that is not base64.
+pub fn of_input(name: &str, input: &GoldenInput) -> Result<Vec<Ask>> {
+    let path = format!("/v2/models/{name}/predict");
+    let whole = json!({"inputs": input}).to_string();
+    let mut all = vec![Ask::post(path.clone(), JSON, whole), raw(&path, input)?];
+    for (ask, how) in all.iter_mut().zip(["as JSON", "as it is"]) {
+        ask.golden = Some(format!("--input {how}"));
     }
     Ok(all)
 }

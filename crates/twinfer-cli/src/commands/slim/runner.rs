@@ -59,7 +59,7 @@ pub struct Ran {
 pub struct Lacks {
     /// What was done.
     pub doing: String,
-    /// Its index in the full engine; -1 for one that was called by its address.
+    /// Its index in the full engine; -1 for one that was called by its address, and in components.
     pub index: i64,
 }
 
