@@ -4,6 +4,7 @@
 //! its size of garbage, so freed memory is zeroed then.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 struct Cleaning;
@@ -34,6 +35,9 @@ unsafe impl GlobalAlloc for Cleaning {
         if CLEAN.load(Ordering::Relaxed) {
             // SAFETY: the caller owns these bytes, and gives them up.
             unsafe { memory.write_bytes(0, layout.size()) };
+            // Somebody looks at them: to the optimiser, what is written before `free` is for
+            // nobody, and it would leave it out.
+            black_box(memory);
         }
         // SAFETY: as above.
         unsafe { System.dealloc(memory, layout) }
