@@ -128,7 +128,7 @@ fn a_slim_component_answers_for_its_model_and_says_what_it_lacks_for_others() {
     assert_eq!(&listed["engines"][0], engine);
     // In a real server.
     let served = Served::new(&place, "slim.wasm");
-    let case = json!({"inputs": cases[0]["input"], "parameters": cases[0]["parameters"]});
+    let case = json!({"inputs": cases[0]["input"]});
     let path = "/v2/models/tumour-risk/predict";
     let (status, answer) = served.ask("POST", path, &case.to_string());
     assert_eq!(status, 200, "{answer}");

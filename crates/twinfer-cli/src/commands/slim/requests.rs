@@ -221,6 +221,9 @@ fn mistakes(path: &str) -> Vec<Ask> {
         post(JSON, "{"),
         post(JSON, "[1, 2]"),
         post(JSON, "{\"inputs\": 5}"),
+        post(JSON, "{\"inputs\": null}"),
+        post(JSON, "{\"inputs\": {}, \"parameters\": null}"),
+        post(JSON, "{\"inputs\": {}, \"parameters\": \"text\"}"),
         post(JSON, "{\"inputs\": {}, \"parameters\": {\"no\": [1]}}"),
         post(JSON, "{\"inputs\": {\"tensors\": []}}"),
         post(
