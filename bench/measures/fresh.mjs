@@ -13,6 +13,7 @@ const cases = [
   ["face, fused", derived("component, fused (face)"), face],
   ["face, fused and slim", derived("component, fused and slim (face)"), face],
   ["tumour-risk, fused", derived("component, fused (tumour-risk)"), predictRequest("tumour-risk:1.0.0")],
+  ["tumour-risk, fused and slim", derived("component, fused and slim (tumour-risk)"), predictRequest("tumour-risk:1.0.0")],
   ...sizedSamples().map((sample) => [sample.reference, derived(`component, fused (${sample.reference.split(":")[0]})`), inferRequest(sample)]),
 ];
 const results = [];

@@ -10,18 +10,25 @@ const INSTANCES = 8;
 const REQUESTS = quick ? 64 : 400;
 /** For instances to be taken back, and the allocator to come to rest. */
 const REST_MS = 3_000;
-const request = predictRequest("face-detector:1.0.0");
-const { path, missing } = derived("component, fused (face)");
+const face = predictRequest("face-detector:1.0.0");
+const table = predictRequest("tumour-risk:1.0.0");
+const cases = [
+  ["face, fused", derived("component, fused (face)"), face, "fresh"],
+  ["face, fused and slim", derived("component, fused and slim (face)"), face, "fresh"],
+  ["tumour-risk, fused", derived("component, fused (tumour-risk)"), table, "fresh"],
+  ["tumour-risk, fused and slim", derived("component, fused and slim (tumour-risk)"), table, "fresh"],
+  ["face, fused and slim, kept for reuse", derived("component, fused and slim (face)"), face, "warm"],
+];
 
-const results = {};
-for (const instances of ["fresh", "warm"]) {
+const results = [];
+for (const [name, { path, missing }, request, instances] of cases) {
   const why = missing ?? noFreshInstances ?? (existsSync("/proc/self/smaps") ? undefined : "this system has no /proc/PID/smaps");
-  results[instances] = why ? skipped(instances, why) : await grown(instances);
+  results.push({ name, instances, ...(why ? skipped(name, why) : await grown(name, path, request, instances)) });
 }
 write("host-memory", { instances: INSTANCES, results });
 
-async function grown(instances) {
-  const server = await serve({ component: path, instances: `${INSTANCES},${instances}`, name: `memory-${instances}` });
+async function grown(name, component, request, instances) {
+  const server = await serve({ component, instances: `${INSTANCES},${instances}`, name: `memory-${results.length}` });
   try {
     const rest = () => new Promise((resolve) => setTimeout(resolve, REST_MS));
     // One connection first: what the server itself needs to answer is no part of an instance.
@@ -32,7 +39,7 @@ async function grown(instances) {
     await rest();
     const after = privateBytes(server.pid);
     const each = (after - before) / (INSTANCES - 1);
-    console.log(`${instances}: private ${kib(before)} KiB, after ${INSTANCES} at once ${kib(after)} KiB, ${kib(each)} KiB for each more`);
+    console.log(`${name}: private ${kib(before)} KiB, after ${INSTANCES} at once ${kib(after)} KiB, ${kib(each)} KiB for each more`);
     return { before, after, each };
   } finally {
     await server.stop();

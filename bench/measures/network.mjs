@@ -1,5 +1,6 @@
 // Bytes and time to the first face detection in a fresh page over an emulated network, cold and
-// warm: onnxruntime-web, and Twinfer with its full, its slim and its fused engine. The server
+// warm: onnxruntime-web, and Twinfer with its full engine, the slim ones of the npm package, one for
+// this model, and the fused one. The server
 // sends everything compressed with brotli, to both.
 //
 // Chromium emulates the network: that holds for the workers of a page too, which is made sure of
@@ -23,20 +24,23 @@ const QUALITY = quick ? 5 : 11;
 const sample = samples().find(({ reference }) => reference === REFERENCE);
 const probe = Buffer.alloc(1_250_000, "no compression would make the check meaningless ");
 const fused = derived("page, fused and slim (face)");
+const slim = derived("page, slim (face)");
 const variants = {
   "onnxruntime-web": { ask: { engine: "ort" } },
   full: { ask: { engine: "twinfer", only: "full" } },
-  slim: slimSet().length > 0 ? { ask: { engine: "twinfer" } } : { skip: "the npm package has no slim engines (dist/engines.json)" },
-  fused: fused.registry ? { ask: { engine: "twinfer", registry: "/fused" } } : { skip: fused.missing ?? "no registry has the fused engine attached" },
+  "slim set": slimSet().length > 0 ? { kind: "slim", ask: { engine: "twinfer" } } : { skip: "the npm package has no slim engines (dist/engines.json)" },
+  slim: attached(slim, "/slim"),
+  fused: attached(fused, "/fused"),
 };
 
 // An engine that a registry has is a blob like others.
-const engines = new Set(fused.path ? [`/fused/blobs/sha256/${createHash("sha256").update(readFileSync(fused.path)).digest("hex")}`] : []);
+const engines = new Set([[fused, "/fused"], [slim, "/slim"]].filter(([{ path }]) => path).map(([{ path }, at]) => `${at}/blobs/sha256/${createHash("sha256").update(readFileSync(path)).digest("hex")}`));
 const sent = [];
 const server = await serve(
   {
     ...routes([sample]),
     ...(fused.registry && { "/fused/": fused.registry }),
+    ...(slim.registry && { "/slim/": slim.registry }),
   },
   { press: presser(join(work, "brotli"), QUALITY), sent: (path, bytes) => sent.push({ path, bytes }) },
 );
@@ -72,7 +76,7 @@ async function both(name, ask, times) {
     sent.length = 0;
     const cold = await visit(context, url, NETWORK);
     const bytes = account(sent);
-    if (cold.engine !== name) {
+    if (cold.engine !== (variants[name].kind ?? name)) {
       results[name] = skipped(name, `the page ran the ${cold.engine} engine instead`);
       return;
     }
@@ -86,7 +90,12 @@ async function both(name, ask, times) {
   });
 }
 
-/** The slim engines of the npm package. */
+/** What a page gets from a registry in which the engine is listed with the package. */
+function attached({ registry, missing }, at) {
+  return registry ? { ask: { engine: "twinfer", registry: at } } : { skip: missing ?? "no registry has this engine attached" };
+}
+
+/** The slim engines of the npm package, made for all sample models. */
 function slimSet() {
   const list = join(plan.web, "engines.json");
   return existsSync(list) ? JSON.parse(readFileSync(list, "utf8")) : [];

@@ -99,7 +99,7 @@ ${table(
 export function memory({ "load-memory": load, "host-memory": host }) {
   if (!load && !host) return "";
   const kib = (bytes) => (bytes / 1024).toFixed(0);
-  const onHost = Object.entries(host?.results ?? {});
+  const onHost = host?.results ?? [];
   const peaks = load ? [...load.native.map((one) => ["native", one]), ...load.page.map((one) => ["page", one])] : [];
   return `
 ## Memory
@@ -113,12 +113,12 @@ ${table(
   2,
 )}${skips(peaks.map(([place, { reference, skipped }]) => [`${place} ${reference}`, skipped]))}
 `}${onHost.length === 0 ? "" : `
-Private to an idle model on the host, fused component of the face model: what the server's private memory grew by
-for each of ${host.instances} instances that were at work.
+Private to an idle model on the host: what the server's private memory grew by for each of
+${host.instances} instances that were at work; fresh ones, but where it says otherwise.
 
 ${table(
-  ["instances", "KiB each", "server before KiB", "after KiB"],
-  onHost.filter(([, one]) => !one.skipped).map(([name, one]) => [name, kib(one.each), kib(one.before), kib(one.after)]),
-)}${skips(onHost.map(([name, { skipped }]) => [name, skipped]))}
+  ["component", "KiB each", "server before KiB", "after KiB"],
+  onHost.filter(({ skipped }) => !skipped).map((one) => [one.name, kib(one.each), kib(one.before), kib(one.after)]),
+)}${skips(onHost.map(({ name, skipped }) => [name, skipped]))}
 `}`;
 }

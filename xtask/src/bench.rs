@@ -230,11 +230,13 @@ impl Bench<'_> {
         let mut all = maker.make(derived::GUARDED, &self.registry())?;
         all.extend(maker.make(derived::MEASURED, &self.registry())?);
         all.extend(maker.make(derived::SIZED, &self.folder.join("sized/registry"))?);
-        // A page finds its fused engine beside the package; the other measures want a registry
+        // A page finds such an engine beside the package; the other measures want a registry
         // without one.
-        let page = derived::PAGE_FUSED_SLIM;
-        if all[page].path().is_some() && maker.has("fuse", &["--attach"]) {
-            let registry = self.folder.join("registry-fused");
+        for page in derived::PAGES {
+            if all[page].path().is_none() || !maker.has("fuse", &["--attach"]) {
+                continue;
+            }
+            let registry = self.folder.join(format!("registry-{page}"));
             pack_models(twinfer, &["models"], &registry)?;
             // Without it that measure is skipped, and all others are not.
             match maker.attach(&derived::GUARDED[page], &registry) {

@@ -65,6 +65,7 @@ pub const GUARDED: &[Kind] = &[
         FACE,
         "page-fused-slim.wasm",
     ),
+    kind("page, slim (face)", "slim", PAGE, FACE, "page-slim.wasm"),
     kind(
         "component, slim (face)",
         "slim",
@@ -88,8 +89,8 @@ pub const GUARDED: &[Kind] = &[
     ),
 ];
 
-/// Which of [`GUARDED`] a page gets from a registry.
-pub const PAGE_FUSED_SLIM: usize = 0;
+/// Which of [`GUARDED`] a page gets from a registry: each from one of its own.
+pub const PAGES: [usize; 2] = [0, 1];
 
 /// Those that are only measured.
 pub const MEASURED: &[Kind] = &[
@@ -416,7 +417,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_says_which_command_would_make_it() {
-        let derived = without(&GUARDED[1]);
+        let derived = without(&GUARDED[2]);
         assert_eq!(derived.path(), None);
         let (name, reason) = derived.missing().unwrap();
         assert!(name.contains("slim") && reason.contains("twinfer slim"));
