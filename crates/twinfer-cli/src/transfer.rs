@@ -22,7 +22,10 @@ pub fn run(
 ) -> Result<()> {
     let dest = to.writable()?;
     let mut bar = Bar::new(output);
-    let options = CopyOptions { force };
+    let options = CopyOptions {
+        force,
+        ..Default::default()
+    };
     let copied = copy(from.store()?, &*dest, references, &options, &mut |p| {
         bar.show(p);
     });

@@ -28,6 +28,8 @@ const MAX_TAGS_BYTES: u64 = 4 << 20;
 pub struct CopyOptions {
     /// Exchange versions that are there with other content.
     pub force: bool,
+    /// Leave engines behind that were made for the packages, and take only signatures along.
+    pub without_engines: bool,
 }
 
 /// What was copied.
@@ -191,7 +193,7 @@ impl Wanted {
                     unchanged: true,
                 },
             };
-            return self.transfer(transfer, index, &there, &known);
+            return self.transfer(transfer, options, index, &there, &known);
         }
         bail!(
             Storage,
@@ -229,6 +231,7 @@ impl Wanted {
     fn transfer(
         &self,
         mut transfer: Transfer<'_, '_>,
+        options: CopyOptions,
         mut index: Index,
         there: &[Entry],
         known: &BTreeMap<Digest, Existing>,
@@ -245,7 +248,8 @@ impl Wanted {
         if let Some(list) = &self.referrers {
             let tag = referrers_tag(&self.package.digest);
             let theirs = find(there, &self.name, &tag).and_then(|d| known.get(&d.digest));
-            targets.push((tag, transfer.attached(list, theirs)?));
+            let attached = transfer.attached(list, theirs, options)?;
+            targets.extend(attached.map(|list| (tag, list)));
         }
         if let Some(ours) = &self.signed_tags {
             let theirs = find(there, &self.name, SIGNED_TAGS).and_then(|d| known.get(&d.digest));
@@ -394,9 +398,21 @@ impl Transfer<'_, '_> {
             .map_err(|e| e.context(&self.copied.reference))
     }
 
-    /// Copies what is attached to the package; gives the list of all of it, there and here.
-    fn attached(&mut self, ours: &Descriptor, theirs: Option<&Existing>) -> Result<Descriptor> {
-        let json = manifest(self.source, ours)?;
+    /// Copies what is attached to the package; gives the list of all of it, there and here, if
+    /// there is anything.
+    fn attached(
+        &mut self,
+        ours: &Descriptor,
+        theirs: Option<&Existing>,
+        options: CopyOptions,
+    ) -> Result<Option<Descriptor>> {
+        let mut json = manifest(self.source, ours)?;
+        if options.without_engines {
+            match without_engines(&json)? {
+                Some(rest) => json = rest,
+                None => return Ok(None),
+            }
+        }
         let list: List = serde_json::from_slice(&json)
             .map_err(|e| err!(InvalidManifest, "{}: {e}", label(ours)))?;
         let attached: Vec<Descriptor> = list
@@ -417,7 +433,21 @@ impl Transfer<'_, '_> {
             self.copied.bytes_sent += descriptor.size;
             self.copied.unchanged = false;
         }
-        Ok(descriptor)
+        Ok(Some(descriptor))
+    }
+}
+
+/// A list of referrers without derived engines; nothing where nothing else is in it.
+fn without_engines(list: &[u8]) -> Result<Option<Vec<u8>>> {
+    let bad = |e: serde_json::Error| err!(InvalidManifest, "a list of referrers: {e}");
+    let mut list: serde_json::Value = serde_json::from_slice(list).map_err(bad)?;
+    let Some(entries) = list["manifests"].as_array_mut() else {
+        return Ok(None);
+    };
+    entries.retain(|entry| entry["artifactType"] != media::ENGINE);
+    match entries.is_empty() {
+        true => Ok(None),
+        false => serde_json::to_vec(&list).map(Some).map_err(bad),
     }
 }
 

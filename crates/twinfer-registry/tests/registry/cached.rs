@@ -197,7 +197,10 @@ fn an_oci_registry_is_asked_whether_its_tags_moved() {
     // The tag moves.
     let elsewhere = Place::new();
     let changed = elsewhere.pack("1.0.0", 2_000);
-    let options = twinfer_registry::CopyOptions { force: true };
+    let options = twinfer_registry::CopyOptions {
+        force: true,
+        ..Default::default()
+    };
     let dest = writable(&location);
     let all = [reference("small:1.0.0")];
     twinfer_registry::copy(&changed, &*dest, &all, &options, &mut |_| ()).unwrap();

@@ -67,7 +67,10 @@ fn dockers_registry_is_asked_with_conditions() {
     open(&store, "small:1.0.0").unwrap();
     let elsewhere = Place::new();
     let changed = elsewhere.pack("1.0.0", 200_000);
-    let options = twinfer_registry::CopyOptions { force: true };
+    let options = twinfer_registry::CopyOptions {
+        force: true,
+        ..Default::default()
+    };
     let dest = writable(&location);
     let all = [reference("small:1.0.0")];
     twinfer_registry::copy(&changed, &*dest, &all, &options, &mut |_| ()).unwrap();

@@ -396,7 +396,10 @@ fn a_version_stays_what_it_is() {
     let source = other.pack("1.0.0", 101);
     let error = copy_one(&source, &*writable(&fake.location()), "small:1.0.0").unwrap_err();
     assert_eq!(error.code(), ErrorCode::VersionExists);
-    let options = twinfer_registry::CopyOptions { force: true };
+    let options = twinfer_registry::CopyOptions {
+        force: true,
+        ..Default::default()
+    };
     let references = [reference("small:1.0.0")];
     twinfer_registry::copy(
         &source,

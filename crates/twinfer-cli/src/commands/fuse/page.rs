@@ -10,9 +10,10 @@ use twinfer_artifact::fuse::component::Bundle;
 use twinfer_artifact::fuse::page;
 use twinfer_artifact::slim::{self, Missing, Optimised};
 use twinfer_package::{Digest, EngineKind, FolderStore, Package, Parts, Reference, Store, resolve};
-use twinfer_registry::{CopyOptions, copy};
+use twinfer_registry::copy;
 
 use super::{FuseArgs, Made};
+use crate::commands::slim::PLAIN;
 use crate::commands::slim::npm::NpmPackage;
 use crate::commands::slim::runner::{Mode, Ran, Runner, Wanted};
 use crate::trust::Trust;
@@ -89,7 +90,7 @@ fn gathered(store: &dyn Store, reference: &Reference, folder: &Path) -> Result<W
         store,
         &FolderStore::new(folder),
         &[tagged.clone().pinned(*package.digest())],
-        &CopyOptions::default(),
+        &PLAIN,
         &mut |_| {},
     )?;
     Ok(Wanted {

@@ -16,12 +16,12 @@ use twinfer_package::{
     DerivedEngine, Digest, EngineKind, EngineTarget, FolderStore, Package, Parts, Reference, Store,
     attach_engine,
 };
-use twinfer_registry::{CopyOptions, copy};
+use twinfer_registry::copy;
 
 use super::check::{self, Checked};
 use super::instance::{Situation, ask_all, compare, served, write};
 use super::requests::{Ask, of_input, of_package};
-use super::{SlimArgs, given};
+use super::{PLAIN, SlimArgs, given};
 use crate::component::find;
 use crate::host_error::host_error;
 use crate::output::{Output, bytes};
@@ -56,7 +56,7 @@ impl Asked {
             store,
             &FolderStore::new(folder),
             &[tagged.pinned(*package.digest())],
-            &CopyOptions::default(),
+            &PLAIN,
             &mut |_| {},
         )?;
         let asks = of_package(

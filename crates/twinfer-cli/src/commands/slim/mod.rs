@@ -14,6 +14,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::{Value as Json, json};
 use twinfer::{Input, Picture, Result, Value, bail};
 use twinfer_package::{GoldenTensor, Package, Reference};
+use twinfer_registry::CopyOptions;
 
 use crate::inputs;
 use crate::options::pair;
@@ -86,6 +87,13 @@ pub struct SlimArgs {
     #[arg(long, short, value_name = "NAME=VALUE", value_parser = pair)]
     pub input: Vec<(String, String)>,
 }
+
+/// How packages get to where an engine is profiled: what was made for them before must not change
+/// what is made.
+pub const PLAIN: CopyOptions = CopyOptions {
+    force: false,
+    without_engines: true,
+};
 
 /// What runs an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

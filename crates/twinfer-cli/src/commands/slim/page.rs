@@ -12,12 +12,12 @@ use twinfer_artifact::slim::{self, Missing};
 use twinfer_package::{
     DerivedEngine, Digest, EngineKind, EngineTarget, FolderStore, Parts, Reference, attach_engine,
 };
-use twinfer_registry::{CopyOptions, copy};
+use twinfer_registry::copy;
 
 use super::check::{self, Checked};
 use super::npm::NpmPackage;
 use super::runner::{Mode, Ran, Runner, Wanted};
-use super::{SlimArgs, given};
+use super::{PLAIN, SlimArgs, given};
 use crate::output::{Output, bytes};
 use crate::registry::Registry;
 use crate::trust::Trust;
@@ -148,7 +148,7 @@ fn gather(
             store,
             &FolderStore::new(folder),
             std::slice::from_ref(&pinned),
-            &CopyOptions::default(),
+            &PLAIN,
             &mut |_| {},
         )?;
         gathered.push(Gathered {

@@ -314,6 +314,8 @@ async function cacheCommands({ cache }, reference, digest) {
  */
 async function insideLife(first, reference, info, cases) {
   await mistakes(first, info, cases);
+  // It was chosen because the index names it.
+  host.engines = true;
   for (const work of [
     () => first.cache.revalidate(reference, listener),
     () => first.cache.activate(reference, info.digest),
@@ -322,6 +324,7 @@ async function insideLife(first, reference, info, cases) {
   ]) {
     await attempt("the package inside", work);
   }
+  host.engines = false;
 }
 
 /** A package as a page uses it: cold, warm, offline, without a storage, damaged, refused. */
