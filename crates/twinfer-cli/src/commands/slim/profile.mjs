@@ -315,16 +315,17 @@ async function cacheCommands({ cache }, reference, digest) {
 async function insideLife(first, reference, info, cases) {
   await mistakes(first, info, cases);
   // It was chosen because the index names it.
-  host.engines = true;
+  host.crowded = true;
   for (const work of [
     () => first.cache.revalidate(reference, listener),
+    () => first.cache.revalidate(reference.split(":")[0], listener),
     () => first.cache.activate(reference, info.digest),
     async () => (await load(undefined, reference)).model.goldenJson(),
     async () => (await load(new MemoryStorage(), reference)).model.goldenJson(),
   ]) {
     await attempt("the package inside", work);
   }
-  host.engines = false;
+  host.crowded = false;
 }
 
 /** A package as a page uses it: cold, warm, offline, without a storage, damaged, refused. */
@@ -358,9 +359,17 @@ async function wholeLife(reference) {
   ]) {
     await attempt(`load ${wanted}, ${wish.policy}`, async () => void (await load(storage, wanted, wish)).model.info());
   }
-  host.engines = true;
-  await attempt("load where engines are attached", async () => void (await load(storage, reference, wishes("online"))).model.info());
-  host.engines = false;
+  host.crowded = true;
+  for (const kept of [undefined, new MemoryStorage(), storage]) {
+    for (const wanted of [reference, name]) {
+      await attempt("load from a large registry", async () => {
+        const engine = await load(kept, wanted, wishes(kept ? "stale-while-revalidate" : "online"));
+        engine.model.info();
+        await engine.cache.revalidate(wanted, listener);
+      });
+    }
+  }
+  host.crowded = false;
   await attempt("load without a storage", async () => void (await load(undefined, reference)).model.info());
   await attempt("two at once", () => {
     const shared = new MemoryStorage();

@@ -10,8 +10,8 @@ export class StaticHost {
   address = "https://registry.invalid/";
   /** Statuses of the next answers that are not the index; `undefined` for a good one. */
   answers = [];
-  /** Engines are attached to the packages, as the index says. */
-  engines = false;
+  /** The registry has other packages too, and engines are attached to all. */
+  crowded = false;
   #folder;
 
   constructor(folder) {
@@ -31,7 +31,7 @@ export class StaticHost {
     } catch {
       return new Response(null, { status: 404 });
     }
-    if (isIndex && this.engines) content = withEngines(content);
+    if (isIndex && this.crowded) content = crowd(content);
     return answer(content, new Headers(init.headers));
   };
 }
@@ -58,10 +58,18 @@ function inPieces(content) {
   });
 }
 
-/** The index as it is where engines were attached: JSON in a string of JSON. */
-function withEngines(content) {
+/** The index of a registry with many packages, aliases and candidates, and with attached engines: JSON in a string of JSON. */
+function crowd(content) {
   const index = JSON.parse(content);
   const engines = JSON.stringify([{ kind: "slim", target: "page", digest: `sha256:${"0".repeat(64)}`, size: 1 }]);
-  for (const entry of index.manifests) entry.annotations = { ...entry.annotations, "ai.twinfer.engines": engines };
+  const NAME = "org.opencontainers.image.ref.name";
+  const [first] = index.manifests;
+  const entry = (name, at) => ({ ...first, digest: `sha256:${createHash("sha256").update(name).digest("hex")}`, size: 1000 + at, annotations: { [NAME]: name } });
+  const tags = ["0.9.0", "1.0.0", "1.10.0", "2.0.0-rc.1", "stable", "candidate", "latest"];
+  const others = ["a", "face", "other-model", "zz-last"].flatMap((name) => tags.map((tag) => `${name}:${tag}`));
+  const [own] = (first.annotations[NAME] ?? "").split(":");
+  const older = ["0.0.1", "0.9.0", "0.10.0-beta.2"].map((tag) => `${own}:${tag}`);
+  index.manifests = [...others, ...older].map(entry).concat(index.manifests);
+  for (const one of index.manifests) one.annotations = { ...one.annotations, "ai.twinfer.engines": engines };
   return Buffer.from(JSON.stringify(index));
 }
