@@ -159,6 +159,9 @@ impl<'a> Fuser<'a> {
 
     fn start(&self) -> Result<Running> {
         let mut store = wasmtime::Store::new(self.compiled.engine(), StoreLimits::default());
+        // The package goes in and the memory comes out through the component's own interface,
+        // whatever their size: 128 MiB would be the limit otherwise.
+        store.set_hostcall_fuel(usize::MAX);
         let instance = ready(self.linker.instantiate_async(&mut store, &self.compiled))?
             .map_err(|e| err!(InvalidRequest, "this component does not start: {e:#}"))?;
         Ok(Running {
