@@ -1,7 +1,6 @@
 // Bytes and time to the first face detection in a fresh page over an emulated network, cold and
 // warm: onnxruntime-web, and Twinfer with its full engine, the slim ones of the npm package, one for
-// this model, and the fused one. The server
-// sends everything compressed with brotli, to both.
+// this model, and the fused one. The server sends everything compressed with brotli, to both.
 //
 // Chromium emulates the network: that holds for the workers of a page too, which is made sure of
 // before anything is measured.

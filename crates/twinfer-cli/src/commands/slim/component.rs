@@ -1,11 +1,12 @@
 //! Slim components: the full one answers requests in the host of `twinfer serve`, and what it did
 //! not enter for them is dropped.
 
-use serde::Serialize;
-use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::json;
 use tempfile::TempDir;
 use twinfer::{Result, bail, err};
 use twinfer_artifact::Profile;
@@ -72,9 +73,7 @@ impl Asked {
             given: Vec::new(),
         })
     }
-}
 
-impl Asked {
     /// What a component learns from: what is checked must not have been learnt.
     fn learnt(&self, check: bool) -> Self {
         let given = if check { &[] } else { &self.given[..] };
