@@ -13,6 +13,7 @@ mod packages;
 mod predict;
 mod registries;
 mod run;
+mod server;
 mod slim;
 mod slim_component;
 mod support;

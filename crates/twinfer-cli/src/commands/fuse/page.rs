@@ -9,11 +9,10 @@ use twinfer_artifact::component::Label;
 use twinfer_artifact::fuse::component::Bundle;
 use twinfer_artifact::fuse::page;
 use twinfer_artifact::slim::{self, Missing, Optimised};
-use twinfer_package::{Digest, EngineKind, FolderStore, Package, Parts, Reference, Store, resolve};
-use twinfer_registry::copy;
+use twinfer_package::{Digest, EngineKind, Package, Parts, Reference, Store, resolve};
 
 use super::{FuseArgs, Made};
-use crate::commands::slim::PLAIN;
+use crate::commands::slim::gather;
 use crate::commands::slim::npm::NpmPackage;
 use crate::commands::slim::runner::{Mode, Ran, Runner, Wanted};
 use crate::trust::Trust;
@@ -64,7 +63,12 @@ fn slimmed(
     dist: &Path,
 ) -> Result<(Optimised, Profile)> {
     let folder = TempDir::new().map_err(|e| err!(Storage, "a temporary folder: {e}"))?;
-    let wanted = [gathered(store, reference, folder.path())?];
+    let package = Package::open_parts(store, reference, Parts::Description)?;
+    let tagged = gather(store, &package, folder.path())?;
+    let wanted = [Wanted {
+        reference: tagged.to_string(),
+        inputs: Vec::new(),
+    }];
     let runner = Runner {
         dist,
         registry: folder.path(),
@@ -80,23 +84,6 @@ fn slimmed(
     let right = runner.run(Mode::Check, full)?;
     same(&right, &runner.run(Mode::Check, &optimised.module)?)?;
     Ok((optimised, profile))
-}
-
-/// Brings the package into a folder that Node serves.
-fn gathered(store: &dyn Store, reference: &Reference, folder: &Path) -> Result<Wanted> {
-    let package = Package::open_parts(store, reference, Parts::Description)?;
-    let tagged = Reference::new(package.name(), package.version())?;
-    copy(
-        store,
-        &FolderStore::new(folder),
-        &[tagged.clone().pinned(*package.digest())],
-        &PLAIN,
-        &mut |_| {},
-    )?;
-    Ok(Wanted {
-        reference: tagged.to_string(),
-        inputs: Vec::new(),
-    })
 }
 
 fn same(right: &[Ran], ours: &[Ran]) -> Result<()> {

@@ -14,15 +14,14 @@ use twinfer_artifact::component::{Label, label, with_label};
 use twinfer_artifact::slim::component::{self as slimming, Watched};
 use twinfer_host::Trial;
 use twinfer_package::{
-    DerivedEngine, Digest, EngineKind, EngineTarget, FolderStore, Package, Parts, Reference, Store,
+    DerivedEngine, Digest, EngineKind, EngineTarget, Package, Parts, Reference, Store,
     attach_engine,
 };
-use twinfer_registry::copy;
 
 use super::check::{self, Checked};
-use super::instance::{Situation, ask_all, compare, served, write};
+use super::instance::{Situation, ask_all, compare, served};
 use super::requests::{Ask, of_input, of_package};
-use super::{PLAIN, SlimArgs, given};
+use super::{SlimArgs, gather, given, write};
 use crate::component::find;
 use crate::host_error::host_error;
 use crate::output::{Output, bytes};
@@ -52,14 +51,7 @@ impl Asked {
     /// Those of opening and copying the package.
     pub fn gather(store: &dyn Store, reference: &Reference, folder: &Path) -> Result<Self> {
         let package = Package::open_parts(store, reference, Parts::Tested)?;
-        let tagged = Reference::new(package.name(), package.version())?;
-        copy(
-            store,
-            &FolderStore::new(folder),
-            &[tagged.pinned(*package.digest())],
-            &PLAIN,
-            &mut |_| {},
-        )?;
+        gather(store, &package, folder)?;
         let asks = of_package(
             package.name(),
             package.version(),

@@ -13,6 +13,7 @@ use twinfer_host::{HostConfig, LogSink, Trial};
 use super::check::Checked;
 use super::requests::{Ask, anywhere};
 use super::runner::Lacks;
+use super::write;
 use crate::host_error::host_error;
 
 /// A component that counts is slow, and so may the machine be.
@@ -104,10 +105,6 @@ fn timeless(body: &Bytes) -> Result<String> {
         answer.remove("timing");
     }
     Ok(answer.to_string())
-}
-
-pub fn write(file: &Path, content: &[u8]) -> Result<()> {
-    fs::write(file, content).map_err(|e| err!(Storage, "cannot write {}: {e}", file.display()))
 }
 
 fn start(component: &Path, registry: &Path, situation: Situation<'_>) -> Result<Trial> {

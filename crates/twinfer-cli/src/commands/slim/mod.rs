@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::{Value as Json, json};
-use twinfer::{Input, Picture, Result, Value, bail};
-use twinfer_package::{GoldenTensor, Package, Reference};
-use twinfer_registry::CopyOptions;
+use twinfer::{Input, Picture, Result, Value, bail, err};
+use twinfer_package::{FolderStore, GoldenTensor, Package, Reference, Store};
+use twinfer_registry::{CopyOptions, copy};
 
 use crate::inputs;
 use crate::options::pair;
@@ -88,12 +88,31 @@ pub struct SlimArgs {
     pub input: Vec<(String, String)>,
 }
 
-/// How packages get to where an engine is profiled: what was made for them before must not change
+/// Brings a package into a registry folder in which an engine is profiled, under its name and
+/// version, which it gives. What was made for the package before stays behind: it must not change
 /// what is made.
-pub const PLAIN: CopyOptions = CopyOptions {
-    force: false,
-    without_engines: true,
-};
+///
+/// # Errors
+/// Those of copying the package.
+pub fn gather(store: &dyn Store, package: &Package, folder: &Path) -> Result<Reference> {
+    let tagged = Reference::new(package.name(), package.version())?;
+    copy(
+        store,
+        &FolderStore::new(folder),
+        &[tagged.clone().pinned(*package.digest())],
+        &CopyOptions {
+            force: false,
+            without_engines: true,
+        },
+        &mut |_| {},
+    )?;
+    Ok(tagged)
+}
+
+/// Writes what was made.
+fn write(file: &Path, content: &[u8]) -> Result<()> {
+    std::fs::write(file, content).map_err(|e| err!(Storage, "cannot write {}: {e}", file.display()))
+}
 
 /// What runs an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

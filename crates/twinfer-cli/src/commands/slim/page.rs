@@ -10,14 +10,13 @@ use twinfer::{Result, bail, err};
 use twinfer_artifact::Profile;
 use twinfer_artifact::slim::{self, Missing};
 use twinfer_package::{
-    DerivedEngine, Digest, EngineKind, EngineTarget, FolderStore, Parts, Reference, attach_engine,
+    DerivedEngine, Digest, EngineKind, EngineTarget, Parts, Reference, attach_engine,
 };
-use twinfer_registry::copy;
 
 use super::check::{self, Checked};
 use super::npm::NpmPackage;
 use super::runner::{Mode, Ran, Runner, Wanted};
-use super::{PLAIN, SlimArgs, given};
+use super::{SlimArgs, gather, given, write};
 use crate::output::{Output, bytes};
 use crate::registry::Registry;
 use crate::trust::Trust;
@@ -52,7 +51,7 @@ pub fn run(
     let full = std::fs::read(&engine_file)
         .map_err(|e| err!(Storage, "the engine {}: {e}", engine_file.display()))?;
     let folder = TempDir::new().map_err(|e| err!(Storage, "a temporary folder: {e}"))?;
-    let packages = gather(args, registry, trust, folder.path())?;
+    let packages = gather_all(args, registry, trust, folder.path())?;
     let wanted: Vec<Wanted> = packages.iter().map(|p| p.wanted.clone()).collect();
     let runner = Runner {
         dist: npm.dist(),
@@ -91,8 +90,12 @@ pub fn run(
     if args.check {
         made.check = Some(compare(&runner, &full, &wasm)?);
     }
-    write(args.output.as_deref(), &wasm)?;
-    write(args.profile_out.as_deref(), &union.to_json()?)?;
+    if let Some(file) = &args.output {
+        write(file, &wasm)?;
+    }
+    if let Some(file) = &args.profile_out {
+        write(file, &union.to_json()?)?;
+    }
     if args.attach {
         let store = registry.writable()?;
         for package in &packages {
@@ -124,7 +127,7 @@ impl Wanted {
 }
 
 /// Brings the packages into a folder that Node serves.
-fn gather(
+fn gather_all(
     args: &SlimArgs,
     registry: &Registry,
     trust: &Trust,
@@ -142,18 +145,10 @@ fn gather(
                 vec![json!({"name": "--input", "input": input})]
             }
         };
-        let name = package.name();
-        let pinned = Reference::new(name, package.version())?.pinned(digest);
-        copy(
-            store,
-            &FolderStore::new(folder),
-            std::slice::from_ref(&pinned),
-            &PLAIN,
-            &mut |_| {},
-        )?;
+        let tagged = gather(store, &package, folder)?;
         gathered.push(Gathered {
             wanted: Wanted {
-                reference: format!("{name}:{}", package.version()),
+                reference: tagged.to_string(),
                 inputs,
             },
             reference: reference.clone(),
@@ -233,13 +228,6 @@ fn compare(runner: &Runner<'_>, full: &[u8], wasm: &[u8]) -> Result<Vec<Checked>
             }
         })
         .collect())
-}
-
-fn write(file: Option<&Path>, content: &[u8]) -> Result<()> {
-    let Some(file) = file else {
-        return Ok(());
-    };
-    std::fs::write(file, content).map_err(|e| err!(Storage, "cannot write {}: {e}", file.display()))
 }
 
 fn text(made: &Made) -> String {

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use self::server::{Server, StaticHost, expected, get, pack, predict};
+use self::server::{StaticHost, expected, pack, predict, wait_for_version};
+use crate::server::{Server, get};
 use crate::support::Place;
 
 const STABLE: &str = "/versions/stable";
@@ -79,7 +80,7 @@ fn a_tag_that_moves_under_load_loses_no_request() {
             }
         }
         move_stable(&place, "2.0.0");
-        server.wait_for_version(STABLE, "2.0.0");
+        wait_for_version(&server, STABLE, "2.0.0");
         // It is told after the first answers of the new version.
         for _ in 0..1000 {
             if server.events("updated").len() > 20 {
