@@ -8,8 +8,8 @@ import { noFreshInstances, predictRequest, serve } from "../shared/twinfer.mjs";
 
 const INSTANCES = 8;
 const REQUESTS = quick ? 64 : 400;
-/** For instances to be taken back, and the allocator to come to rest. */
-const REST_MS = 3_000;
+/** A host of fresh instances gives memory back ten seconds after the last request. */
+const REST_MS = 14_000;
 const face = predictRequest("face-detector:1.0.0");
 const table = predictRequest("tumour-risk:1.0.0");
 const cases = [

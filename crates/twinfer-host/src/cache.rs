@@ -32,12 +32,11 @@ const MAX_ENTRIES: usize = 8;
 pub(crate) fn load(
     engine: &Engine,
     wasm: &[u8],
-    folder: Option<&Path>,
+    entry: Option<&Entry>,
     log: &Log,
 ) -> Result<Component, HostError> {
     let started = std::time::Instant::now();
-    let entry = folder.map(|folder| Entry::new(folder, key(engine, wasm)));
-    if let Some(entry) = &entry
+    if let Some(entry) = entry
         && let Some(component) = read(engine, entry, log)
     {
         log.event(
@@ -54,7 +53,7 @@ pub(crate) fn load(
         "component_loaded",
         serde_json::json!({"from": "compiler", "ms": started.elapsed().as_millis() as u64}),
     );
-    if let Some(entry) = &entry
+    if let Some(entry) = entry
         && let Err(error) = write(&component, entry)
     {
         log.event(
@@ -99,15 +98,19 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// Where a compiled component is: `KEY.DIGEST.cwasm`.
-struct Entry {
+#[derive(Clone)]
+pub(crate) struct Entry {
     folder: PathBuf,
     key: String,
 }
 
 impl Entry {
-    fn new(folder: &Path, key: String) -> Self {
-        let folder = folder.to_path_buf();
-        Self { folder, key }
+    /// That of this component for this engine.
+    pub(crate) fn new(folder: &Path, engine: &Engine, wasm: &[u8]) -> Self {
+        Self {
+            folder: folder.to_path_buf(),
+            key: key(engine, wasm),
+        }
     }
 
     /// The file that is there, with the digest that it should have.
@@ -127,8 +130,8 @@ impl Entry {
     }
 }
 
-/// A corrupt or foreign entry is a miss, and goes.
-fn read(engine: &Engine, entry: &Entry, log: &Log) -> Option<Component> {
+/// The component of an entry, if it is there. A corrupt or foreign one is a miss, and goes.
+pub(crate) fn read(engine: &Engine, entry: &Entry, log: &Log) -> Option<Component> {
     let (file, digest) = entry.find()?;
     let miss = |why: String| {
         log.event(
@@ -253,8 +256,13 @@ mod tests {
         files[0].clone()
     }
 
+    fn loaded(engine: &Engine, folder: &Path) -> Component {
+        let entry = Entry::new(folder, engine, EMPTY);
+        load(engine, EMPTY, Some(&entry), &quiet()).unwrap()
+    }
+
     fn found(engine: &Engine, folder: &Path) -> bool {
-        let entry = Entry::new(folder, key(engine, EMPTY));
+        let entry = Entry::new(folder, engine, EMPTY);
         read(engine, &entry, &quiet()).is_some()
     }
 
@@ -263,7 +271,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let engine = Engine::default();
         assert!(!found(&engine, folder.path()));
-        load(&engine, EMPTY, Some(folder.path()), &quiet()).unwrap();
+        let _ = loaded(&engine, folder.path());
         assert!(found(&engine, folder.path()));
     }
 
@@ -271,7 +279,7 @@ mod tests {
     fn damage_anywhere_is_a_miss_and_is_repaired() {
         let folder = tempfile::tempdir().unwrap();
         let engine = Engine::default();
-        load(&engine, EMPTY, Some(folder.path()), &quiet()).unwrap();
+        let _ = loaded(&engine, folder.path());
         let entry = only_entry(folder.path());
         let good = fs::read(&entry).unwrap();
         let flipped = |position: usize| {
@@ -286,7 +294,7 @@ mod tests {
             fs::remove_file(&entry).unwrap();
             fs::write(&entry, bad).unwrap();
             assert!(!found(&engine, folder.path()), "{} bytes", bad.len());
-            load(&engine, EMPTY, Some(folder.path()), &quiet()).unwrap();
+            let _ = loaded(&engine, folder.path());
             assert!(found(&engine, folder.path()));
         }
     }
@@ -303,12 +311,6 @@ mod tests {
     #[test]
     fn unwritable_folder_still_loads() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        load(
-            &Engine::default(),
-            EMPTY,
-            Some(&file.path().join("below")),
-            &quiet(),
-        )
-        .unwrap();
+        let _ = loaded(&Engine::default(), &file.path().join("below"));
     }
 }

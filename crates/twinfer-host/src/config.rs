@@ -62,9 +62,6 @@ pub struct HostConfig {
     /// End gracefully on SIGTERM and SIGINT. A program that embeds a host
     /// usually has its own handlers and leaves this off.
     pub handle_signals: bool,
-    /// Random numbers and clock of the guests come from this, the same each time: for instances
-    /// that are only tried out ([`crate::Trial`] sets it). `None`: those of the machine.
-    pub seed: Option<u64>,
 }
 
 /// Whether an instance serves one request or many.
@@ -124,6 +121,9 @@ pub struct Limits {
     pub max_requests_per_instance: u64,
     /// Idle time after which an instance is dropped, with its models.
     pub idle_timeout: Duration,
+    /// Time without a request after which a host of fresh instances gives back the memory that
+    /// it keeps for the next ones.
+    pub rest_after: Duration,
     /// Time that requests in flight have to finish at shutdown.
     pub shutdown_timeout: Duration,
 }
@@ -153,7 +153,6 @@ impl HostConfig {
             log: LogSink::Stderr,
             log_level: LogLevel::Info,
             handle_signals: false,
-            seed: None,
         }
     }
 
@@ -249,6 +248,7 @@ impl Default for Limits {
             max_memory: 1 << 30,
             max_requests_per_instance: 100_000,
             idle_timeout: Duration::from_secs(30 * 60),
+            rest_after: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(30),
         }
     }

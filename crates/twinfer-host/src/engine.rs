@@ -2,7 +2,6 @@
 //! guests.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -41,7 +40,20 @@ const KEEP_STACK: usize = 128 << 10;
 /// A component with what it imports.
 pub(crate) struct Linked {
     pub(crate) pre: InstancePre<State>,
-    pub(crate) indices: Arc<ServiceIndices>,
+    /// Where the service's functions are: looked up once.
+    pub(crate) indices: ServiceIndices,
+    /// Where it is kept compiled, if it is.
+    entry: Option<cache::Entry>,
+}
+
+impl Linked {
+    /// The same component once more, from the cache, without an instance yet; nothing where it is
+    /// not kept.
+    pub(crate) fn again(&self, log: &Log) -> Option<Self> {
+        let (engine, entry) = (self.pre.engine(), self.entry.clone()?);
+        let component = cache::read(engine, &entry, log)?;
+        link(engine, &component, Some(entry)).ok()
+    }
 }
 
 /// A component that is ready to be instantiated.
@@ -118,8 +130,10 @@ pub(crate) fn prepare_full(
 }
 
 fn load(engine: &Engine, wasm: &[u8], config: &HostConfig, log: &Log) -> Result<Linked, HostError> {
-    let component = cache::load(engine, wasm, config.cache.as_deref(), log)?;
-    link(engine, &component)
+    let folder = config.cache.as_deref();
+    let entry = folder.map(|folder| cache::Entry::new(folder, engine, wasm));
+    let component = cache::load(engine, wasm, entry.as_ref(), log)?;
+    link(engine, &component, entry)
 }
 
 /// Why a derived component is not what would be made today from the full one: then it could
@@ -202,7 +216,11 @@ fn pool_of(config: &HostConfig) -> PoolingAllocationConfig {
     pool
 }
 
-fn link(engine: &Engine, component: &Component) -> Result<Linked, HostError> {
+fn link(
+    engine: &Engine,
+    component: &Component,
+    entry: Option<cache::Entry>,
+) -> Result<Linked, HostError> {
     let mut linker = Linker::<State>::new(engine);
     let added = wasmtime_wasi::p2::add_to_linker_async(&mut linker)
         .and_then(|()| wasmtime_wasi::p3::add_to_linker(&mut linker))
@@ -224,7 +242,8 @@ fn link(engine: &Engine, component: &Component) -> Result<Linked, HostError> {
     })?;
     Ok(Linked {
         pre,
-        indices: Arc::new(indices),
+        indices,
+        entry,
     })
 }
 

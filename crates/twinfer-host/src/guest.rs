@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::oneshot;
-use wasmtime::component::{Accessor, Instance, InstancePre};
+use wasmtime::component::{Accessor, Instance};
 use wasmtime::{Store, WasmBacktrace};
-use wasmtime_wasi_http::p3::bindings::{Service, ServiceIndices};
+use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::p3::{Request, Response};
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
@@ -21,7 +21,7 @@ use crate::engine::Linked;
 use crate::log::Log;
 use crate::outbound::Network;
 use crate::reply::{Failure, ReplyCode};
-use crate::state::State;
+use crate::state::{State, Surroundings};
 
 /// The function of a slim component that is entered instead of those that it lacks.
 const MISSING: &str = "engine_function_missing";
@@ -32,12 +32,12 @@ pub(crate) type ReplySender = oneshot::Sender<Result<http::Response<Bytes>, Fail
 /// Makes instances.
 pub(crate) struct Factory {
     config: HostConfig,
-    pre: InstancePre<State>,
-    /// Where the service's functions are: looked up once.
-    indices: Arc<ServiceIndices>,
+    linked: Mutex<Arc<Linked>>,
     network: Network,
     log: Log,
     next: AtomicU64,
+    /// Where chance and time of all instances come from, when they must be the same in each run.
+    seed: Option<u64>,
 }
 
 /// One instance with its store.
@@ -59,12 +59,40 @@ impl Factory {
     pub(crate) fn new(config: HostConfig, linked: Linked, network: Network, log: Log) -> Self {
         Self {
             config,
-            pre: linked.pre,
-            indices: linked.indices,
+            linked: Mutex::new(Arc::new(linked)),
             network,
             log,
             next: AtomicU64::new(1),
+            seed: None,
         }
+    }
+
+    /// Instances whose random numbers and clocks come from this seed, and not from the machine.
+    pub(crate) fn repeatable(self, seed: u64) -> Self {
+        Self {
+            seed: Some(seed),
+            ..self
+        }
+    }
+
+    /// Takes the component from the cache again. With the last instance of the old one goes the
+    /// memory that wasmtime keeps for the next. Says whether it was there.
+    pub(crate) fn renew(&self) -> bool {
+        let again = self.linked().again(&self.log).map(Arc::new);
+        let renewed = again.is_some();
+        if let Some(again) = again {
+            *self.lock() = again;
+        }
+        renewed
+    }
+
+    fn linked(&self) -> Arc<Linked> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<Linked>> {
+        // Whoever panicked has not left half of a pointer.
+        self.linked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A fresh instance. No guest code but its start functions has run.
@@ -78,19 +106,24 @@ impl Factory {
         let failed = |e: String| {
             Failure::new(ReplyCode::Internal, "the model server could not be started").because(e)
         };
-        let state = State::new(&self.config, &self.network, index, id, &self.log)
+        let surroundings = Surroundings {
+            index,
+            seed: self.seed,
+        };
+        let state = State::new(&self.config, &self.network, surroundings, id, &self.log)
             .map_err(|e| failed(e.to_string()))?;
-        let mut store = Store::new(self.pre.engine(), state);
+        let linked = self.linked();
+        let mut store = Store::new(linked.pre.engine(), state);
         store.limiter(|state| &mut state.memory);
         // At every tick the guest gives way, so that a timeout outside can act.
         store.epoch_deadline_async_yield_and_update(1);
         store.set_epoch_deadline(1);
-        let instance = self
+        let instance = linked
             .pre
             .instantiate_async(&mut store)
             .await
             .map_err(|e| failed(format!("{e:#}")))?;
-        let service = self
+        let service = linked
             .indices
             .load(&mut store, &instance)
             .map_err(|e| failed(format!("{e:#}")))?;

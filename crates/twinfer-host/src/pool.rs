@@ -2,6 +2,7 @@
 
 mod full;
 mod prepare;
+mod rest;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,6 +49,8 @@ struct Guests {
     busy: BTreeMap<u64, u64>,
     /// The present round: see `prepare.rs`.
     round: u64,
+    /// When the last request ended since memory was given back: see `rest.rs`.
+    worked: Option<Instant>,
 }
 
 /// The right to wait for an instance. Taken before a body is read, so that
@@ -219,6 +222,7 @@ impl Pool {
     async fn give_back(&self, mut guest: Guest) {
         if self.fresh {
             drop(guest);
+            self.guests().worked = Some(Instant::now());
             // Before the next request, which then does not wait for it. What fails here fails
             // again where it matters.
             if self.guests().idle.len() < self.limits.max_instances
@@ -283,11 +287,13 @@ impl Drop for Busy<'_> {
 }
 
 /// Looks after idle instances until the pool is gone.
-pub(crate) async fn tend(pool: std::sync::Weak<Pool>, idle_timeout: Duration) {
-    let period = (idle_timeout / 4).clamp(Duration::from_millis(20), Duration::from_secs(5));
+pub(crate) async fn tend(pool: std::sync::Weak<Pool>, limits: Limits) {
+    let shortest = limits.idle_timeout.min(limits.rest_after);
+    let period = (shortest / 4).clamp(Duration::from_millis(20), Duration::from_secs(5));
     loop {
         tokio::time::sleep(period).await;
         let Some(pool) = pool.upgrade() else { return };
         pool.drop_idle();
+        pool.rest().await;
     }
 }

@@ -135,10 +135,7 @@ fn run(config: HostConfig, stopped: watch::Receiver<bool>, ready: &Ready) -> Res
         .map_err(|e| HostError::internal(format!("the async runtime cannot be started: {e}")))?;
     let result = runtime.block_on(async {
         let pool = Arc::new(Pool::of(program, &config, &network, &log)?);
-        tokio::spawn(pool::tend(
-            Arc::downgrade(&pool),
-            config.limits.idle_timeout,
-        ));
+        tokio::spawn(pool::tend(Arc::downgrade(&pool), config.limits.clone()));
         serve(&config, pool, &log, stopped, ready).await
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));

@@ -44,11 +44,20 @@ pub(crate) struct State {
     pub(crate) memory: MemoryLimit,
 }
 
+/// What one instance sees that others of the same host do not.
+#[derive(Clone, Copy)]
+pub(crate) struct Surroundings<'a> {
+    /// The folder of the index that takes the place of the registry's.
+    pub(crate) index: Option<&'a Path>,
+    /// Where random numbers and clocks come from, if not from the machine.
+    pub(crate) seed: Option<u64>,
+}
+
 impl State {
     pub(crate) fn new(
         config: &HostConfig,
         network: &Network,
-        index: Option<&Path>,
+        Surroundings { index, seed }: Surroundings<'_>,
         instance: u64,
         log: &Log,
     ) -> Result<Self, HostError> {
@@ -76,7 +85,7 @@ impl State {
         if let Some(folder) = &config.package_cache {
             open(folder, GUEST_CACHE, FsPerms::ReadWrite)?;
         }
-        if let Some(seed) = config.seed {
+        if let Some(seed) = seed {
             repeatable::set(&mut wasi, seed);
         }
         if index.is_some() {

@@ -34,9 +34,6 @@ impl Trial {
     /// As [`crate::Host::start`].
     pub fn start(config: &HostConfig, seed: u64) -> Result<Self, HostError> {
         config.check()?;
-        let mut config = config.clone();
-        config.seed = Some(seed);
-        let config = &config;
         let log = Log::new(config.log.clone(), config.log_level);
         let network = Network::new(config)?;
         let program = engine::prepare(config, &log)?;
@@ -45,7 +42,7 @@ impl Trial {
             .build()
             .map_err(|e| HostError::internal(format!("no async runtime: {e}")))?;
         let limit = config.limits.request_timeout;
-        let factory = Factory::new(config.clone(), program.linked, network, log);
+        let factory = Factory::new(config.clone(), program.linked, network, log).repeatable(seed);
         let guest = runtime
             .block_on(factory.instantiate())
             .map_err(|e| HostError::internal(Refused::from(e).message))?;

@@ -1,6 +1,7 @@
 //! Slim and fused components: fresh instances, and what answers when one does not do.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use twinfer_host::Instances;
@@ -60,6 +61,36 @@ fn nothing_of_one_request_is_there_for_the_next_where_instances_are_fresh() {
     });
     warm.get("/v2/served").expect_text("1");
     warm.get("/v2/served").expect_text("2");
+}
+
+#[test]
+fn a_host_of_fresh_instances_gives_memory_back_when_it_rests_and_goes_on() {
+    let cache = tempfile::tempdir().unwrap();
+    let host = Fixture::new(|config| {
+        config.instances = Instances::Fresh;
+        config.limits.rest_after = Duration::from_millis(100);
+        config.cache = Some(cache.path().into());
+    });
+    for times in 1..=2 {
+        host.get("/v2/served").expect_text("1");
+        for _ in 0..200 {
+            if events(&host, "memory_given_back").len() == times {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(25));
+        }
+        let given_back = events(&host, "memory_given_back");
+        assert_eq!(given_back.len(), times, "{}", host.log());
+        let last = &given_back[times - 1];
+        assert_eq!(
+            (&last["instances"], &last["component"]),
+            (&1.into(), &true.into())
+        );
+    }
+    // Once after each time of work.
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(events(&host, "memory_given_back").len(), 2);
+    host.get("/v2/served").expect_text("1");
 }
 
 #[test]
