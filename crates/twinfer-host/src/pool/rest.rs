@@ -43,6 +43,18 @@ impl Pool {
             "ms": started.elapsed().as_millis() as u64,
         });
         drop(ready);
+        trim();
         self.log.event(LogLevel::Debug, "memory_given_back", fields);
     }
 }
+
+/// Gives freed memory of the allocator back to the system: glibc keeps what threads freed, and each
+/// instance had the better part of a megabyte of its tables there.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn trim() {
+    // SAFETY: it has no preconditions, and takes the locks of the allocator by itself.
+    unsafe { libc::malloc_trim(0) };
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn trim() {}
