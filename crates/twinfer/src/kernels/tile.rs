@@ -4,7 +4,40 @@
 //! rows and channels needs no copy (no "im2col"): neighbours in the output are neighbours in
 //! the input for every tap.
 
+use std::array::from_fn;
+
 use super::vector::F4;
+
+/// Runs the body for each tap in order, eight in one turn of the loop.
+///
+/// For wasmtime: with epoch interruption it looks at a clock at each turn, and Cranelift keeps no
+/// vector in a register across that, so each turn stores and loads all sums. And after each tap
+/// there is a branch that needs the sums: without one, Cranelift would first do all loads of a
+/// turn and then one sum after the other, and LLVM would gather the loads before it does.
+macro_rules! each_tap {
+    ($taps:expr, $tap:ident => $body:expr) => {{
+        let (taps, mut $tap) = ($taps, 0);
+        if taps > 0 {
+            loop {
+                each_tap!(@tap taps, $tap => $body);
+                each_tap!(@tap taps, $tap => $body);
+                each_tap!(@tap taps, $tap => $body);
+                each_tap!(@tap taps, $tap => $body);
+                each_tap!(@tap taps, $tap => $body);
+                each_tap!(@tap taps, $tap => $body);
+                each_tap!(@tap taps, $tap => $body);
+                each_tap!(@tap taps, $tap => $body);
+            }
+        }
+    }};
+    (@tap $taps:ident, $tap:ident => $body:expr) => {
+        $body;
+        $tap += 1;
+        if $tap == $taps {
+            break;
+        }
+    };
+}
 
 /// Output channels of a block.
 pub(crate) const ROWS: usize = 4;
@@ -22,7 +55,7 @@ pub(crate) const WIDE: usize = 32;
 /// `weights` has `ROWS` floats for each tap, `bias` has `ROWS`; `input` is readable for
 /// `COLUMNS` floats from each offset on; `out` has room for `ROWS` rows of `COLUMNS` at a
 /// distance of `stride`.
-#[inline(always)]
+#[inline(never)] // As the others: inlined, their addresses lack registers in Cranelift.
 pub(crate) unsafe fn block(
     weights: *const f32,
     bias: *const f32,
@@ -38,17 +71,15 @@ pub(crate) unsafe fn block(
         for (r, sum) in sums.iter_mut().enumerate() {
             *sum = [F4::load_splat(bias.add(r)); 2];
         }
-        let mut weights = weights;
-        for &offset in offsets {
-            let from = input.byte_add(offset as usize);
+        each_tap!(offsets.len(), tap => {
+            let from = input.byte_add(*offsets.get_unchecked(tap) as usize);
             let x = [F4::load(from), F4::load(from.add(4))];
-            for (r, sum) in sums.iter_mut().enumerate() {
-                let w = F4::load_splat(weights.add(r));
+            let weights = F4::load_splats(weights.add(tap * ROWS));
+            for (sum, w) in sums.iter_mut().zip(weights) {
                 sum[0] = sum[0].add_product(w, x[0]);
                 sum[1] = sum[1].add_product(w, x[1]);
             }
-            weights = weights.add(ROWS);
-        }
+        });
         let (low, high) = (F4::splat(low), F4::splat(high));
         for (r, sum) in sums.iter().enumerate() {
             let to = out.add(r * stride);
@@ -63,7 +94,7 @@ pub(crate) unsafe fn block(
 /// # Safety
 /// `weights` has as many floats as there are offsets; `input` is readable for `4 * N` floats
 /// from each offset on; `out` has room for `4 * N`.
-#[inline(always)]
+#[inline(never)]
 pub(crate) unsafe fn line<const N: usize>(
     weights: &[f32],
     bias: f32,
@@ -75,17 +106,34 @@ pub(crate) unsafe fn line<const N: usize>(
     // SAFETY: the caller's promises, tap by tap.
     unsafe {
         let mut sums = [F4::splat(bias); N];
-        for (weight, &offset) in weights.iter().zip(offsets) {
-            let from = input.byte_add(offset as usize);
-            let w = F4::splat(*weight);
+        each_tap!(offsets.len().min(weights.len()), tap => {
+            let from = input.byte_add(*offsets.get_unchecked(tap) as usize);
+            let w = F4::load_splat(weights.as_ptr().add(tap));
             for (i, sum) in sums.iter_mut().enumerate() {
                 *sum = sum.add_product(w, F4::load(from.add(4 * i)));
             }
-        }
+        });
         let (low, high) = (F4::splat(low), F4::splat(high));
         for (i, sum) in sums.iter().enumerate() {
             sum.clamp(low, high).store(out.add(4 * i));
         }
+    }
+}
+
+/// `R` floats, each in all lanes of its own vector.
+///
+/// # Safety
+/// `from` is readable for `R` floats.
+#[inline(always)]
+unsafe fn splats<const R: usize>(from: *const f32) -> [F4; R] {
+    // SAFETY: the caller's promise; four are read where there are four.
+    unsafe {
+        if R == 4
+            && let Some(all) = F4::load_splats(from).first_chunk()
+        {
+            return *all;
+        }
+        from_fn(|r| F4::load_splat(from.add(r)))
     }
 }
 
@@ -95,7 +143,7 @@ pub(crate) unsafe fn line<const N: usize>(
 /// # Safety
 /// `rows` has `R` floats for each tap, `weights` has `P` panels of `COLUMNS` for each tap, `bias`
 /// has `P * COLUMNS`; `out` has room for `R` rows of `P * COLUMNS` at a distance of `stride`.
-#[inline(always)]
+#[inline(never)]
 pub(crate) unsafe fn rows<const R: usize, const P: usize>(
     rows: *const f32,
     taps: usize,
@@ -107,7 +155,7 @@ pub(crate) unsafe fn rows<const R: usize, const P: usize>(
 ) {
     // SAFETY: the caller's promises, tap by tap and row by row.
     unsafe {
-        let (mut rows, mut weights, bias) = (rows, weights.as_ptr(), bias.as_ptr());
+        let (weights, bias) = (weights.as_ptr(), bias.as_ptr());
         let mut sums = [[[F4::splat(0.0); 2]; P]; R];
         for row in &mut sums {
             for (p, sum) in row.iter_mut().enumerate() {
@@ -115,19 +163,17 @@ pub(crate) unsafe fn rows<const R: usize, const P: usize>(
                 *sum = [F4::load(bias), F4::load(bias.add(4))];
             }
         }
-        for _ in 0..taps {
+        each_tap!(taps, tap => {
+            let x = splats::<R>(rows.add(tap * R));
             for p in 0..P {
-                let from = weights.add(p * COLUMNS * taps);
+                let from = weights.add((p * taps + tap) * COLUMNS);
                 let w = [F4::load(from), F4::load(from.add(4))];
-                for (r, row) in sums.iter_mut().enumerate() {
-                    let x = F4::load_splat(rows.add(r));
+                for (row, x) in sums.iter_mut().zip(x) {
                     row[p][0] = row[p][0].add_product(x, w[0]);
                     row[p][1] = row[p][1].add_product(x, w[1]);
                 }
             }
-            rows = rows.add(R);
-            weights = weights.add(COLUMNS);
-        }
+        });
         let (low, high) = (F4::splat(low), F4::splat(high));
         for (r, row) in sums.iter().enumerate() {
             for (p, sum) in row.iter().enumerate() {
