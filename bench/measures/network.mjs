@@ -9,7 +9,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { derived, plan, quick, skipped, work, write } from "../shared/plan.mjs";
 import { visit, withProfile } from "../shared/browser.mjs";
-import { routes, samples } from "../shared/pages.mjs";
+import { described, routes, samples } from "../shared/pages.mjs";
 import { presser } from "../shared/press.mjs";
 import { serve } from "../shared/server.mjs";
 import { inTurns, summarise } from "../shared/statistics.mjs";
@@ -71,7 +71,7 @@ try {
 async function both(name, ask, times) {
   await withProfile(plan.browser, async (context) => {
     browser = context.browser()?.version() ?? browser;
-    const url = address(server.base, { measure: "first", reference: REFERENCE, ...ask });
+    const url = address(server.base, { measure: "first", model: described(sample), ...ask });
     sent.length = 0;
     const cold = await visit(context, url, NETWORK);
     const bytes = account(sent);
@@ -83,6 +83,10 @@ async function both(name, ask, times) {
     await visit(context, url, NETWORK);
     sent.length = 0;
     const warm = await visit(context, url, NETWORK);
+    if (warm.engine !== cold.engine) {
+      results[name] = skipped(name, `a page that comes back ran the ${warm.engine} engine, not the ${cold.engine} one`);
+      return;
+    }
     results[name].warm_bytes = account(sent);
     times.cold.push(cold.first);
     times.warm.push(warm.first);
@@ -127,6 +131,6 @@ async function checkWorkers() {
 async function warmServer() {
   for (const { ask } of Object.values(variants)) {
     if (!ask) continue;
-    await withProfile(plan.browser, (context) => visit(context, address(server.base, { measure: "first", reference: REFERENCE, ...ask })));
+    await withProfile(plan.browser, (context) => visit(context, address(server.base, { measure: "first", model: described(sample), ...ask })));
   }
 }
