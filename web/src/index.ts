@@ -23,6 +23,8 @@ export async function loadModel(url: string, options: LoadOptions = {}): Promise
 }
 
 export { cache } from "./cache.js";
+/** @internal For `offline.js`: which engines this page runs is known here alone. */
+export * as internal from "./shared.js";
 export { TwinferError } from "./errors.js";
 export type { ErrorCode } from "./generated/errors.js";
 export { ERROR_CODES } from "./generated/errors.js";
