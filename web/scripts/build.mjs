@@ -2,7 +2,7 @@
 // the wasm that wasm-pack put into wasm/. With the argument `page` only the demo page.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { copyFileSync, cpSync, existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, linkSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { SCRIPTS, bundle } from "./bundle.mjs";
 import { toFactory } from "./glue.mjs";
@@ -52,8 +52,11 @@ printSizes(dist, { quick: true });
 function buildPage() {
   const own = new URL("twinfer/", page);
   mkdirSync(own, { recursive: true });
-  for (const name of [...SCRIPTS, ENGINE, ENGINES]) linkOrCopy(new URL(name, dist), new URL(name, own));
-  if (existsSync(new URL("engines/", dist))) cpSync(new URL("engines/", dist), new URL("engines/", own), { recursive: true });
+  const types = readdirSync(dist).filter((name) => name.endsWith(".d.ts"));
+  for (const name of [...SCRIPTS, ENGINE, ENGINES, ...types]) linkOrCopy(new URL(name, dist), new URL(name, own));
+  for (const name of ["generated/", "engines/"]) {
+    if (existsSync(new URL(name, dist))) cpSync(new URL(name, dist), new URL(name, own), { recursive: true });
+  }
   compile("demo/tsconfig.json");
   cpSync(new URL("demo/", web), page, { recursive: true, filter: (from) => !/\.ts$|tsconfig/.test(from) });
 }
