@@ -4,12 +4,11 @@
 //
 // Chromium emulates the network: that holds for the workers of a page too, which is made sure of
 // before anything is measured.
-import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { derived, plan, quick, skipped, work, write } from "../shared/plan.mjs";
 import { visit, withProfile } from "../shared/browser.mjs";
-import { routes, samples } from "../shared/pages.mjs";
+import { described, routes, samples } from "../shared/pages.mjs";
 import { presser } from "../shared/press.mjs";
 import { serve } from "../shared/server.mjs";
 import { inTurns, summarise } from "../shared/statistics.mjs";
@@ -24,27 +23,31 @@ const sample = samples().find(({ reference }) => reference === REFERENCE);
 const probe = Buffer.alloc(1_250_000, "no compression would make the check meaningless ");
 const fused = derived("page, fused and slim (face)");
 const slim = derived("page, slim (face)");
+const own = slimSet();
+// What each page asks the browser to fetch early, as its author would write it.
+const OURS = "/twinfer/index.js";
 const variants = {
-  "onnxruntime-web": { ask: { engine: "ort" } },
-  full: { ask: { engine: "twinfer", only: "full" } },
-  "slim set": slimSet().length > 0 ? { kind: "slim", ask: { engine: "twinfer" } } : { skip: "the npm package has no slim engines (dist/engines.json)" },
+  "onnxruntime-web": { ask: { engine: "ort" }, modules: ["/ort/ort.wasm.bundle.min.mjs"], files: ["/ort/ort-wasm-simd-threaded.wasm", `/onnx/${REFERENCE}.onnx`] },
+  full: { ask: { engine: "twinfer", only: "full" }, modules: [OURS], files: ["/twinfer/twinfer_web_bg.wasm"] },
+  "slim set": own.length > 0 ? { kind: "slim", ask: { engine: "twinfer" }, modules: [OURS], files: own.map(({ file }) => `/twinfer/${file}`) } : { skip: "the npm package has no slim engines (dist/engines.json)" },
   slim: attached(slim, "/slim"),
   fused: attached(fused, "/fused"),
 };
 
 // An engine that a registry has is a blob like others.
-const engines = new Set([[fused, "/fused"], [slim, "/slim"]].filter(([{ path }]) => path).map(([{ path }, at]) => `${at}/blobs/sha256/${createHash("sha256").update(readFileSync(path)).digest("hex")}`));
+const engines = new Set([variants.slim, variants.fused].flatMap(({ files = [] }) => files));
 const sent = [];
 const server = await serve(
   {
     ...routes([sample]),
+    ...Object.fromEntries(Object.entries(variants).map(([name, { modules = [], files = [] }]) => [pageOf(name), () => page(modules, files)])),
     ...(fused.registry && { "/fused/": fused.registry }),
     ...(slim.registry && { "/slim/": slim.registry }),
   },
   { press: presser(join(work, "brotli"), QUALITY), sent: (path, bytes) => sent.push({ path, bytes }) },
 );
 const plain = await serve({ ...routes([]), "/probe": () => probe });
-const address = (base, query) => `${base}/index.html?${new URLSearchParams(query)}`;
+const address = (base, query, path = "/index.html") => `${base}${path}?${new URLSearchParams(query)}`;
 const results = {};
 let browser = "";
 try {
@@ -71,7 +74,7 @@ try {
 async function both(name, ask, times) {
   await withProfile(plan.browser, async (context) => {
     browser = context.browser()?.version() ?? browser;
-    const url = address(server.base, { measure: "first", reference: REFERENCE, ...ask });
+    const url = address(server.base, { measure: "first", model: described(sample), ...ask }, pageOf(name));
     sent.length = 0;
     const cold = await visit(context, url, NETWORK);
     const bytes = account(sent);
@@ -83,6 +86,10 @@ async function both(name, ask, times) {
     await visit(context, url, NETWORK);
     sent.length = 0;
     const warm = await visit(context, url, NETWORK);
+    if (warm.engine !== cold.engine) {
+      results[name] = skipped(name, `a page that comes back ran the ${warm.engine} engine, not the ${cold.engine} one`);
+      return;
+    }
     results[name].warm_bytes = account(sent);
     times.cold.push(cold.first);
     times.warm.push(warm.first);
@@ -91,7 +98,28 @@ async function both(name, ask, times) {
 
 /** What a page gets from a registry in which the engine is listed with the package. */
 function attached({ registry, missing }, at) {
-  return registry ? { ask: { engine: "twinfer", registry: at } } : { skip: missing ?? "no registry has this engine attached" };
+  if (!registry) return { skip: missing ?? "no registry has this engine attached" };
+  return { ask: { engine: "twinfer", registry: at }, modules: [OURS], files: [`${at}/blobs/${attachedEngine(registry).replace(":", "/")}`] };
+}
+
+/** The digest of the engine that is listed with the model. */
+function attachedEngine(registry) {
+  const { manifests } = JSON.parse(readFileSync(join(registry, "index.json"), "utf8"));
+  const { annotations } = manifests.find(({ annotations }) => annotations?.["org.opencontainers.image.ref.name"] === REFERENCE);
+  return JSON.parse(annotations["ai.twinfer.engines"]).find(({ target }) => target === "page").digest;
+}
+
+function pageOf(name) {
+  return `/${name.replaceAll(" ", "-")}.html`;
+}
+
+/** The page of one of them. */
+function page(modules, files) {
+  const links = [
+    ...["statistics.mjs", ...modules].map((href) => `<link rel="modulepreload" href="${href}">`),
+    ...files.map((href) => `<link rel="preload" as="fetch" crossorigin href="${href}">`),
+  ];
+  return `<!doctype html>\n<meta charset="utf-8">\n<title>measuring</title>\n${links.join("\n")}\n<script type="module" src="main.mjs"></script>\n`;
 }
 
 /** The slim engines of the npm package, made for all sample models. */
@@ -104,7 +132,7 @@ function slimSet() {
 function account(list) {
   const kinds = { engine: 0, scripts: 0, model: 0 };
   for (const { path, bytes } of list) {
-    if (/^\/(index\.html|main\.mjs|statistics\.mjs|samples\/)/.test(path)) continue;
+    if (/^\/([\w-]+\.html|main\.mjs|statistics\.mjs|samples\/)/.test(path)) continue;
     const kind = path.endsWith(".wasm") || engines.has(path) ? "engine" : /\.m?js$/.test(path) ? "scripts" : "model";
     kinds[kind] += bytes;
   }
@@ -125,8 +153,8 @@ async function checkWorkers() {
 
 /** So that no visit waits for brotli. */
 async function warmServer() {
-  for (const { ask } of Object.values(variants)) {
+  for (const [name, { ask }] of Object.entries(variants)) {
     if (!ask) continue;
-    await withProfile(plan.browser, (context) => visit(context, address(server.base, { measure: "first", reference: REFERENCE, ...ask })));
+    await withProfile(plan.browser, (context) => visit(context, address(server.base, { measure: "first", model: described(sample), ...ask }, pageOf(name))));
   }
 }

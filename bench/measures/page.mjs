@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { plan, quick, skipped, write } from "../shared/plan.mjs";
 import { visit, withProfile } from "../shared/browser.mjs";
 import { outsideSamples } from "../shared/outside.mjs";
-import { routes, samples } from "../shared/pages.mjs";
+import { described, routes, samples } from "../shared/pages.mjs";
 import { serve } from "../shared/server.mjs";
 import { inTurns, summarise } from "../shared/statistics.mjs";
 
@@ -22,8 +22,9 @@ const fast = readFileSync(join(plan.web, "types.d.ts"), "utf8").includes("precis
 let version = "";
 try {
   const results = [];
-  for (const { reference, example } of ours) {
-    const first = await firsts(reference);
+  for (const sample of ours) {
+    const { reference, example } = sample;
+    const first = await firsts(sample);
     const median = await session({ measure: "median", reference, rounds: BLOCKS, milliseconds: MILLISECONDS, ...fast });
     results.push({ reference, example, first, median });
     console.log(line(results.at(-1)));
@@ -47,13 +48,13 @@ function session(query) {
 }
 
 /** Time to the first answer, cold (a fresh profile) and warm (the same page once more). */
-async function firsts(reference) {
+async function firsts(sample) {
   const engines = ["ort", "twinfer"];
   const times = Object.fromEntries(engines.map((engine) => [engine, { cold: [], warm: [] }]));
   for (let round = 0; round < ROUNDS; round++) {
     for (const engine of inTurns(round, engines)) {
       await withProfile(plan.browser, async (context) => {
-        const ask = { measure: "first", engine, reference };
+        const ask = { measure: "first", engine, model: described(sample) };
         times[engine].cold.push((await measure(context, ask)).first);
         // Once more in between: V8 caches compiled code on the second visit, not on the first.
         await measure(context, ask);

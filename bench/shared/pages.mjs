@@ -26,5 +26,10 @@ export function routes(all) {
   };
 }
 
+/** What the address of a page says of a model: all but the elements of its inputs. */
+export function described({ reference, outputs, tensors }) {
+  return JSON.stringify({ reference, outputs, tensors: tensors.map(({ name, dtype, shape }) => ({ name, dtype, shape })) });
+}
+
 /** The engine file of the npm package. */
 export const engineFile = () => join(plan.web, "twinfer_web_bg.wasm");

@@ -2,8 +2,9 @@
 // the wasm that wasm-pack put into wasm/. With the argument `page` only the demo page.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { copyFileSync, cpSync, existsSync, linkSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, linkSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { SCRIPTS, bundle } from "./bundle.mjs";
 import { toFactory } from "./glue.mjs";
 import { printSizes } from "./sizes.mjs";
 
@@ -37,6 +38,7 @@ writeFileSync(new URL("own.js", dist), `/** Digest of twinfer_web_bg.wasm. */\ne
 copyFileSync(new URL("src/own.d.ts", web), new URL("own.d.ts", dist));
 // The slim engines that come with the package: none before `twinfer slim` has made some.
 writeFileSync(new URL(ENGINES, dist), "[]\n");
+await bundle(dist);
 for (const licence of ["LICENSE-MIT", "LICENSE-APACHE"]) {
   // The one licence of the repository, not a copy that goes its own way.
   const root = new URL(`../${licence}`, web);
@@ -50,13 +52,10 @@ printSizes(dist, { quick: true });
 function buildPage() {
   const own = new URL("twinfer/", page);
   mkdirSync(own, { recursive: true });
-  for (const name of readdirSync(dist)) {
-    const from = new URL(name, dist);
-    if (statSync(from).isDirectory()) {
-      if (["generated", "storage", "engines"].includes(name)) cpSync(from, new URL(name, own), { recursive: true });
-      continue;
-    }
-    linkOrCopy(from, new URL(name, own));
+  const types = readdirSync(dist).filter((name) => name.endsWith(".d.ts"));
+  for (const name of [...SCRIPTS, ENGINE, ENGINES, ...types]) linkOrCopy(new URL(name, dist), new URL(name, own));
+  for (const name of ["generated/", "engines/"]) {
+    if (existsSync(new URL(name, dist))) cpSync(new URL(name, dist), new URL(name, own), { recursive: true });
   }
   compile("demo/tsconfig.json");
   cpSync(new URL("demo/", web), page, { recursive: true, filter: (from) => !/\.ts$|tsconfig/.test(from) });

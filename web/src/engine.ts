@@ -105,7 +105,8 @@ async function derived(candidate: Candidate, storage: Storage | undefined, fetch
   const { digest = "", size = 0, urls, kept } = candidate;
   const bytes = kept ? await storage?.read(digest.slice("sha256:".length), size).catch(() => undefined) : undefined;
   // What is damaged there is fetched, and takes its place.
-  if (bytes && bytes.length === size && (await digestOf(bytes)) === digest) return WebAssembly.compile(bytes);
+  const module = bytes?.length === size ? await whole(bytes, digest) : undefined;
+  if (module) return module;
   let problem: unknown = new TwinferError("not_found", `${WHAT} ${digest} is not in the storage, and must not be asked for`);
   for (const url of urls) {
     try {
@@ -118,6 +119,14 @@ async function derived(candidate: Candidate, storage: Storage | undefined, fetch
     }
   }
   throw problem;
+}
+
+/** Compiles while it hashes; nothing where the digest is another one. */
+async function whole(bytes: Uint8Array<ArrayBuffer>, digest: string): Promise<WebAssembly.Module | undefined> {
+  const module = WebAssembly.compile(bytes);
+  // What is damaged may be no module.
+  module.catch(() => undefined);
+  return (await digestOf(bytes)) === digest ? module : undefined;
 }
 
 /** Compiles while it hashes. The module is given to nobody before the digest is right. */

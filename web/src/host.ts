@@ -21,6 +21,9 @@ interface Load {
   inside?: Inside;
 }
 
+/** Milliseconds in which a model that was loaded is asked for something, if it is to be fast. */
+const CALM = 200;
+
 type Listen = (event: LoadEvent) => void;
 
 /**
@@ -43,6 +46,9 @@ export class EngineHost {
   /** What was started with, and how the model was loaded: for another engine, and for this one again. */
   #start: Start | undefined;
   #load: Load | undefined;
+  /** The model gave its first answer. */
+  readonly #served: Promise<void>;
+  #answered = (): void => undefined;
   #cancelled = false;
   #ended: TwinferError | undefined;
   /** No engine does what is asked: the next call needs a new host. */
@@ -51,6 +57,7 @@ export class EngineHost {
   constructor(notice: (notice: Notice) => void) {
     this.#notice = notice;
     this.#instance.catch(() => undefined);
+    this.#served = new Promise((resolve) => (this.#answered = resolve));
   }
 
   /** Before the engine is there: opens the storage, and asks for the index where it will be wanted. */
@@ -113,7 +120,7 @@ export class EngineHost {
       const since = performance.now();
       const text = instance.loaded().predict(instance.input(read), parameters);
       return { text, engine: performance.now() - since };
-    });
+    }).finally(this.#answered);
   }
 
   async preprocess({ input }: { input: WireInput }): Promise<WebTensor[]> {
@@ -122,7 +129,7 @@ export class EngineHost {
   }
 
   run({ tensors }: { tensors: WireTensor[] }): Promise<WebTensor[]> {
-    return this.#do((instance) => instance.loaded().run(instance.tensors(tensors)));
+    return this.#do((instance) => instance.loaded().run(instance.tensors(tensors))).finally(this.#answered);
   }
 
   goldenJson(): Promise<string | undefined> {
@@ -268,9 +275,15 @@ export class EngineHost {
     return { ...rest, source, ...(kept && instance.storage && { kept: instance.storage.label }) };
   }
 
+  /** Has done the first that was asked of the model, or was asked nothing for a while: what nobody waits for is done then. */
+  #calm(): Promise<void> {
+    return Promise.race([this.#served, new Promise<void>((resolve) => setTimeout(resolve, CALM))]);
+  }
+
   /** What a load by way of the cache would have noted: the answer of the registry, and what the tag is used with. */
   async #note({ reference, wish, inside }: Load, digest: string): Promise<void> {
     if (!(await this.#storage) || !inside || reference.includes("@")) return;
+    await this.#calm();
     // The answer is at hand: the registry is not asked again.
     if (inside.source === "registry") await this.#do(({ cache }) => cache.revalidate(reference));
     if (!wish.candidate) await this.#do(({ cache }) => cache.activate(reference, digest));

@@ -1,7 +1,12 @@
+import { glueModule } from "./instance.js";
 import { open, planOf } from "./load.js";
 import { LoadedModel } from "./model.js";
 import { parseSource } from "./registry.js";
 import type { LoadOptions, Model } from "./types.js";
+
+// Nothing waits for it here, and a worker's request for it is the same one. But a page that was
+// opened can load what is kept on its own thread, also when the network has gone meanwhile.
+if (globalThis.document !== undefined) glueModule().catch(() => undefined);
 
 /**
  * Loads a package: resolves the reference, fetches what a prediction needs, verifies sizes
@@ -23,6 +28,8 @@ export async function loadModel(url: string, options: LoadOptions = {}): Promise
 }
 
 export { cache } from "./cache.js";
+/** @internal For `offline.js`: which engines this page runs is known here alone. */
+export * as internal from "./shared.js";
 export { TwinferError } from "./errors.js";
 export type { ErrorCode } from "./generated/errors.js";
 export { ERROR_CODES } from "./generated/errors.js";

@@ -2,11 +2,21 @@
 
 import { TwinferError, describe } from "./errors.js";
 import type { Glue, WebCache, WebInput, WebModel } from "./glue.js";
-import { createGlue } from "./glue.js";
 import { Origin } from "./origin.js";
 import type { Storage } from "./storage/storage.js";
 import type { ModelEngine } from "./types.js";
 import type { Setup, Start, WireInput, WireTensor } from "./wire.js";
+
+type GlueModule = typeof import("./glue.js");
+
+/** Larger than the rest of the scripts, and not wanted by a page whose engines are in workers: so it is a file of its own. */
+export async function glueModule(): Promise<GlueModule> {
+  try {
+    return await import("./glue.js");
+  } catch (error) {
+    throw new TwinferError("network", `glue.js could not be loaded: is it served beside index.js, as JavaScript? (${describe(error)})`, { cause: error });
+  }
+}
 
 export class Instance {
   readonly engine: ModelEngine;
@@ -22,7 +32,7 @@ export class Instance {
   readonly #trap: Promise<never>;
   #cache: WebCache | undefined;
 
-  private constructor(engine: ModelEngine, storage: Storage | undefined, origins: Origin[]) {
+  private constructor({ createGlue }: GlueModule, engine: ModelEngine, storage: Storage | undefined, origins: Origin[]) {
     this.engine = engine;
     this.storage = storage;
     this.#origins = origins;
@@ -40,7 +50,7 @@ export class Instance {
    * something already at its start can be asked for nothing.
    */
   static async start({ module, engine, index }: Start, setup: Setup, storage: Promise<Storage | undefined>, origins: Origin[], begun: (instance: Instance) => void): Promise<Instance> {
-    const instance = new Instance(engine, await storage, origins);
+    const instance = new Instance(await glueModule(), engine, await storage, origins);
     begun(instance);
     if (index) origins[0]?.expect(setup.reference, index);
     try {

@@ -109,11 +109,12 @@ export async function open(plan: Plan, report: Report, signal: AbortSignal | und
     if (signal) connection.end(aborted(signal));
   };
   signal?.addEventListener("abort", cancel, { once: true });
+  let preparing: Promise<Prepared> | undefined;
   try {
     report({ status: "resolve", reference: source.reference });
     const begun = connection.call("begin", setupOf(plan));
-    const [prepared, wish] = await unlessAborted(Promise.all([prepare(plan, report, signal), wishOf(plan, signal, candidate), begun]), signal);
-    const { start, inside, candidates } = prepared;
+    preparing = prepare(plan, report, signal);
+    const [{ start, inside, candidates }, wish] = await unlessAborted(Promise.all([preparing, wishOf(plan, signal, candidate), begun]), signal);
     engine = { now: start.engine };
     const { reference } = source;
     // Both at once: the second waits for the first where they are done.
@@ -130,6 +131,7 @@ export async function open(plan: Plan, report: Report, signal: AbortSignal | und
     throw error;
   } finally {
     signal?.removeEventListener("abort", cancel);
+    preparing?.then(({ afterwards }) => afterwards()).catch(() => undefined);
   }
 }
 
@@ -138,27 +140,34 @@ interface Prepared {
   start: Start;
   inside: Inside | undefined;
   candidates: Candidate[];
+  /** Keeps what is to be kept. Called when the load has ended: it is not to take time from who waits for the model. */
+  afterwards(): Promise<void>;
 }
 
 /** Chooses an engine and compiles it; one that cannot be had is followed by the next. */
 async function prepare(plan: Plan, report: Report, signal: AbortSignal | undefined): Promise<Prepared> {
   const { keep, source, quota } = plan;
-  const storage = plan.candidates?.every(({ kind }) => kind === "full") || keep === false ? undefined : await openStorage(keep === true ? undefined : keep);
-  /** What is still to be written. */
-  const writing: Promise<void>[] = [];
+  const onlyFull = plan.candidates?.every(({ kind }) => kind === "full") ?? false;
+  // Opened while the choice begins: its first questions do not wait for it.
+  const opening = onlyFull || keep === false ? Promise.resolve(undefined) : openStorage(keep === true ? undefined : keep);
+  let isStarted = false;
   try {
     const known = plan.candidates && { candidates: plan.candidates, found: NOTHING_FOUND };
-    const { candidates, found } = known ?? (await choose({ ...plan, trusted: plan.trust !== undefined, keep: keep !== false }, Promise.resolve(storage)));
+    const { candidates, found } = known ?? (await choose({ ...plan, trusted: plan.trust !== undefined, keep: keep !== false }, opening));
+    const storage = await opening;
     for (const [at, one] of candidates.entries()) {
       throwIfAborted(signal);
       report({ status: "engine", ...described(one) });
       try {
         const [module, kept] = await compiled(one, storage);
-        if (storage && one.keep && !signal?.aborted) {
-          writing.push(keepEngine(storage, one, nameOf(source.reference), kept, quota).catch((error: TwinferError) => report({ status: "not-kept", code: error.code, message: error.message })));
-        }
+        const afterwards = async (): Promise<void> => {
+          const isKept = storage && one.keep && !signal?.aborted;
+          if (isKept) await keepEngine(storage, one, nameOf(source.reference), kept, quota).catch((error: TwinferError) => report({ status: "not-kept", code: error.code, message: error.message }));
+          storage?.close();
+        };
         const start: Start = { module, engine: described(one), ...(found.answer && { index: found.answer }) };
-        return { start, inside: insideOf(one, found, storage !== undefined), candidates: candidates.slice(at) };
+        isStarted = true;
+        return { start, inside: insideOf(one, found, storage !== undefined), candidates: candidates.slice(at), afterwards };
       } catch (error) {
         if (at === candidates.length - 1) throw error;
         const { code, message } = error instanceof TwinferError ? error : new TwinferError("network", describe(error));
@@ -167,8 +176,7 @@ async function prepare(plan: Plan, report: Report, signal: AbortSignal | undefin
     }
     throw new TwinferError("internal", "there is no engine to choose from");
   } finally {
-    // Nobody waits for what is written.
-    void Promise.all(writing).then(() => storage?.close());
+    if (!isStarted) void opening.then((storage) => storage?.close());
   }
 }
 

@@ -35,17 +35,18 @@ const NOTHING: Found = { engines: [] };
 export async function lookUp(origin: Origin, registry: URL, reference: string, policy: Policy, storage: Storage | undefined, signal: AbortSignal): Promise<Found> {
   const digest = pinnedDigest(reference);
   if (origin.isOci) return lookUpOci(registry, reference, policy, digest, signal);
+  const noted = refusal(origin, reference, storage);
   const known = storage && (await knownIndex(origin, reference, storage));
   if (digest !== undefined) return { ...ofIndex(known?.entries, reference), digest, source: "digest" };
   const held = known && policy !== "online" ? usable(known.head, policy) : undefined;
-  if (held) return unlessRefused({ ...ofIndex(known?.entries, reference), source: held }, origin, reference, storage);
+  if (held) return unlessRefused({ ...ofIndex(known?.entries, reference), source: held }, noted);
   if (policy === "offline") return NOTHING;
   const { from, validator } = known?.head ?? {};
   const answer = await origin.ask(reference, from === origin.id ? (validator ?? undefined) : undefined);
   // What the last answer said will do as a hint: nobody may answer, and then that is used.
   if (answer.error) return { ...ofIndex(known?.entries, reference), answer };
   const found = ofIndex(answer.index ? parsed(answer.index) : known?.entries, reference);
-  return unlessRefused({ ...found, source: "registry", answer }, origin, reference, storage);
+  return unlessRefused({ ...found, source: "registry", answer }, noted);
 }
 
 /** What is attached to a package there takes more questions: only engines of this package are chosen. */
@@ -147,11 +148,20 @@ export function isDerived(entry: unknown): entry is DerivedEngine {
   return known && named && typeof packages === "object" && packages !== null;
 }
 
+/** The digest that was refused here for a tag. It is asked for early, and a failure is told where it is waited for. */
+function refusal(origin: Origin, reference: string, storage: Storage | undefined): Promise<unknown> {
+  const asked = (async () => {
+    const document = storage && (await storage.document(await keyOf("references", origin.id, reference)));
+    return document && (json(document) as { refused?: unknown } | undefined)?.refused;
+  })();
+  asked.catch(() => undefined);
+  return asked;
+}
+
 /** What a tag points to may have been refused here: then the engine stays with another package. */
-async function unlessRefused(found: Found, origin: Origin, reference: string, storage: Storage | undefined): Promise<Found> {
-  const document = storage && (await storage.document(await keyOf("references", origin.id, reference)));
-  const record = document && (json(document) as { refused?: unknown } | undefined);
-  if (record?.refused === undefined || record.refused === null || record.refused !== found.digest) return found;
+async function unlessRefused(found: Found, noted: Promise<unknown>): Promise<Found> {
+  const refused = await noted;
+  if (refused === undefined || refused === null || refused !== found.digest) return found;
   const { answer } = found;
   return { engines: [], ...(answer && { answer }) };
 }

@@ -1,6 +1,7 @@
-import { defaultEngineUrl, enginesInUse } from "./engine.js";
-import { TwinferError, describe } from "./errors.js";
+import { TwinferError, internal } from "./index.js";
 import type { Keep, KeepAnswer } from "./service-worker.js";
+
+const { defaultEngineUrl, describe, enginesInUse } = internal;
 
 export interface KeepOfflineOptions {
   /** Address of the page's service worker, which calls `serveOffline`. */

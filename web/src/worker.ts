@@ -1,9 +1,13 @@
 /** The worker: an engine with one model, called by messages. */
 
 import { EngineHost } from "./host.js";
+import { glueModule } from "./instance.js";
 import { nodeThreads } from "./platform.js";
 import type { Reply, Request } from "./wire.js";
 import { buffersOf } from "./wire.js";
+
+// Every worker needs it, and soon.
+glueModule().catch(() => undefined);
 
 let tell = (_: Reply): void => undefined;
 const host = new EngineHost((notice) => tell({ notice }));

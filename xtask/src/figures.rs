@@ -244,7 +244,7 @@ mod tests {
         let figures = Figures::read().unwrap();
         let dev = figures.profile("dev").expect("figures of the profile dev");
         assert_eq!(dev.brotli_quality, crate::sizes::brotli_quality("dev"));
-        for name in ["web/wasm/twinfer_web_bg.wasm", "web/dist/**/*.js"] {
+        for name in ["web/wasm/twinfer_web_bg.wasm", crate::sizes::SCRIPTS] {
             assert!(dev.artifacts.contains_key(name), "{name}");
         }
     }

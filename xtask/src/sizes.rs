@@ -68,6 +68,19 @@ pub fn sizes(json: bool, profile_name: &str) -> Result<()> {
     Ok(())
 }
 
+/// The scripts of the npm package together.
+pub const SCRIPTS: &str = "web/dist/*.js";
+
+/// Those that are published (`web/scripts/bundle.mjs`). What they were made from lies beside them.
+const BUNDLES: [&str; 6] = [
+    "index.js",
+    "worker.js",
+    "glue.js",
+    "offline.js",
+    "service-worker.js",
+    "origin.js",
+];
+
 /// Builds what a profile has, and writes its sizes as the figures of the profile.
 pub fn write(profile_name: &str) -> Result<()> {
     let setup = Setup::begin()?;
@@ -204,11 +217,9 @@ pub fn artifacts(profile_name: &str, derived: &[Derived]) -> Result<Vec<Artifact
     let engine = paths::root()
         .join(&profile.out_dir)
         .join(format!("{}_bg.wasm", file.krate.out_name));
-    let mut files = with_ending(&dist, "js");
-    files.extend(with_ending(&dist.join("storage"), "js"));
     let scripts = Artifact {
-        name: "web/dist/**/*.js".into(),
-        files,
+        name: SCRIPTS.into(),
+        files: BUNDLES.map(|name| dist.join(name)).into(),
     };
     let mut artifacts = vec![
         Artifact::file(engine),

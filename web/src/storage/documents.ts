@@ -12,6 +12,11 @@ export class Documents {
     this.#name = name;
   }
 
+  /** Opens the database, which takes a while; where that fails, the first question says so. */
+  prepare(): void {
+    this.#open().catch(() => undefined);
+  }
+
   get(key: string): Promise<Bytes | undefined> {
     return this.#run("readonly", (store) => result<Bytes | undefined>(store.get(key)));
   }

@@ -23,8 +23,12 @@ export class CacheBlobs implements Blobs {
     this.#cache = cache;
   }
 
-  static async open(this: void): Promise<CacheBlobs | undefined> {
-    return globalThis.caches && new CacheBlobs(await caches.open(NAME));
+  static isOffered(this: void): boolean {
+    return globalThis.caches !== undefined;
+  }
+
+  static async open(this: void): Promise<CacheBlobs> {
+    return new CacheBlobs(await caches.open(NAME));
   }
 
   async size(hex: string): Promise<number | undefined> {

@@ -38,13 +38,17 @@ export class OpfsBlobs implements Blobs {
     this.#partial = partial;
   }
 
-  static async open(this: void): Promise<OpfsBlobs | undefined> {
+  static isOffered(this: void): boolean {
     const prototype = globalThis.FileSystemFileHandle?.prototype as Partial<FileHandle> | undefined;
     // A blob is committed by a move; before that it is written by one of these.
-    if (!prototype?.move || !(prototype.createSyncAccessHandle ?? prototype.createWritable)) return undefined;
-    const root = await (await navigator.storage.getDirectory()).getDirectoryHandle("twinfer", { create: true });
-    const blobs = await (await root.getDirectoryHandle("blobs", { create: true })).getDirectoryHandle("sha256", { create: true });
-    return new OpfsBlobs(blobs, await root.getDirectoryHandle("partial", { create: true }));
+    return prototype?.move !== undefined && (prototype.createSyncAccessHandle ?? prototype.createWritable) !== undefined;
+  }
+
+  static async open(this: void): Promise<OpfsBlobs> {
+    const create = { create: true };
+    const root = await (await navigator.storage.getDirectory()).getDirectoryHandle("twinfer", create);
+    const blobs = root.getDirectoryHandle("blobs", create).then((folder) => folder.getDirectoryHandle("sha256", create));
+    return new OpfsBlobs(...(await Promise.all([blobs, root.getDirectoryHandle("partial", create)])));
   }
 
   async size(hex: string): Promise<number | undefined> {

@@ -50,10 +50,10 @@ export class Storage {
   readonly #locks: Locks;
   readonly #writers = new Set<Writer>();
 
-  constructor(place: Place, blobs: Blobs) {
+  constructor(place: Place, blobs: Blobs, documents: Documents) {
     this.label = blobs.label;
     this.#blobs = blobs;
-    this.#documents = new Documents(`twinfer-${place}`);
+    this.#documents = documents;
     this.#locks = new Locks(`twinfer:${place}:`);
   }
 
@@ -172,9 +172,9 @@ async function kept<T>(work: Promise<T>, what: string): Promise<T> {
 }
 
 /** In the order of preference: `bench/cache-backends` has the numbers. */
-const PLACES: readonly [Place, () => Promise<Blobs | undefined>][] = [
-  ["opfs", OpfsBlobs.open],
-  ["cache-api", CacheBlobs.open],
+const PLACES: readonly [Place, { isOffered(): boolean; open(): Promise<Blobs> }][] = [
+  ["opfs", OpfsBlobs],
+  ["cache-api", CacheBlobs],
 ];
 
 /**
@@ -183,13 +183,16 @@ const PLACES: readonly [Place, () => Promise<Blobs | undefined>][] = [
  */
 export async function openStorage(wanted?: Place): Promise<Storage | undefined> {
   if (!globalThis.indexedDB || !globalThis.navigator?.locks || !navigator.storage?.estimate) return undefined;
-  for (const [place, open] of PLACES) {
-    if (wanted !== undefined && wanted !== place) continue;
+  for (const [place, { isOffered, open }] of PLACES) {
+    if ((wanted !== undefined && wanted !== place) || !isOffered()) continue;
+    const documents = new Documents(`twinfer-${place}`);
     try {
-      const blobs = await open();
-      if (blobs) return new Storage(place, blobs);
+      // The documents are the first that will be asked for.
+      documents.prepare();
+      return new Storage(place, await open(), documents);
     } catch {
       // Private windows and storage that is switched off: the next one, or none.
+      documents.close();
     }
   }
   return undefined;

@@ -254,6 +254,8 @@ describe("engines of a registry", () => {
       assert(!site.log.includes(blob(records)) && !site.log.includes(FULL_PATH), site.log.join(" "));
       await page.reload();
       await page.evaluate(() => window.twinfer);
+      // The page has what it fetches in the background.
+      await page.waitForLoadState("networkidle");
       gone = true;
       const offline = await load({ cache, thread: "main", policy: "offline" });
       assert.deepEqual([offline.doubled, offline.engines, offline.source], [[[2, 4]], ["slim"], "offline"]);

@@ -52,6 +52,18 @@ describe("under the strict content security policy", () => {
     });
   }
 
+  test("a page fetches few scripts: its own, the worker's, and the glue once for all", async () => {
+    await page.reload();
+    await page.evaluate(async () => {
+      const { loadModel } = await window.twinfer;
+      const model = await loadModel("/registry/record:1.0.0");
+      await model.predict({ record: { a: 1, b: 2 } });
+      await model.close();
+    });
+    const scripts = new Set(site.log.filter((path) => path.startsWith("/twinfer/") && path.endsWith(".js")));
+    assert.deepEqual([...scripts].sort(), ["/twinfer/glue.js", "/twinfer/index.js", "/twinfer/worker.js"]);
+  });
+
   test("every model has a worker of its own, which ends with it", async () => {
     const workers = (): number => page.workers().length;
     await page.evaluate(async () => {

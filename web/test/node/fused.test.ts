@@ -3,9 +3,12 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { pathToFileURL } from "node:url";
 import { loadModel } from "twinfer";
 import type { Model } from "twinfer";
 import { createGlue } from "../../glue.js";
+import { Origin } from "../../origin.js";
+import type { Storage } from "../../storage/storage.js";
 import { fuse, pack } from "../support/twinfer.js";
 
 /** Engines with a sample model in them, as `twinfer fuse --target page` makes them. */
@@ -16,6 +19,9 @@ const MODELS = ["face-detector", "tumour-risk"];
 const MODEL_BYTES: Record<string, number> = { "face-detector": 1_270_727, "tumour-risk": 44_341 };
 /** Code, constants and state, in a build of the profile `wasm-dev`. */
 const ENGINE_BYTES = 6_000_000;
+
+/** The storage of a page in memory, with which fused engines are made. */
+const STORAGE = new URL("../../../../crates/twinfer-cli/src/commands/slim/storage.mjs", import.meta.url);
 
 let registry: string;
 const made: Record<string, ReturnType<typeof fuse>> = {};
@@ -78,6 +84,31 @@ test("two instances of one module share nothing", async () => {
   assert.throws(() => one.model.predict(one.glue.WebInput.bytes(new Uint8Array(3)), {}), { code: "invalid_input" });
   assert.deepEqual(other.model.info(), before);
   assert.equal(other.glue.panicMessage(), undefined);
+});
+
+test("what a visit notes the next ones find, and change, with the engine that they began with", async () => {
+  const name = "tumour-risk";
+  const module = await WebAssembly.compile(file(made[name]?.digest ?? ""));
+  const { MemoryStorage } = (await import(STORAGE.href)) as { MemoryStorage: new () => Storage };
+  const storage = new MemoryStorage();
+  const active = async (): Promise<unknown> => {
+    const [[, document] = []] = await storage.documents("references/");
+    return (JSON.parse(new TextDecoder().decode(document)) as { active: string }).active;
+  };
+  const other = `sha256:${"2".repeat(64)}`;
+  for (const wanted of ["same", "same", other, "same"]) {
+    let trapped = (_: unknown): void => undefined;
+    const trap = new Promise<never>((_, reject) => (trapped = reject));
+    const glue = createGlue(trapped);
+    await glue.init({ module_or_path: module });
+    const origin = new Origin(new URL(`${pathToFileURL(registry).href}/`), name, true);
+    const cache = new glue.WebCache(storage, [origin], undefined);
+    assert(cache.fused?.("stale-while-revalidate"));
+    const { digest } = await Promise.race([trap, cache.revalidate(name)]);
+    const next = wanted === "same" ? digest : wanted;
+    await Promise.race([trap, cache.activate(name, next)]);
+    assert.equal(await active(), next);
+  }
 });
 
 test("an input of another shape than its golden examples goes to the full engine", async () => {

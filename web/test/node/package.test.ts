@@ -36,6 +36,9 @@ test("the package has what it needs, and nothing else", () => {
   }
   const stray = paths.filter((path) => /demo|test|tsconfig|\.map$|^src|^scripts|^wasm/.test(path));
   assert.deepEqual(stray, []);
+  // Each is one file with all that it imports, but for the glue.
+  const scripts = ["glue", "index", "offline", "origin", "service-worker", "worker"].map((name) => `dist/${name}.js`);
+  assert.deepEqual(paths.filter((path) => path.endsWith(".js")).sort(), scripts);
 });
 
 test("it predicts in Node: exact output, nothing on stderr", () => {
@@ -58,6 +61,20 @@ try {
   const { stdout, stderr } = run(process.execPath, ["user.js"]);
   assert.equal(stdout, "record 1.0.0 [[3,4]]\ntrue invalid_record\n");
   assert.equal(stderr, "");
+});
+
+test("it predicts without a worker; its other scripts have the same classes", () => {
+  writeFileSync(
+    join(folder, "main.js"),
+    `import * as all from "twinfer";
+import { keepOffline } from "twinfer/offline.js";
+const model = await all.loadModel("registry/record:1.0.0", { thread: "main", engine: "full" });
+const { doubled } = await model.predict({ record: { a: 1.5, b: 2 } });
+const failed = await keepOffline({ serviceWorker: "sw.js" }).catch((error) => error);
+console.log(JSON.stringify(doubled), failed instanceof all.TwinferError, failed.code);
+`,
+  );
+  assert.equal(run(process.execPath, ["main.js"]).stdout, "[[3,4]] true storage\n");
 });
 
 test("what is not exported cannot be imported", () => {

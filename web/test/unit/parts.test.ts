@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ERROR_CODES, TwinferError } from "twinfer";
-import { EngineStopped, fromWire, unlessAborted } from "../../errors.js";
+import { ERROR_CODES } from "twinfer";
+import { EngineStopped, TwinferError, fromWire, unlessAborted } from "../../errors.js";
 import { EngineHost } from "../../host.js";
 import { packInput } from "../../inputs.js";
 import { parseSource, pinnedDigest } from "../../registry.js";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { TwinferError } from "twinfer";
 import type { DType, Signature, TensorInput } from "twinfer";
+import { TwinferError } from "../../errors.js";
 import { fromWireTensors, toWireTensors } from "../../tensors.js";
 
 function convert(dtype: DType, data: unknown, shape: unknown = [2]): Uint8Array | readonly string[] | undefined {

@@ -312,20 +312,44 @@ async function cacheCommands({ cache }, reference, digest) {
  * The rest of what a page does with an engine that has the package in it: it chose that engine by
  * what it knew, and only notes what it used.
  */
-async function insideLife(first, reference, info, cases) {
+async function insideLife(first, storage, reference, info, cases) {
   await mistakes(first, info, cases);
+  await visits(storage, reference, info.digest);
   // It was chosen because the index names it.
   host.crowded = true;
   for (const work of [
     () => first.cache.revalidate(reference, listener),
     () => first.cache.revalidate(reference.split(":")[0], listener),
-    () => first.cache.activate(reference, info.digest),
     async () => (await load(undefined, reference)).model.goldenJson(),
     async () => (await load(new MemoryStorage(), reference)).model.goldenJson(),
   ]) {
     await attempt("the package inside", work);
   }
   host.crowded = false;
+}
+
+/**
+ * One visit after the other, each with an engine of its own over the same storage: what the first
+ * one notes the next ones find there, read, and change.
+ */
+async function visits(storage, reference, digest) {
+  const other = `sha256:${"1".repeat(64)}`;
+  const notes = [
+    (cache) => cache.activate(reference, digest),
+    // Used again with the same package.
+    (cache) => cache.activate(reference, digest),
+    // The tag had moved, one of the two did not prove itself, and it moved back.
+    (cache) => cache.activate(reference, other),
+    (cache) => cache.refuse(reference, digest),
+    (cache) => cache.activate(reference, digest),
+    (cache) => cache.activate(reference, digest),
+    (cache) => cache.refuse(reference, other),
+  ];
+  for (const note of notes) {
+    const { cache } = await load(storage, reference);
+    await attempt("what a visit notes", () => cache.revalidate(reference, listener));
+    await attempt("what a visit notes", () => note(cache));
+  }
 }
 
 /** A package as a page uses it: cold, warm, offline, without a storage, damaged, refused. */
@@ -342,7 +366,7 @@ async function wholeLife(reference) {
   const answers = await golden(first, some(cases, 24));
   await inputs(first, info, cases);
   if (first.inside) {
-    await insideLife(first, reference, info, cases);
+    await insideLife(first, storage, reference, info, cases);
     return answers;
   }
   await shapes(first, info, cases);

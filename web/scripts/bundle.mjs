@@ -1,0 +1,43 @@
+// Makes one file of each script that a page or a program names, with all that it imports. As the
+// compiler leaves them there are thirty, one importing the next: in a page each step of that way is
+// a round trip. The others stay where they are: the tests look at them one by one.
+import { renameSync, rmSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+/** What is bundled, and what a bundle leaves to be loaded: by a page that needs it, or once for all. */
+const BUNDLED = {
+  "index.js": ["./glue.js"],
+  "worker.js": ["./glue.js"],
+  // It asks `index.js` which engines run.
+  "offline.js": ["./index.js"],
+  "service-worker.js": [],
+  // `twinfer slim` runs engines with it.
+  "origin.js": [],
+};
+
+/** Every script of the package. */
+export const SCRIPTS = [...Object.keys(BUNDLED), "glue.js"];
+
+/** @param {URL} dist Of compiled scripts. */
+export async function bundle(dist) {
+  const made = new URL("bundled/", dist);
+  for (const [name, external] of Object.entries(BUNDLED)) {
+    await build({
+      entryPoints: [fileURLToPath(new URL(name, dist))],
+      outfile: fileURLToPath(new URL(name, made)),
+      external,
+      bundle: true,
+      format: "esm",
+      target: "es2022",
+      platform: "neutral",
+      // Names stay, for those who read a stack.
+      minifyWhitespace: true,
+      minifySyntax: true,
+      logLevel: "warning",
+    });
+  }
+  // Only now: each was made from what the compiler left of the others.
+  for (const name of Object.keys(BUNDLED)) renameSync(new URL(name, made), new URL(name, dist));
+  rmSync(made, { recursive: true });
+}
