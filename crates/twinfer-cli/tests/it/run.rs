@@ -1,8 +1,8 @@
 //! run: raw tensors, natively and in the component.
 
 use std::fs;
-use std::path::Path;
 
+use crate::server::component;
 use crate::support::{Place, core_model, floats, npy};
 
 #[test]
@@ -148,29 +148,17 @@ fn what_is_neither_file_nor_package() {
     );
 }
 
-/// Where the build puts the component; its tests run after that was made.
-fn component() -> String {
-    let built = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../target/wasm32-wasip2/wasm-dev/twinfer_worker.wasm");
-    let path = std::env::var_os("TWINFER_COMPONENT").map_or(built, Into::into);
-    assert!(
-        path.is_file(),
-        "{} is not there: build it with `cargo xtask build`",
-        path.display()
-    );
-    fs::canonicalize(path).unwrap().to_str().unwrap().to_owned()
-}
-
 #[test]
 fn the_component_gives_the_same_files() {
     let place = Place::new();
     let component = component();
+    let component = component.to_str().unwrap();
     place.pack("tumour-risk");
     place.write("x.npy", npy("<f4", "(3, 30)", &floats(90)));
     let run = |model: &str, input: &str, out: &str, more: &[&str]| {
         place.good(&[&["run", model, "--input", input, "--output-dir", out], more].concat());
     };
-    let in_component = ["--target", "component", "--component", &component];
+    let in_component = ["--target", "component", "--component", component];
     run("tumour-risk", "X=x.npy", "native", &[]);
     run("tumour-risk", "X=x.npy", "component", &in_component);
     let names = |folder: &str| {
