@@ -71,15 +71,16 @@ pub fn sizes(json: bool, profile_name: &str) -> Result<()> {
 /// The scripts of the npm package together.
 pub const SCRIPTS: &str = "web/dist/*.js";
 
-/// Those that are published (`web/scripts/bundle.mjs`). What they were made from lies beside them.
-const BUNDLES: [&str; 6] = [
-    "index.js",
-    "worker.js",
-    "glue.js",
-    "offline.js",
-    "service-worker.js",
-    "origin.js",
-];
+/// Those that the package publishes, as it lists them itself. What they were made from lies beside
+/// them.
+fn published_scripts() -> Result<Vec<PathBuf>> {
+    let file = paths::web().join("package.json");
+    let text = std::fs::read_to_string(&file).context(|| paths::show(&file))?;
+    let package: serde_json::Value = serde_json::from_str(&text).context(|| paths::show(&file))?;
+    let files = package["files"].as_array().into_iter().flatten();
+    let scripts = files.filter_map(|name| name.as_str().filter(|name| name.ends_with(".js")));
+    Ok(scripts.map(|name| paths::web().join(name)).collect())
+}
 
 /// Builds what a profile has, and writes its sizes as the figures of the profile.
 pub fn write(profile_name: &str) -> Result<()> {
@@ -219,7 +220,7 @@ pub fn artifacts(profile_name: &str, derived: &[Derived]) -> Result<Vec<Artifact
         .join(format!("{}_bg.wasm", file.krate.out_name));
     let scripts = Artifact {
         name: SCRIPTS.into(),
-        files: BUNDLES.map(|name| dist.join(name)).into(),
+        files: published_scripts()?,
     };
     let mut artifacts = vec![
         Artifact::file(engine),
@@ -277,6 +278,19 @@ pub fn measure(artifacts: &[Artifact], brotli_quality: u8) -> Result<Vec<Size>> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_scripts_that_count_are_those_that_the_package_publishes() {
+        let scripts = published_scripts().unwrap();
+        let names: Vec<_> = scripts
+            .iter()
+            .filter_map(|script| script.file_name()?.to_str())
+            .collect();
+        assert_eq!(names.len(), scripts.len());
+        for name in ["index.js", "worker.js", "glue.js"] {
+            assert!(names.contains(&name), "{names:?}");
+        }
+    }
 
     #[test]
     fn every_artifact_counts_once_and_shrinking_is_no_failure() {
