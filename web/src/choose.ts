@@ -1,16 +1,20 @@
 /** Which engine a load starts with: by digests, never by trying. */
 
-import type { Candidate } from "./engine.js";
+import type { Admission, Candidate, Content } from "./engine.js";
 import { compiledAlready, defaultEngineUrl, fullEngine } from "./engine.js";
+import type { Terms } from "./engine-trust.js";
+import { engineSigners, termsFor } from "./engine-trust.js";
 import { TwinferError, unlessAborted } from "./errors.js";
-import { request } from "./fetch.js";
+import { read, request } from "./fetch.js";
 import type { DerivedEngine } from "./generated/types.js";
 import type { Found } from "./lookup.js";
 import { isDerived, lookUp } from "./lookup.js";
+import { digestOf } from "./oci.js";
 import { Origin } from "./origin.js";
 import { OWN_ENGINE } from "./own.js";
 import { nodeFiles } from "./platform.js";
 import type { Source } from "./registry.js";
+import { nameOf } from "./registry.js";
 import type { Storage } from "./storage/storage.js";
 import type { Policy } from "./types.js";
 
@@ -19,8 +23,8 @@ export interface Wanted {
   source: Source;
   mirrors: URL[];
   policy: Policy;
-  /** A trust policy decides what is loaded. */
-  trusted: boolean;
+  /** The trust policy as JSON, where one decides what is loaded. */
+  trust: Promise<string> | undefined;
   keep: boolean;
   /** What is loaded must be kept, with everything that belongs to it. */
   mustKeep: boolean;
@@ -62,25 +66,68 @@ async function find(wanted: Wanted, storage: Promise<Storage | undefined>): Prom
   }
 }
 
-async function candidates({ source, mirrors, trusted, keep, mustKeep, policy }: Wanted, found: Found, own: Own[], storage: Storage | undefined): Promise<Candidate[]> {
+async function candidates(wanted: Wanted, found: Found, own: Own[], storage: Storage | undefined): Promise<Candidate[]> {
+  const { source, mirrors, trust, keep, mustKeep, policy } = wanted;
   const { digest, engines } = found;
   const last = fullEngine(defaultEngineUrl(), OWN_ENGINE);
   // Nothing is started that cannot be verified: pages without HTTPS.
   if (digest === undefined || !globalThis.crypto?.subtle) return [last];
   const fits = (engine: DerivedEngine): boolean => engine.engine === OWN_ENGINE && Object.hasOwn(engine.packages, digest);
   const made: Candidate[] = own.filter(fits).map(fromOwn);
-  // A trust policy speaks of packages and this package; who made a registry's engines it cannot tell.
-  for (const engine of trusted ? [] : engines.filter(fits)) {
+  const terms = trust && termsFor(await trust, nameOf(source.reference));
+  // Which keys may sign code, the policy says; of one that cannot be read the engine says what is wrong.
+  const allowed = !trust || (terms !== undefined && terms.keys.length > 0);
+  for (const engine of allowed ? engines.filter(fits) : []) {
     const kept = keep && storage !== undefined && (await storage.size(hexOf(engine.digest)).catch(() => undefined)) === engine.size;
     // One with the package in it leaves nothing of that in the storage, and is right only for a reference that is sure.
-    if (engine.kind === "fused" && (found.source === undefined || mustKeep)) continue;
+    if (engine.kind === "fused" && (found.source === undefined || mustKeep || !isForFused(terms, found))) continue;
     if (policy === "offline" && !kept && !compiledAlready(engine.digest)) continue;
-    const urls = policy === "offline" ? [] : [source.registry, ...mirrors].filter(isStatic).map((registry) => blobUrl(registry, engine.digest));
-    made.push({ kind: engine.kind, digest: engine.digest, size: engine.size, urls, package: digest, kept, keep });
+    const urlsOf = (blob: string): URL[] => (policy === "offline" ? [] : [source.registry, ...mirrors].filter(isStatic).map((registry) => blobUrl(registry, blob)));
+    const admit = terms && admission(engine, terms, keep ? storage : undefined, urlsOf);
+    made.push({ kind: engine.kind, digest: engine.digest, size: engine.size, urls: urlsOf(engine.digest), package: digest, kept, keep, ...(admit && { admit }) });
   }
   const best = [...made, last].sort((a, b) => rank(a) - rank(b) || (a.size ?? 0) - (b.size ?? 0));
   // After the full one nothing is tried any more.
   return best.slice(0, best.indexOf(last) + 1);
+}
+
+/** The package in a fused engine is not looked at any more: so its signature must be all that a policy could ask for. */
+function isForFused(terms: Terms | undefined, { source, signedTags = false }: Found): boolean {
+  return terms === undefined || (terms.plain && (!signedTags || !terms.tags || source === "digest"));
+}
+
+/** Signatures of engines have a kilobyte, and more for an engine of hundreds of packages. */
+const MAX_ENVELOPE_BYTES = 1 << 20;
+
+/** Asks a policy of an engine; the signatures are asked for where they are not in the storage. */
+function admission(engine: DerivedEngine, terms: Terms, storage: Storage | undefined, urlsOf: (digest: string) => URL[]): () => Promise<Admission> {
+  return () => {
+    const fetched: Content[] = [];
+    const signers = engineSigners(engine, terms, async (digest) => {
+      const size = await storage?.size(hexOf(digest)).catch(() => undefined);
+      const kept = size === undefined || size > MAX_ENVELOPE_BYTES ? undefined : await storage?.read(hexOf(digest), size).catch(() => undefined);
+      if (kept && (await digestOf(kept)) === digest) return kept;
+      const bytes = await envelope(digest, urlsOf(digest));
+      fetched.push({ digest, bytes });
+      return bytes;
+    });
+    return signers.then((keys) => ({ keys, fetched }));
+  };
+}
+
+async function envelope(digest: string, urls: URL[]): Promise<Uint8Array<ArrayBuffer>> {
+  const what = "a signature of the engine";
+  let problem: unknown = new TwinferError("not_found", `${what} is not in the storage, and must not be asked for`);
+  for (const url of urls) {
+    try {
+      const bytes = await read({ url, what, limit: MAX_ENVELOPE_BYTES, missing: "missing_blob" });
+      if ((await digestOf(bytes)) === digest) return bytes;
+      problem = new TwinferError("digest_mismatch", `${what}: ${url} does not have the digest ${digest}`);
+    } catch (error) {
+      problem = error;
+    }
+  }
+  throw problem;
 }
 
 /** Least is best: fused, then what this page has compiled already, then slim, then full. */

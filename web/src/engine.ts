@@ -20,6 +20,22 @@ export interface Candidate {
   kept?: boolean;
   /** It may be kept there. */
   keep?: boolean;
+  /** Asks the trust policy, where there is one: an engine that it has something against fails here, at once or later. */
+  admit?: () => Promise<Admission>;
+}
+
+/** What a trust policy said of an engine. */
+export interface Admission {
+  /** The keys that signed it. */
+  keys: string[];
+  /** The signatures that came over the network, to be kept with the engine. */
+  fetched: Content[];
+}
+
+/** A blob with its digest. */
+export interface Content {
+  digest: string;
+  bytes: Uint8Array<ArrayBuffer>;
 }
 
 /** Compiled engines by digest, full ones by address: compiled once, instantiated for every model. */

@@ -6,9 +6,10 @@ import type { WebTensor } from "./glue.js";
 import { Instance, originsOf, still } from "./instance.js";
 import { keyOf } from "./lookup.js";
 import type { Origin } from "./origin.js";
+import { nameOf } from "./registry.js";
 import type { Storage } from "./storage/storage.js";
 import { openStorage } from "./storage/storage.js";
-import type { Lookup, ModelEngine, Policy } from "./types.js";
+import type { Lookup, ModelEngine } from "./types.js";
 import type { Inside, LoadEvent, ModelInfo, Notice, Setup, Start, WireInput, WirePrediction, WireTensor, Wish } from "./wire.js";
 
 /** Methods of the cache that people call. */
@@ -243,7 +244,7 @@ export class EngineHost {
 
   async #open(instance: Instance, load: Load, onEvent?: Listen): Promise<ModelInfo> {
     const { inside } = load;
-    if (inside && instance.engine.kind === "fused") return this.#openInside(instance, inside, load.wish.policy, onEvent);
+    if (inside && instance.engine.kind === "fused") return this.#openInside(instance, inside, load, onEvent);
     const { storage } = instance;
     const { mustKeep } = this.#settings();
     if (!storage && mustKeep) throw new TwinferError("storage", "there is no storage to keep the package in, and mustKeep was given");
@@ -263,16 +264,16 @@ export class EngineHost {
   }
 
   /** The model is in the engine: nothing is fetched, and nothing is prepared. */
-  #openInside(instance: Instance, { digest, source, kept }: Inside, policy: Policy, onEvent?: Listen): ModelInfo {
+  #openInside(instance: Instance, { digest, source, kept, decision: allowed }: Inside, { reference, wish }: Load, onEvent?: Listen): ModelInfo {
     onEvent?.({ event: "load" });
-    instance.model = instance.cache.fused?.(policy);
+    instance.model = instance.cache.fused?.(wish.policy);
     const info = instance.model?.info() as ModelInfo | undefined;
-    if (info?.digest !== digest) {
+    if (info?.digest !== digest || !isNamed(reference, info)) {
       instance.lacks ??= `the engine does not have the package ${digest} in it, as the registry says`;
       throw new Error(instance.lacks);
     }
     const { decision: _, ...rest } = info;
-    return { ...rest, source, ...(kept && instance.storage && { kept: instance.storage.label }) };
+    return { ...rest, source, ...(allowed && { decision: allowed }), ...(kept && instance.storage && { kept: instance.storage.label }) };
   }
 
   /** Has done the first that was asked of the model, or was asked nothing for a while: what nobody waits for is done then. */
@@ -329,6 +330,12 @@ export class EngineHost {
     }
     return { code: "internal", message: `the engine failed: ${panic ?? describe(thrown)}; ${next}` };
   }
+}
+
+/** Whether a package says itself that it is what the reference asks for. (What has three numbers is a version.) */
+function isNamed(reference: string, { name, version }: ModelInfo): boolean {
+  const tag = reference.split("@", 1)[0]?.split(":")[1];
+  return nameOf(reference) === name && (tag === undefined || !/^\d+\.\d+\.\d+/.test(tag) || tag === version);
 }
 
 function open({ keep }: Setup): Promise<Storage | undefined> {

@@ -1,7 +1,7 @@
 import { choose } from "./choose.js";
 import type { Connection } from "./connection.js";
 import { connect } from "./connection.js";
-import type { Candidate } from "./engine.js";
+import type { Candidate, Content } from "./engine.js";
 import { compileDerived, compileEngine, defaultEngineUrl, described, fullEngine, inUse } from "./engine.js";
 import { EngineStopped, TwinferError, aborted, describe, throwIfAborted, unlessAborted } from "./errors.js";
 import type { EngineKind } from "./generated/types.js";
@@ -11,7 +11,7 @@ import { OWN_ENGINE } from "./own.js";
 import { baseUrl } from "./platform.js";
 import type { Source } from "./registry.js";
 import { nameOf, parseMirror } from "./registry.js";
-import type { Bytes, Storage } from "./storage/storage.js";
+import type { Storage } from "./storage/storage.js";
 import { openStorage } from "./storage/storage.js";
 import type { TrustSource } from "./trust.js";
 import { remember, trustFor, trustSource } from "./trust.js";
@@ -113,8 +113,9 @@ export async function open(plan: Plan, report: Report, signal: AbortSignal | und
   try {
     report({ status: "resolve", reference: source.reference });
     const begun = connection.call("begin", setupOf(plan));
-    preparing = prepare(plan, report, signal);
-    const [{ start, inside, candidates }, wish] = await unlessAborted(Promise.all([preparing, wishOf(plan, signal, candidate), begun]), signal);
+    const wishing = wishOf(plan, signal, candidate);
+    preparing = prepare(plan, policyOf(plan, wishing), report, signal);
+    const [{ start, inside, candidates }, wish] = await unlessAborted(Promise.all([preparing, wishing, begun]), signal);
     engine = { now: start.engine };
     const { reference } = source;
     // Both at once: the second waits for the first where they are done.
@@ -145,7 +146,7 @@ interface Prepared {
 }
 
 /** Chooses an engine and compiles it; one that cannot be had is followed by the next. */
-async function prepare(plan: Plan, report: Report, signal: AbortSignal | undefined): Promise<Prepared> {
+async function prepare(plan: Plan, trust: Promise<string> | undefined, report: Report, signal: AbortSignal | undefined): Promise<Prepared> {
   const { keep, source, quota } = plan;
   const onlyFull = plan.candidates?.every(({ kind }) => kind === "full") ?? false;
   // Opened while the choice begins: its first questions do not wait for it.
@@ -153,21 +154,21 @@ async function prepare(plan: Plan, report: Report, signal: AbortSignal | undefin
   let isStarted = false;
   try {
     const known = plan.candidates && { candidates: plan.candidates, found: NOTHING_FOUND };
-    const { candidates, found } = known ?? (await choose({ ...plan, trusted: plan.trust !== undefined, keep: keep !== false }, opening));
+    const { candidates, found } = known ?? (await choose({ ...plan, trust, keep: keep !== false }, opening));
     const storage = await opening;
     for (const [at, one] of candidates.entries()) {
       throwIfAborted(signal);
       report({ status: "engine", ...described(one) });
       try {
-        const [module, kept] = await compiled(one, storage);
+        const { module, fetched, keys } = await compiled(one, storage);
         const afterwards = async (): Promise<void> => {
           const isKept = storage && one.keep && !signal?.aborted;
-          if (isKept) await keepEngine(storage, one, nameOf(source.reference), kept, quota).catch((error: TwinferError) => report({ status: "not-kept", code: error.code, message: error.message }));
+          if (isKept) await keepEngine(storage, one, nameOf(source.reference), fetched, quota).catch((error: TwinferError) => report({ status: "not-kept", code: error.code, message: error.message }));
           storage?.close();
         };
         const start: Start = { module, engine: described(one), ...(found.answer && { index: found.answer }) };
         isStarted = true;
-        return { start, inside: insideOf(one, found, storage !== undefined), candidates: candidates.slice(at), afterwards };
+        return { start, inside: insideOf(one, found, storage !== undefined, keys), candidates: candidates.slice(at), afterwards };
       } catch (error) {
         if (at === candidates.length - 1) throw error;
         const { code, message } = error instanceof TwinferError ? error : new TwinferError("network", describe(error));
@@ -186,12 +187,13 @@ export async function prefetchEngine(plan: Plan): Promise<void> {
   if (plan.candidates !== undefined || keep === false) return;
   const storage = await openStorage(keep === true ? undefined : keep);
   try {
-    const wanted = { ...plan, policy: "stale-while-revalidate", trusted: plan.trust !== undefined, keep: true } as const;
+    const trust = policyOf(plan, wishOf(plan, undefined));
+    const wanted = { ...plan, policy: "stale-while-revalidate", trust, keep: true } as const;
     const { candidates } = await choose(wanted, Promise.resolve(storage));
     const [first] = candidates;
     if (!storage || !first?.keep || first.kept) return;
-    const [, bytes] = await compiled(first, storage);
-    if (bytes) await keepEngine(storage, first, nameOf(source.reference), bytes, quota);
+    const { fetched } = await compiled(first, storage);
+    if (fetched.length > 0) await keepEngine(storage, first, nameOf(source.reference), fetched, quota);
   } finally {
     storage?.close();
   }
@@ -201,7 +203,7 @@ export async function prefetchEngine(plan: Plan): Promise<void> {
 export async function compiledFirst(candidates: Candidate[]): Promise<Start> {
   for (const [at, one] of candidates.entries()) {
     try {
-      const [module] = await compiled(one, undefined);
+      const { module } = await compiled(one, undefined);
       return { module, engine: described(one) };
     } catch (error) {
       if (at === candidates.length - 1) throw error;
@@ -212,19 +214,42 @@ export async function compiledFirst(candidates: Candidate[]): Promise<Start> {
 
 const NOTHING_FOUND: Found = { source: "digest", engines: [] };
 
-/** The module, and its bytes where they came over the network. */
-async function compiled(candidate: Candidate, storage: Storage | undefined): Promise<[WebAssembly.Module, Bytes | undefined]> {
+/** An engine that can be started. */
+interface Compiled {
+  module: WebAssembly.Module;
+  /** What came over the network, to be kept: the engine, its signatures. */
+  fetched: Content[];
+  /** The keys of the trust policy that signed it, where the policy was asked. */
+  keys?: string[];
+}
+
+/** Compiles an engine while the trust policy is asked; it is given to nobody before the policy has nothing against it. */
+async function compiled(candidate: Candidate, storage: Storage | undefined): Promise<Compiled> {
   if (candidate.kind === "full") {
     const [url] = candidate.urls;
     if (!url) throw new TwinferError("internal", "the full engine has no address");
-    return [await compileEngine(url), undefined];
+    return { module: await compileEngine(url), fetched: [] };
   }
-  let fetched: Bytes | undefined;
-  return [await compileDerived(candidate, storage, (bytes) => (fetched = bytes)), fetched];
+  const { digest = "" } = candidate;
+  const fetched: Content[] = [];
+  // What is refused without a question is not fetched.
+  const admitted = candidate.admit?.();
+  const [module, admission] = await Promise.all([compileDerived(candidate, storage, (bytes) => fetched.push({ digest, bytes })), admitted]);
+  fetched.push(...(admission?.fetched ?? []));
+  return { module, fetched, ...(admission && { keys: admission.keys }) };
 }
 
-function insideOf({ kind, package: digest, keep, kept }: Candidate, { source }: Found, stored: boolean): Inside | undefined {
-  return kind === "fused" && digest !== undefined && source !== undefined ? { digest, source, kept: kept === true || (stored && keep === true) } : undefined;
+function insideOf({ kind, package: digest, keep, kept }: Candidate, { source }: Found, stored: boolean, keys: string[] | undefined): Inside | undefined {
+  if (kind !== "fused" || digest === undefined || source === undefined) return undefined;
+  return { digest, source, kept: kept === true || (stored && keep === true), ...(keys && { decision: { verdict: "allowed", keys } }) };
+}
+
+/** The trust policy of a load, where it has one. That it cannot be had is told where it is waited for. */
+function policyOf({ trust }: Plan, wishing: Promise<Wish>): Promise<string> | undefined {
+  if (trust === undefined) return undefined;
+  const policy = wishing.then(({ trust: text = "" }) => text);
+  policy.catch(() => undefined);
+  return policy;
 }
 
 function setupOf({ source, mirrors, policy, keep, quota, mustKeep, trust, candidates, full }: Plan): Setup {

@@ -6,13 +6,15 @@
 import type { DerivedEngine } from "./generated/types.js";
 import { digestOf, highestOf, repository, resolved } from "./oci.js";
 import type { Origin } from "./origin.js";
-import { pinnedDigest } from "./registry.js";
+import { nameOf, pinnedDigest } from "./registry.js";
 import type { Storage } from "./storage/storage.js";
 import type { Lookup, Policy } from "./types.js";
 import type { IndexAnswer } from "./wire.js";
 
 /** The annotation of `twinfer-package` with the list of derived engines. */
 const ENGINES = "ai.twinfer.engines";
+/** The tag of the signed list of tags of a name. */
+const SIGNED_TAGS = "twinfer-tags";
 const REF_NAME = "org.opencontainers.image.ref.name";
 const MANIFEST = "application/vnd.oci.image.manifest.v1+json";
 const PACKAGE = "application/vnd.cncf.model.manifest.v1+json";
@@ -25,6 +27,8 @@ export interface Found {
   source?: Lookup;
   /** What the registry says of engines that were made for it. */
   engines: DerivedEngine[];
+  /** There is a signed list of the tags of the model. */
+  signedTags?: boolean;
   /** What the registry answered, for the engine. */
   answer?: IndexAnswer;
 }
@@ -115,8 +119,10 @@ export function ofIndex(entries: readonly Entry[] | undefined, reference: string
   if (!entries) return NOTHING;
   const digest = pinnedDigest(reference) ?? pointedTo(entries, reference);
   if (digest === undefined) return NOTHING;
-  const lists = entries.filter((entry) => entry.digest === digest).map(({ annotations }) => annotations?.[ENGINES]);
-  return { digest, engines: lists.flatMap((list) => (typeof list === "string" ? derivedEngines(list) : [])) };
+  // Every tag of the package says the same.
+  const lists = [...new Set(entries.filter((entry) => entry.digest === digest).map(({ annotations }) => annotations?.[ENGINES]))];
+  const signedTags = entries.some(({ annotations }) => annotations?.[REF_NAME] === `${nameOf(reference)}:${SIGNED_TAGS}`);
+  return { digest, engines: lists.flatMap((list) => (typeof list === "string" ? derivedEngines(list) : [])), signedTags };
 }
 
 function pointedTo(entries: readonly Entry[], reference: string): string | undefined {
@@ -142,10 +148,11 @@ export function derivedEngines(list: string): DerivedEngine[] {
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
 
 export function isDerived(entry: unknown): entry is DerivedEngine {
-  const { kind, target, digest, size, engine, packages } = (entry ?? {}) as Partial<Record<keyof DerivedEngine, unknown>>;
+  const { kind, target, digest, size, engine, packages, signatures = [] } = (entry ?? {}) as Partial<Record<keyof DerivedEngine, unknown>>;
   const known = (kind === "slim" || kind === "fused") && target === "page";
   const named = DIGEST.test(String(digest)) && DIGEST.test(String(engine)) && Number.isSafeInteger(size);
-  return known && named && typeof packages === "object" && packages !== null;
+  const signed = Array.isArray(signatures) && signatures.every((one) => DIGEST.test(String(one)));
+  return known && named && signed && typeof packages === "object" && packages !== null;
 }
 
 /** The digest that was refused here for a tag. It is asked for early, and a failure is told where it is waited for. */

@@ -69,6 +69,8 @@ export interface Inside {
   source: Lookup;
   /** The engine is kept in the storage. */
   kept: boolean;
+  /** What the trust policy says of the engine, and so of the package in it. */
+  decision?: TrustDecision;
 }
 
 /** What a host says without being asked: another engine will take over, or has. */

@@ -6,10 +6,12 @@
 //! entry, so that a page knows with one request what it will fetch.
 
 mod attach;
+mod signatures;
 
 pub use attach::{
     AttachedEngine, attach_engine, attached_engines, listed_engines, unite_engines, verify_engines,
 };
+pub use signatures::{SignedEngine, engine_signatures, sign_engines};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +24,10 @@ use crate::json::from_json;
 
 /// The annotation of a package's entry in `index.json`: a JSON list of [`DerivedEngine`].
 pub const ENGINES: &str = "ai.twinfer.engines";
+/// The annotation of an engine's signature: the digest of the engine's config.
+pub(crate) const SIGNED_ENGINE: &str = "ai.twinfer.engine";
+/// The annotation of an engine's signature: the digest of the envelope in it.
+pub(crate) const ENVELOPE: &str = "ai.twinfer.envelope";
 
 /// What was done to the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -87,9 +93,30 @@ pub struct DerivedEngine {
     /// The packages (digests of their manifests) that it was made for, each with the digest of
     /// its profile: which functions its golden examples enter. A fused engine has one package.
     pub packages: BTreeMap<Digest, Digest>,
+    /// Digests of the envelopes (DSSE) in which it was signed. They are in lists of engines, and
+    /// no part of what is signed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<String>>", optional))]
+    pub signatures: Vec<Digest>,
 }
 
 impl DerivedEngine {
+    /// Everything but the signatures: what its artifact says of it, and what is signed.
+    pub fn unsigned(&self) -> Self {
+        Self {
+            signatures: Vec::new(),
+            ..self.clone()
+        }
+    }
+
+    /// The config of its artifact.
+    ///
+    /// # Errors
+    /// `internal`.
+    pub(crate) fn config(&self) -> Result<Vec<u8>> {
+        crate::json::to_json(&self.unsigned())
+    }
+
     /// Whether it was made from this full engine, and for this package.
     pub fn fits(&self, engine: &Digest, package: &Digest) -> bool {
         self.engine == *engine && self.packages.contains_key(package)
@@ -132,6 +159,7 @@ mod tests {
             engine: Digest::of(b"full"),
             version: "0.1.0".into(),
             packages: [(Digest::of(b"package"), Digest::of(b"profile"))].into(),
+            signatures: Vec::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 
 mod admission;
+mod attachment;
 mod content;
 mod diff;
 mod digest;
@@ -37,8 +38,9 @@ pub use admission::{Admission, Admitted, Decision, Seen, Verdict, admit};
 pub use diff::{Amount, LayerChange, MetricChange, PackageDiff, PackageName};
 pub use digest::{Collector, Content, Digest, Verifier};
 pub use engine::{
-    AttachedEngine, DerivedEngine, ENGINES, EngineKind, EngineTarget, attach_engine,
-    attached_engines, listed_engines, unite_engines, verify_engines,
+    AttachedEngine, DerivedEngine, ENGINES, EngineKind, EngineTarget, SignedEngine, attach_engine,
+    attached_engines, engine_signatures, listed_engines, sign_engines, unite_engines,
+    verify_engines,
 };
 pub use golden::{
     Blob, CaseReport, Difference, Expectation, Golden, GoldenCase, GoldenData, GoldenInput,

@@ -32,6 +32,8 @@ pub const DSSE: &str = "application/vnd.dsse.envelope.v1+json";
 pub const ENGINE: &str = "application/vnd.twinfer.engine.v1+json";
 /// The config of a derived engine.
 pub const ENGINE_CONFIG: &str = "application/vnd.twinfer.engine.config.v1+json";
+/// A signature of a derived engine: the artifact.
+pub const ENGINE_SIGNATURE: &str = "application/vnd.twinfer.engine.signature.v1+json";
 /// A WebAssembly module or component.
 pub const WASM: &str = "application/wasm";
 

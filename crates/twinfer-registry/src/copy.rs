@@ -444,7 +444,8 @@ fn without_engines(list: &[u8]) -> Result<Option<Vec<u8>>> {
     let Some(entries) = list["manifests"].as_array_mut() else {
         return Ok(None);
     };
-    entries.retain(|entry| entry["artifactType"] != media::ENGINE);
+    let of_engine = [media::ENGINE, media::ENGINE_SIGNATURE].map(serde_json::Value::from);
+    entries.retain(|entry| !of_engine.contains(&entry["artifactType"]));
     match entries.is_empty() {
         true => Ok(None),
         false => serde_json::to_vec(&list).map(Some).map_err(bad),

@@ -71,7 +71,7 @@ fn generated_json_schemas_are_up_to_date() {
     }
 }
 
-fn check(file: &str, text: &str) {
+pub fn check(file: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
     if std::env::var_os(BLESS).is_some() {
         std::fs::write(&path, text).unwrap();

@@ -4,6 +4,7 @@
 
 mod cache;
 mod dependencies;
+mod engine_trust;
 mod generated;
 mod native;
 mod trust;

@@ -262,7 +262,12 @@ version: string,
  * The packages (digests of their manifests) that it was made for, each with the digest of
  * its profile: which functions its golden examples enter. A fused engine has one package.
  */
-packages: { [key in Digest]: Digest }, };
+packages: { [key in Digest]: Digest },
+/**
+ * Digests of the envelopes (DSSE) in which it was signed. They are in lists of engines, and
+ * no part of what is signed.
+ */
+signatures?: Array<string>, };
 
 /**
  * Names some content: what it is, its digest and its size.
@@ -717,6 +722,11 @@ names: string,
  * The keys that may sign these names; one signature by one of them is enough.
  */
 keys?: Array<string>,
+/**
+ * The keys that may sign engines that were made for packages of these names: code that runs
+ * in the page. Without any, no engine of a registry runs.
+ */
+engine_keys?: Array<string>,
 /**
  * What happens to a package that none of the keys signed.
  */

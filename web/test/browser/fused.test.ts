@@ -3,9 +3,11 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, test } from "node:test";
 import type { Options } from "../support/kept.js";
-import { DOUBLED, LIMIT, MODEL, PREFIX, TRIPLED, asked, blobsAsked, forget, gone, indexAsked, known, load, page, server, statuses } from "../support/kept.js";
+import { DOUBLED, LIMIT, MODEL, PREFIX, TRIPLED, asked, blobsAsked, fails, forget, gone, indexAsked, known, load, page, server, statuses } from "../support/kept.js";
 import { RECORD_PIPELINE, pathOf } from "../support/fixture.js";
+import type { TrustPolicy } from "../../generated/types.js";
 import { DIST } from "../support/server.js";
+import { policyOf, signer } from "../support/signing.js";
 import { send } from "../support/site.js";
 import { FULL, derived, digest } from "../support/slim.js";
 
@@ -148,14 +150,102 @@ for (const thread of ["worker", "main"] as const) {
   });
 }
 
+const release = signer();
+
+/** Lists the engine with these signatures of it. */
+function signed(...envelopes: Uint8Array<ArrayBuffer>[]): void {
+  const signatures = envelopes.map((envelope) => known.registry.put(envelope).digest);
+  known.registry.engines(known.one, [{ ...derived(one, [known.one], "fused"), signatures }]);
+}
+
+/** How a load under a policy ends, and which engines were tried. */
+async function refusal(trust: TrustPolicy) {
+  const seen = await page.evaluate(async (trust) => {
+    const { loadModel } = await window.twinfer;
+    const seen: import("twinfer").Progress[] = [];
+    const ended = await loadModel("/registry/record:stable", { trust, cache: false, onProgress: (step) => void seen.push(step) }).then(
+      (model) => model.close().then(() => "loaded"),
+      (error: { code: string }) => error.code,
+    );
+    return { ended, seen };
+  }, trust);
+  return { ended: seen.ended, kinds: kinds(seen.seen), engine: seen.seen.flatMap((step) => (step.status === "engine-refused" ? [step.code] : [])) };
+}
+
+describe("under a trust policy", () => {
+  const envelope = () => release.envelope(derived(one, [known.one], "fused"));
+
+  test("one that an accepted key signed is taken, and kept with its signature", LIMIT, async () => {
+    signed(signer().envelope(derived(one, [known.one], "fused")), envelope());
+    const trust = policyOf(release);
+    const first = await stay({ trust });
+    assert.deepEqual([first.doubled, first.kinds, first.trust], [DOUBLED, ["fused"], { verdict: "allowed", keys: ["release"] }]);
+    const signatures = asked().slice(1).filter((asked) => asked !== path(one));
+    assert.deepEqual([asked()[0], signatures.length, asked().length], [`${PREFIX}index.json`, 2, 4]);
+    await page.reload();
+    forget();
+    const offline = await stay({ trust, policy: "offline" });
+    assert.deepEqual([offline.doubled, offline.kinds, offline.trust?.keys, asked()], [DOUBLED, ["fused"], ["release"], []]);
+  });
+
+  test("one that is not signed, or wrongly, never runs", LIMIT, async () => {
+    assert.deepEqual(await refusal(policyOf(release)), { ended: "unsigned_package", kinds: ["fused", "full"], engine: ["unsigned_package"] });
+    assert(!asked().includes(path(one)));
+    const text = new TextDecoder().decode(envelope());
+    const changed = new TextEncoder().encode(text.replace(/"sig":"(.{20})./, (_, head: string) => `"sig":"${head}${text[text.indexOf(head) + 20] === "A" ? "B" : "A"}`));
+    const elsewhere = release.envelope(derived(one, [known.two], "fused"));
+    for (const [content, code] of [
+      [signer().envelope(derived(one, [known.one], "fused")), "untrusted_key"],
+      [changed, "invalid_signature"],
+      [elsewhere, "invalid_signature"],
+      [new TextEncoder().encode("{}"), "invalid_signature"],
+    ] as const) {
+      signed(content);
+      const { engine, kinds } = await refusal(policyOf(release));
+      assert.deepEqual([engine, kinds], [[code], ["fused", "full"]]);
+    }
+  });
+
+  test("one that was compiled before is asked about again", LIMIT, async () => {
+    const free = await stay({ thread: "main" });
+    assert.deepEqual([free.kinds, free.trust], [["fused"], undefined]);
+    assert.deepEqual((await refusal(policyOf(release))).kinds, ["fused", "full"]);
+  });
+
+  test("a policy that names no keys for engines lets none of a registry run", LIMIT, async () => {
+    signed(envelope());
+    for (const trust of [{ format_version: 1, default: "allow" }, policyOf(release, { unsigned: "allow", engine_keys: [] })] as const) {
+      const { kinds, engine } = await refusal(trust);
+      assert.deepEqual([kinds, engine], [["full"], []]);
+    }
+    assert(!asked().includes(path(one)));
+  });
+});
+
 describe("where it could not be right, the package is loaded", () => {
   test("the package must be kept", LIMIT, async () => {
     assert.deepEqual((await stay({ mustKeep: true })).kinds, ["full"]);
     assert(asked().includes(MODEL(known.one)));
   });
 
-  test("a trust policy decides", LIMIT, async () => {
-    assert.deepEqual((await stay({ trust: { format_version: 1, default: "allow" } })).kinds, ["full"]);
+  test("a trust policy asks more than who signed it", LIMIT, async () => {
+    for (const rule of [{ minimum_version: "1.0.0" }, { minimum_counter: 1 }]) {
+      const { kinds } = await refusal(policyOf(release, { unsigned: "allow", ...rule }));
+      assert.deepEqual(kinds, ["full"], JSON.stringify(rule));
+    }
+    const revoked = [`sha256:${"1".repeat(64)}`];
+    assert.deepEqual((await refusal({ ...policyOf(release, { unsigned: "allow" }), revoked })).kinds, ["full"]);
+    // A signed list of the tags cannot be looked at, either.
+    known.registry.point("record:twinfer-tags", known.two);
+    assert.deepEqual((await refusal(policyOf(release, { unsigned: "allow" }))).kinds, ["full"]);
+  });
+
+  test("it does not have the package of this name or version in it", LIMIT, async () => {
+    known.registry.point("other:1.0.0", known.one);
+    known.registry.point("record:4.0.0", known.one);
+    known.registry.engines(known.one, [derived(one, [known.one], "fused")]);
+    assert.equal(await fails("other:1.0.0"), "invalid_package");
+    assert.equal(await fails("record:4.0.0"), "invalid_package");
   });
 
   test("asked online first, nobody answers", LIMIT, async () => {

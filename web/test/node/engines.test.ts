@@ -5,6 +5,7 @@ import { PHOTO, freshPackage, slimFor } from "../support/engines.js";
 import { sampleRegistry } from "../support/fixture.js";
 import { FULL, FULL_DIGEST, derived, digest } from "../support/slim.js";
 import type { Site } from "../support/server.js";
+import { policyOf, signer } from "../support/signing.js";
 import { serveRegistry } from "../support/site.js";
 
 /** Which engine a load takes, and what happens when it lacks something. */
@@ -173,13 +174,42 @@ describe("an engine that does not fit", () => {
     await model.close();
   });
 
-  test("comes from a registry, where a trust policy decides", async () => {
+  test("comes from a registry, where a trust policy names no keys for engines", async () => {
     list(derived(small, [record]));
-    const trust = POLICY;
-    const { model, engines } = await load("record", { trust });
+    const { model, engines } = await load("record", { trust: POLICY });
     assert.deepEqual([engines(), model.trust?.verdict], [["full"], "allowed"]);
     assert(!site.log.includes(blob(small)));
     await model.close();
+  });
+
+  test("is signed by nobody whom the trust policy knows, or wrongly", async () => {
+    const release = signer();
+    const engine = derived(small, [record]);
+    const signed = (...envelopes: Uint8Array<ArrayBuffer>[]) => list({ ...engine, signatures: envelopes.map((one) => registry.put(one).digest) });
+    // The package itself is not signed: what is refused here is the engine alone.
+    const trust = policyOf(release, { unsigned: "allow" });
+    for (const [envelopes, seen] of [
+      [[], ["slim", "slim: unsigned_package", "full"]],
+      [[signer().envelope(engine)], ["slim", "slim: untrusted_key", "full"]],
+      // It was made without a policy, and lacks what reads one.
+      [[release.envelope(engine)], ["slim", "full"]],
+      [[release.envelope({ ...engine, size: 1 })], ["slim", "slim: invalid_signature", "full"]],
+    ] as const) {
+      signed(...envelopes);
+      copy.close();
+      copy = await freshPackage();
+      const { model, engines } = await load("record", { trust });
+      assert.deepEqual([engines(), model.trust?.verdict], [seen, "allowed"]);
+      await model.close();
+    }
+    signed(release.envelope(engine));
+    copy.close();
+    copy = await freshPackage();
+    const revoked = await load("record", { trust: { ...trust, revoked: [digest(small)] } });
+    assert.deepEqual(revoked.engines(), ["slim", "slim: revoked_package", "full"]);
+    await revoked.model.close();
+    await fails(load("record", { trust: "data:application/json,{}" }), "invalid_reference");
+    await fails(load("record", { trust: { format_version: 2 } as unknown as NonNullable<typeof trust> }), "invalid_policy");
   });
 
   test("is not wanted", async () => {

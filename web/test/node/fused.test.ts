@@ -9,7 +9,8 @@ import type { Model } from "twinfer";
 import { createGlue } from "../../glue.js";
 import { Origin } from "../../origin.js";
 import type { Storage } from "../../storage/storage.js";
-import { fuse, pack } from "../support/twinfer.js";
+import { policyOf } from "../support/signing.js";
+import { fuse, pack, twinfer } from "../support/twinfer.js";
 
 /** Engines with a sample model in them, as `twinfer fuse --target page` makes them. */
 
@@ -122,4 +123,27 @@ test("an input of another shape than its golden examples goes to the full engine
   assert.equal(model.engine.kind, "full");
   assert.equal(model.engine.replaced, made["tumour-risk"]?.digest);
   await model.close();
+});
+
+test("signed by the command, it is taken under a trust policy, as long as the policy asks nothing else", async () => {
+  const key = join(registry, "release.key");
+  twinfer(["keygen", key]);
+  const trust = policyOf({ pem: readFileSync(`${key}.pub`, "utf8") });
+  const under = async (reference: string): Promise<unknown> => {
+    const model = await loadModel(join(registry, reference), { thread: "main", trust });
+    const { engine, trust: decision } = model;
+    await model.close();
+    return [engine.kind, decision];
+  };
+  await assert.rejects(under("tumour-risk"), { code: "unsigned_package" });
+  const registryOption = ["--registry", registry];
+  twinfer(["sign", "tumour-risk", "--key", key, ...registryOption]);
+  const signed = { verdict: "allowed", keys: ["release"] };
+  assert.deepEqual(await under("tumour-risk"), ["full", signed]);
+  const said = JSON.parse(twinfer(["sign", "tumour-risk", "--key", key, "--engines", "--json", ...registryOption])) as { added: boolean; engines: { added: boolean; engine: { digest: string } }[] };
+  assert.deepEqual([said.added, said.engines.map(({ added, engine }) => [added, engine.digest])], [false, [[true, made["tumour-risk"]?.digest]]]);
+  assert.deepEqual(await under("tumour-risk"), ["fused", signed]);
+  // What is in a list of tags only an engine reads that opens packages.
+  twinfer(["sign-tags", "tumour-risk", "--key", key, "--days", "30", "--trust-state", join(registry, "trust.json"), ...registryOption]);
+  assert.deepEqual(await under("tumour-risk"), ["full", signed]);
 });

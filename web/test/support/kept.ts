@@ -78,12 +78,12 @@ export const load = (reference: string, options: Options = {}, { on = page, ling
       const updated = new Promise<import("twinfer").Update>((resolve) => (told = resolve));
       const model = await loadModel(`/registry/${reference}`, { ...options, onProgress: (step) => void seen.push(step), onUpdate: told });
       const { doubled } = await model.predict({ record: { a: 1, b: 2 } });
-      const { digest, source, version } = model;
+      const { digest, source, version, trust } = model;
       const update = linger ? await updated : undefined;
       await new Promise((resolve) => setTimeout(resolve, stay));
       await model.close();
       const cached = [...new Set(seen.flatMap((step) => (step.status === "download" ? [step.cached] : [])))];
-      return { doubled, digest, source, version, cached, seen, update };
+      return { doubled, digest, source, version, trust, cached, seen, update };
     },
     [reference, options, linger, stay] as const,
   );

@@ -13,22 +13,22 @@ export interface Server {
   close(): Promise<void>;
 }
 
-export function pack(models: readonly string[], registry: string): void {
+/** Runs the command, and gives what it prints. */
+export function twinfer(args: readonly string[]): string {
   needed(COMMAND);
-  for (const model of models) {
-    const folder = fileURLToPath(new URL(`models/${model}`, ROOT));
-    const { status, stderr } = spawnSync(COMMAND, ["pack", folder, "--registry", registry], { encoding: "utf8" });
-    if (status !== 0) throw new Error(`twinfer pack ${model}: ${stderr}`);
-  }
+  const { status, stdout, stderr } = spawnSync(COMMAND, args, { encoding: "utf8" });
+  if (status !== 0) throw new Error(`twinfer ${args.join(" ")}: ${stderr}`);
+  return stdout;
+}
+
+export function pack(models: readonly string[], registry: string): void {
+  for (const model of models) twinfer(["pack", fileURLToPath(new URL(`models/${model}`, ROOT)), "--registry", registry]);
 }
 
 /** Attaches a fused engine to a package of this registry, a folder; gives what the command says of it. */
 export function fuse(reference: string, registry: string): { digest: string; size: number; slim: boolean } {
-  needed(COMMAND);
-  const args = ["fuse", reference, "--target", "page", "--attach", "--json", "--registry", registry, "--npm", fileURLToPath(new URL("web", ROOT))];
-  const { status, stdout, stderr } = spawnSync(COMMAND, args, { encoding: "utf8" });
-  if (status !== 0) throw new Error(`twinfer ${args.join(" ")}: ${stderr}`);
-  return JSON.parse(stdout) as { digest: string; size: number; slim: boolean };
+  const npm = fileURLToPath(new URL("web", ROOT));
+  return JSON.parse(twinfer(["fuse", reference, "--target", "page", "--attach", "--json", "--registry", registry, "--npm", npm])) as ReturnType<typeof fuse>;
 }
 
 /** Starts the server on a free port and waits until it listens. */

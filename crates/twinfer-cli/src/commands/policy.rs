@@ -16,7 +16,8 @@ use crate::output::Output;
 #[command(after_help = "\
 Examples:
   twinfer policy --key release.key.pub > trust.json
-  twinfer policy --key release.key.pub --names 'face-*' --signed-tags > trust.json")]
+  twinfer policy --key release.key.pub --names 'face-*' --signed-tags > trust.json
+  twinfer policy --key release.key.pub --engines > trust.json")]
 pub struct PolicyArgs {
     /// A public key, as `twinfer keygen` makes it; may be given several times
     #[arg(long, value_name = "FILE.pub", required = true)]
@@ -29,6 +30,10 @@ pub struct PolicyArgs {
     /// Demand signed tags (`twinfer sign-tags`) too
     #[arg(long)]
     pub signed_tags: bool,
+
+    /// Let these keys sign engines (`twinfer sign --engines`) too: code that runs in the page
+    #[arg(long)]
+    pub engines: bool,
 }
 
 pub fn run(args: &PolicyArgs, output: &Output) -> Result<()> {
@@ -51,6 +56,9 @@ pub fn run(args: &PolicyArgs, output: &Output) -> Result<()> {
             );
         }
         rule.keys.push(name);
+    }
+    if args.engines {
+        rule.engine_keys.clone_from(&rule.keys);
     }
     policy.rules.push(rule);
     let text = serde_json::to_string_pretty(&policy)

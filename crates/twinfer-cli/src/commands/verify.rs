@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 use serde::Serialize;
-use twinfer::{Error, Result, bail};
+use twinfer::{Error, ErrorCode, Result, bail};
 use twinfer_package::{
-    DerivedEngine, Parts, Reference, SelfTestReport, Store, Verdict, verify_engines,
+    DerivedEngine, Parts, Reference, SelfTestReport, Store, Verdict, engine_signatures,
+    verify_engines,
 };
 
 use crate::keys;
@@ -48,8 +49,18 @@ struct Checked {
     warning: Option<String>,
     self_test: Option<SelfTestReport>,
     /// Engines that were made for it.
-    engines: Vec<DerivedEngine>,
+    engines: Vec<CheckedEngine>,
     error: Option<Failure>,
+}
+
+#[derive(Serialize)]
+struct CheckedEngine {
+    #[serde(flatten)]
+    engine: DerivedEngine,
+    /// The keys of the trust policy that signed it, where there is a policy.
+    keys: Option<Vec<String>>,
+    /// Why pages under this policy leave it alone.
+    warning: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -145,7 +156,12 @@ fn check(
         Some(Verdict::Warned { reason }) => result.warning = Some(reason),
         None => {}
     }
-    result.engines = verify_engines(store, reference).map_err(|e| e.context(reference))?;
+    for engine in verify_engines(store, reference).map_err(|e| e.context(reference))? {
+        let checked = check_engine(store, reference, trust, engine);
+        result
+            .engines
+            .push(checked.map_err(|e| e.context(reference))?);
+    }
     if self_test {
         let model = package.take_model()?;
         let report = package.self_test(&model)?;
@@ -156,6 +172,38 @@ fn check(
     package
         .verify_layers(store)
         .map_err(|e| e.context(reference))
+}
+
+/// An engine that nobody signed whom the policy knows is left alone by those who follow it: the
+/// package is as it should be all the same.
+fn check_engine(
+    store: &dyn Store,
+    reference: &Reference,
+    trust: &Trust,
+    engine: DerivedEngine,
+) -> Result<CheckedEngine> {
+    let mut checked = CheckedEngine {
+        engine,
+        keys: None,
+        warning: None,
+    };
+    let Some(policy) = trust.policy() else {
+        return Ok(checked);
+    };
+    let signatures = engine_signatures(store, reference, &checked.engine)?;
+    match policy.engine_signers(reference.name(), &checked.engine, &signatures) {
+        Ok(keys) => checked.keys = Some(keys),
+        Err(error) if is_unsigned(&error) => checked.warning = Some(error.message().to_owned()),
+        Err(error) => return Err(error),
+    }
+    Ok(checked)
+}
+
+fn is_unsigned(error: &Error) -> bool {
+    matches!(
+        error.code(),
+        ErrorCode::UnsignedPackage | ErrorCode::UntrustedKey
+    )
 }
 
 fn line(checked: &Checked) -> String {
@@ -182,12 +230,19 @@ fn line(checked: &Checked) -> String {
         (None, Some(keys)) => format!("  signed by {}", keys.join(", ")),
         (None, None) => String::new(),
     };
-    let engines: String = engines
-        .iter()
-        .map(|engine| format!("  {} for {}", engine.kind, engine.target))
-        .collect();
+    let engines: String = engines.iter().map(of_engine).collect();
     format!(
         "ok      {reference}  {}  {examples}{signed}{engines}",
         digest.as_deref().unwrap_or_default()
     )
+}
+
+fn of_engine(checked: &CheckedEngine) -> String {
+    let (kind, target) = (checked.engine.kind, checked.engine.target);
+    let signed = match (&checked.warning, checked.keys.as_deref()) {
+        (Some(warning), _) => format!(" ({warning})"),
+        (None, None) => String::new(),
+        (None, Some(keys)) => format!(" signed by {}", keys.join(", ")),
+    };
+    format!("  {kind} for {target}{signed}")
 }

@@ -3,6 +3,9 @@
 use std::fs;
 
 use serde_json::{Value as Json, json};
+use twinfer_package::{
+    DerivedEngine, Digest, EngineKind, EngineTarget, FolderStore, attach_engine,
+};
 
 use crate::support::Place;
 
@@ -206,4 +209,68 @@ fn a_printed_policy_is_one_that_works() {
     assert!(!place.path("files").exists());
     place.good(&["unpack", "big", "files"]);
     place.bad(&["policy", "--key", "release.key"], "invalid_request", 1);
+}
+
+#[test]
+fn engines_are_signed_with_their_package_and_verified_under_the_policy() {
+    let place = place();
+    let package = place.json(&["inspect", "big"])["digest"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let wasm = b"\0asm: this is only attached, and never run";
+    let engine = DerivedEngine {
+        kind: EngineKind::Slim,
+        target: EngineTarget::Page,
+        digest: Digest::of(wasm),
+        size: wasm.len() as u64,
+        engine: Digest::of(b"full"),
+        version: "0.1.0".into(),
+        packages: [(package.parse().unwrap(), Digest::of(b"profile"))].into(),
+        signatures: Vec::new(),
+    };
+    let store = FolderStore::new(place.path("registry"));
+    attach_engine(&store, &"big".parse().unwrap(), &engine, wasm).unwrap();
+    place.good(&["sign", "big", "--key", "release.key"]);
+    let verify = with_trust(&["verify", "big", "--no-self-test"]);
+    let policy = place.good(&["policy", "--key", "release.key.pub"]);
+    place.write("policy.json", policy);
+    let line = place.good(&verify);
+    assert!(
+        line.contains("slim for page (the engine is not signed)"),
+        "{line}"
+    );
+    let line = place.good(&["sign", "big", "--key", "release.key", "--engines"]);
+    assert!(
+        line.starts_with("was signed before  big@")
+            && line.contains("\nsigned  slim for page sha256:"),
+        "{line}"
+    );
+    // The policy does not say that this key may sign code.
+    let warning = &place.json(&verify)[0]["engines"][0]["warning"];
+    assert!(warning.as_str().unwrap().contains("by no key"), "{warning}");
+    let policy = place.good(&["policy", "--key", "release.key.pub", "--engines"]);
+    place.write("policy.json", policy);
+    let line = place.good(&verify);
+    assert!(line.contains("slim for page signed by release"), "{line}");
+    place.good(&[
+        "verify",
+        "big",
+        "--no-self-test",
+        "--key",
+        "release.key.pub",
+    ]);
+    let checked = place.json(&verify);
+    assert_eq!(checked[0]["engines"][0]["keys"], json!(["release"]));
+    let again = place.json(&["sign", "big", "--key", "release.key", "--engines"]);
+    assert_eq!(again["engines"][0]["added"], false);
+    let signature = checked[0]["engines"][0]["signatures"][0].as_str().unwrap();
+    fs::write(place.blob(signature), "{}").unwrap();
+    let said = place.twinfer(&verify);
+    assert_eq!(said.code, Some(3));
+    assert!(
+        said.err.starts_with("error[size_mismatch]: "),
+        "{}",
+        said.err
+    );
 }

@@ -3,12 +3,11 @@
 use serde::Serialize;
 use twinfer::{Error, ErrorCode, Result, bail};
 
-use super::{DerivedEngine, ENGINES};
-use crate::limits::{MAX_MANIFEST_BYTES, MAX_MODEL_BYTES};
+use super::{DerivedEngine, ENGINES, engine_signatures};
+use crate::attachment::{attach, read_list};
+use crate::limits::MAX_MODEL_BYTES;
 use crate::signing::{Artifact, Referrers};
-use crate::{
-    Descriptor, Digest, Index, Reference, Store, Transaction, WritableStore, media, referrers_tag,
-};
+use crate::{Descriptor, Digest, Index, Reference, Store, WritableStore, media, referrers_tag};
 
 /// File name of the engine in its artifact.
 const ENGINE_NAME: &str = "engine.wasm";
@@ -51,6 +50,7 @@ pub fn attach_engine(
             package.digest
         );
     }
+    let engine = engine.unsigned();
     let layer = Artifact::file(media::WASM, ENGINE_NAME, wasm);
     Descriptor {
         digest: engine.digest,
@@ -58,69 +58,27 @@ pub fn attach_engine(
         ..layer.clone()
     }
     .verify(wasm)?;
-    let config_json = crate::json::to_json(engine)?;
+    let config_json = engine.config()?;
     let config = Descriptor::new(media::ENGINE_CONFIG, &config_json);
-    let said = DerivedEngine::annotation(std::slice::from_ref(engine))?;
+    let said = DerivedEngine::annotation(std::slice::from_ref(&engine))?;
     let annotations = [(ENGINES.to_owned(), said)].into();
     let (artifact, artifact_json) =
         Artifact::write_with(media::ENGINE, &config, &layer, Some(&package), annotations)?;
-    let tag = referrers_tag(&package.digest);
-    let before = index.named(reference.name(), &tag)?;
-    let mut referrers = read_list(store, before.as_ref())?;
-    referrers.replace_engines(engine);
-    let mut attached = AttachedEngine {
+    let contents = [
+        (&layer, wasm),
+        (&config, &config_json[..]),
+        (&artifact, &artifact_json[..]),
+    ];
+    let added = attach(store, reference, &package, &contents, &mut |referrers| {
+        referrers.replace_engines(&engine);
+        referrers.add(&artifact);
+        Ok(())
+    });
+    Ok(AttachedEngine {
         package: package.digest,
         artifact: artifact.digest,
-        added: referrers.add(&artifact),
-    };
-    let list_json = referrers.to_json()?;
-    let list = Descriptor::new(media::INDEX, &list_json);
-    let mut change = store.begin(reference.name())?;
-    let mut index = change.index()?;
-    // Read before the change began, so that a store need not be readable during one.
-    if index.named(reference.name(), &tag)?.map(|d| d.digest) != before.map(|d| d.digest) {
-        bail!(
-            Storage,
-            "somebody else attached something to {reference} at the same time: do it again"
-        );
-    }
-    put(&mut *change, &layer, wasm)?;
-    put(&mut *change, &config, &config_json)?;
-    put(&mut *change, &artifact, &artifact_json)?;
-    put(&mut *change, &list, &list_json)?;
-    let was = index.clone();
-    index.name(reference.name(), &tag, &list);
-    let listed: Vec<_> = referrers.engines().into_iter().map(|(_, e)| e).collect();
-    index.set_engines(&package.digest, &listed)?;
-    if index != was {
-        attached.added = true;
-        change.commit(&index)?;
-    }
-    Ok(attached)
-}
-
-fn put(change: &mut dyn Transaction, descriptor: &Descriptor, content: &[u8]) -> Result<()> {
-    match change.has(descriptor)? {
-        true => Ok(()),
-        false => change.put(descriptor, &mut &content[..]),
-    }
-}
-
-/// The list of what is attached to a package.
-fn read_list<S: Store + ?Sized>(store: &S, entry: Option<&Descriptor>) -> Result<Referrers> {
-    let Some(entry) = entry else {
-        return Ok(Referrers::default());
-    };
-    if entry.size > MAX_MANIFEST_BYTES {
-        bail!(
-            InvalidManifest,
-            "the list of what is attached to a package has {} bytes; at most {MAX_MANIFEST_BYTES} are read",
-            entry.size
-        );
-    }
-    let json = store.blob(entry)?;
-    entry.verify(&json)?;
-    Referrers::from_json(&json).map_err(malformed)
+        added: added.map_err(malformed)?,
+    })
 }
 
 /// The engines that are attached to a package, as the list of its referrers says; not verified.
@@ -131,23 +89,30 @@ pub fn attached_engines(store: &dyn Store, reference: &Reference) -> Result<Vec<
     let index = Index::from_json(&store.index_of(reference)?)?;
     let package = index.resolve(reference)?;
     let entry = index.named(reference.name(), &referrers_tag(&package.digest))?;
-    let engines = read_list(store, entry.as_ref())?.engines();
+    let engines = read_list(store, entry.as_ref())
+        .map_err(malformed)?
+        .engines();
     Ok(engines.into_iter().map(|(_, engine)| engine).collect())
 }
 
 /// Checks the engines that are attached to a package: that the artifact, its config and its file are
-/// what they are said to be, that it is attached to this package and made for it, and that
-/// the annotation in the index says the same. Gives them.
+/// what they are said to be, that it is attached to this package and made for it, that its
+/// signatures are over it (by whom is a question for a [`crate::TrustPolicy`]), and that the
+/// annotation in the index says the same. Gives them.
 ///
 /// # Errors
-/// `invalid_manifest`, `digest_mismatch`, `size_mismatch`, `missing_blob`; those of reading.
+/// `invalid_manifest`, `invalid_signature`, `digest_mismatch`, `size_mismatch`, `missing_blob`;
+/// those of reading.
 pub fn verify_engines(store: &dyn Store, reference: &Reference) -> Result<Vec<DerivedEngine>> {
     let index = Index::from_json(&store.index_of(reference)?)?;
     let package = index.resolve(reference)?;
     let entry = index.named(reference.name(), &referrers_tag(&package.digest))?;
-    let engines = read_list(store, entry.as_ref())?.engines();
+    let engines = read_list(store, entry.as_ref())
+        .map_err(malformed)?
+        .engines();
     for (artifact, engine) in &engines {
         verify_engine(store, &package.digest, artifact, engine)
+            .and_then(|()| engine_signatures(store, reference, engine).map(drop))
             .map_err(|e| e.context(format!("the engine {}", engine.digest)))?;
     }
     let engines: Vec<_> = engines.into_iter().map(|(_, engine)| engine).collect();
@@ -180,7 +145,9 @@ fn verify_engine(
     let config_json = store.blob(&config)?;
     config.verify(&config_json)?;
     let said: DerivedEngine = crate::json::from_json("engine config", &config_json)?;
-    if said != *engine || (artifact.layer.digest, artifact.layer.size) != (said.digest, said.size) {
+    if said != engine.unsigned()
+        || (artifact.layer.digest, artifact.layer.size) != (said.digest, said.size)
+    {
         bail!(
             InvalidManifest,
             "its config, its file and the list of the package do not agree"
@@ -194,7 +161,12 @@ fn verify_engine(
 
 /// The readers of artifacts were made for signatures.
 fn malformed(error: Error) -> Error {
-    Error::new(ErrorCode::InvalidManifest, error.message().to_owned())
+    match error.code() {
+        ErrorCode::InvalidSignature => {
+            Error::new(ErrorCode::InvalidManifest, error.message().to_owned())
+        }
+        _ => error,
+    }
 }
 
 /// A list of what is attached to a package after it was united with another one: of two engines

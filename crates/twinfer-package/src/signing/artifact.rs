@@ -8,7 +8,8 @@ use twinfer::{Result, bail};
 
 use super::signed_json;
 use crate::digest::shorten;
-use crate::limits::MAX_MANIFEST_BYTES;
+use crate::engine::{ENVELOPE, SIGNED_ENGINE};
+use crate::limits::{MAX_MANIFEST_BYTES, MAX_SIGNATURES};
 use crate::{DerivedEngine, Descriptor, Digest, ENGINES, TITLE, media};
 
 /// The manifest of an artifact with one file in it.
@@ -253,12 +254,11 @@ impl Referrers {
                 signatures.push(descriptor);
             }
         }
-        if signatures.len() > crate::limits::MAX_SIGNATURES {
+        if signatures.len() > MAX_SIGNATURES {
             bail!(
                 InvalidSignature,
-                "the package has {} signatures; at most {} are looked at",
-                signatures.len(),
-                crate::limits::MAX_SIGNATURES
+                "the package has {} signatures; at most {MAX_SIGNATURES} are looked at",
+                signatures.len()
             );
         }
         Ok(signatures)
@@ -277,20 +277,52 @@ impl Referrers {
             if let (Some([engine]), Ok(descriptor)) =
                 (said.as_deref(), link.descriptor(MAX_MANIFEST_BYTES))
             {
-                engines.push((descriptor, engine.clone()));
+                let signatures = self.engine_signatures(engine).into_iter();
+                let engine = DerivedEngine {
+                    signatures: signatures.map(|(_, envelope)| envelope).collect(),
+                    ..engine.clone()
+                };
+                engines.push((descriptor, engine));
             }
         }
         engines
     }
 
-    /// Takes engines away that this one replaces: made of the same full engine, in the same way,
-    /// for the same target.
+    /// The manifests of signatures of a derived engine in it, each with the digest of the
+    /// envelope that it says is in it, in the order of those.
+    pub(crate) fn engine_signatures(&self, engine: &DerivedEngine) -> Vec<(Descriptor, Digest)> {
+        let of = |link: &Link| link.artifact_type.as_deref() == Some(media::ENGINE_SIGNATURE);
+        let Ok(config) = engine.config() else {
+            return Vec::new();
+        };
+        let named = Digest::of(&config).to_string();
+        let mut signatures: Vec<(Descriptor, Digest)> = (self.manifests.iter())
+            .filter(|link| of(link) && link.annotations.get(SIGNED_ENGINE) == Some(&named))
+            .filter_map(|link| {
+                let envelope = link.annotations.get(ENVELOPE)?.parse().ok()?;
+                Some((link.descriptor(MAX_MANIFEST_BYTES).ok()?, envelope))
+            })
+            .collect();
+        signatures.sort_by_key(|(_, envelope)| envelope.to_string());
+        signatures.dedup_by_key(|(_, envelope)| *envelope);
+        signatures.truncate(MAX_SIGNATURES);
+        signatures
+    }
+
+    /// Takes engines away that this one replaces, made of the same full engine, in the same way,
+    /// for the same target, and with them what signed them.
     pub(crate) fn replace_engines(&mut self, newer: &DerivedEngine) {
         let key = |engine: &DerivedEngine| (engine.kind, engine.target, engine.engine);
-        let replaced: Vec<String> = (self.engines().iter())
-            .filter(|(_, old)| key(old) == key(newer) && old != newer)
-            .map(|(descriptor, _)| descriptor.digest.to_string())
-            .collect();
+        let newer = newer.unsigned();
+        let mut replaced: Vec<String> = Vec::new();
+        for (descriptor, old) in self.engines() {
+            if key(&old) != key(&newer) || old.unsigned() == newer {
+                continue;
+            }
+            replaced.push(descriptor.digest.to_string());
+            let signatures = self.engine_signatures(&old).into_iter();
+            replaced.extend(signatures.map(|(signature, _)| signature.digest.to_string()));
+        }
         self.manifests.retain(|m| !replaced.contains(&m.digest));
     }
 

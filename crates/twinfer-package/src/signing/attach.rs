@@ -3,11 +3,12 @@
 use serde::Serialize;
 use twinfer::{Result, bail};
 
-use super::{Artifact, Bundle, Envelope, PrivateKey, Referrers, SignedTags, Statement};
+use super::{Artifact, Bundle, Envelope, PrivateKey, SignedTags, Statement};
+use crate::attachment::attach;
 use crate::limits::MAX_MANIFEST_BYTES;
 use crate::{
-    Descriptor, Digest, Index, Manifest, Reference, SIGNED_TAGS, Store, Transaction, WritableStore,
-    media, referrers_tag, resolve,
+    Descriptor, Digest, Index, Manifest, Reference, SIGNED_TAGS, Store, WritableStore, media,
+    resolve,
 };
 
 /// What was attached.
@@ -62,56 +63,23 @@ pub fn attach_signature(
     }
     let layer = Artifact::file(media::BUNDLE, "model.sig", &json);
     let (signature, signature_json) = Artifact::write(media::BUNDLE, &layer, Some(&descriptor))?;
-    let mut attached = Attached {
+    let empty = Artifact::empty_config();
+    let contents = [
+        (&layer, &json[..]),
+        (&empty, Artifact::EMPTY),
+        (&signature, &signature_json),
+    ];
+    let pinned = reference.clone().pinned(descriptor.digest);
+    let added = attach(store, &pinned, &descriptor, &contents, &mut |referrers| {
+        referrers.add(&signature);
+        Ok(())
+    })?;
+    Ok(Attached {
         package: descriptor.digest,
         signature: signature.digest,
         key: bundle.hint().map(Into::into),
-        added: false,
-    };
-    let pinned = reference.clone().pinned(descriptor.digest);
-    let tag = referrers_tag(&descriptor.digest);
-    let (before, mut referrers) = read_referrers(store, &pinned, &tag)?;
-    if !referrers.add(&signature) {
-        return Ok(attached);
-    }
-    let json_of_referrers = referrers.to_json()?;
-    let entry = Descriptor::new(media::INDEX, &json_of_referrers);
-    let mut change = store.begin(reference.name())?;
-    let mut index = change.index()?;
-    // Read before the change began, so that a store need not be readable during one.
-    if index.named(reference.name(), &tag)?.map(|d| d.digest) != before {
-        bail!(
-            Storage,
-            "somebody else signed {pinned} at the same time: sign again"
-        );
-    }
-    put_artifact(&mut *change, &layer, &json, &signature, &signature_json)?;
-    change.put(&entry, &mut &json_of_referrers[..])?;
-    index.name(reference.name(), &tag, &entry);
-    change.commit(&index)?;
-    attached.added = true;
-    Ok(attached)
-}
-
-fn read_referrers(
-    store: &dyn WritableStore,
-    pinned: &Reference,
-    tag: &str,
-) -> Result<(Option<Digest>, Referrers)> {
-    let index = Index::from_json(&store.index_of(pinned)?)?;
-    let Some(entry) = index.named(pinned.name(), tag)? else {
-        return Ok((None, Referrers::default()));
-    };
-    if entry.size > MAX_MANIFEST_BYTES {
-        bail!(
-            InvalidSignature,
-            "the list of signatures of {pinned} has {} bytes; at most {MAX_MANIFEST_BYTES} are read",
-            entry.size
-        );
-    }
-    let json = store.blob(&entry)?;
-    entry.verify(&json)?;
-    Ok((Some(entry.digest), Referrers::from_json(&json)?))
+        added,
+    })
 }
 
 /// Publishes a signed list of tags, in the place of the one before.
@@ -128,7 +96,9 @@ pub fn publish_tags(
     let (manifest, manifest_json) = Artifact::write(media::TAGS, &layer, None)?;
     let mut change = store.begin(&tags.name)?;
     let mut index = change.index()?;
-    put_artifact(&mut *change, &layer, &json, &manifest, &manifest_json)?;
+    change.put(&layer, &mut &json[..])?;
+    change.put(&Artifact::empty_config(), &mut &Artifact::EMPTY[..])?;
+    change.put(&manifest, &mut &manifest_json[..])?;
     index.name(&tags.name, SIGNED_TAGS, &manifest);
     change.commit(&index)?;
     Ok(manifest.digest)
@@ -160,18 +130,6 @@ pub fn published_tags(store: &dyn Store, name: &str) -> Result<Option<(Envelope,
     let envelope = Envelope::from_json(&read(&artifact.layer)?)?;
     let tags = SignedTags::from_json(&envelope.payload)?;
     Ok(Some((envelope, tags)))
-}
-
-fn put_artifact(
-    change: &mut dyn Transaction,
-    layer: &Descriptor,
-    content: &[u8],
-    manifest: &Descriptor,
-    manifest_json: &[u8],
-) -> Result<()> {
-    change.put(layer, &mut &content[..])?;
-    change.put(&Artifact::empty_config(), &mut &Artifact::EMPTY[..])?;
-    change.put(manifest, &mut &manifest_json[..])
 }
 
 impl Bundle {

@@ -60,6 +60,11 @@ pub struct Rule {
     #[serde(default)]
     #[cfg_attr(feature = "schema", ts(as = "Option<Vec<String>>", optional))]
     pub keys: Vec<String>,
+    /// The keys that may sign engines that were made for packages of these names: code that runs
+    /// in the page. Without any, no engine of a registry runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<String>>", optional))]
+    pub engine_keys: Vec<String>,
     /// What happens to a package that none of the keys signed.
     #[serde(default)]
     #[cfg_attr(feature = "schema", ts(as = "Option<Unsigned>", optional))]
@@ -84,6 +89,7 @@ impl Rule {
         Self {
             names: names.into(),
             keys: Vec::new(),
+            engine_keys: Vec::new(),
             unsigned: Unsigned::default(),
             minimum_version: None,
             signed_tags: SignedTagsMode::default(),

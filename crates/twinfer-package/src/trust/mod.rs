@@ -34,6 +34,8 @@ struct Inner {
 pub(crate) struct Terms {
     /// Keys by the name that the policy gives them.
     pub(crate) keys: Vec<(String, PublicKey)>,
+    /// The same of those that may sign engines.
+    pub(crate) engine_keys: Vec<(String, PublicKey)>,
     pub(crate) unsigned: Unsigned,
     pub(crate) minimum_version: Option<Version>,
     pub(crate) signed_tags: SignedTagsMode,
@@ -57,7 +59,8 @@ impl TrustPolicy {
         Self::new(&file, String::from_utf8_lossy(json).into_owned())
     }
 
-    /// A policy that accepts the packages that this key signed, of any name, and no others.
+    /// A policy that accepts the packages and engines that this key signed, of any name, and no
+    /// others.
     ///
     /// # Errors
     /// `internal`.
@@ -73,6 +76,7 @@ impl TrustPolicy {
             .into(),
             rules: vec![Rule {
                 keys: vec!["key".into()],
+                engine_keys: vec!["key".into()],
                 ..Rule::new("*")
             }],
             default: Unsigned::Refuse,
@@ -97,6 +101,7 @@ impl TrustPolicy {
                     .collect::<Result<_>>()?,
                 default: Terms {
                     keys: Vec::new(),
+                    engine_keys: Vec::new(),
                     unsigned: file.default,
                     minimum_version: None,
                     signed_tags: SignedTagsMode::Optional,
@@ -135,18 +140,14 @@ fn terms(rule: &Rule, keys: &BTreeMap<&str, PublicKey>) -> Result<Terms> {
             "`{names}` fits no model name: write the characters of names and * for any of them, like face-*"
         )));
     }
-    let mut known = Vec::new();
-    for name in &rule.keys {
-        match keys.get(name.as_str()) {
-            Some(key) => known.push((name.clone(), key.clone())),
-            None => {
-                return Err(invalid(format!(
-                    "the rule for `{names}` names the key `{}`, which is not among `keys`",
-                    shorten(name)
-                )));
-            }
-        }
-    }
+    let key = |name: &String| match keys.get(name.as_str()) {
+        Some(key) => Ok((name.clone(), key.clone())),
+        None => Err(invalid(format!(
+            "the rule for `{names}` names the key `{}`, which is not among `keys`",
+            shorten(name)
+        ))),
+    };
+    let known: Vec<_> = rule.keys.iter().map(key).collect::<Result<_>>()?;
     if known.is_empty()
         && (rule.signed_tags == SignedTagsMode::Required || rule.minimum_counter > 0)
     {
@@ -164,6 +165,7 @@ fn terms(rule: &Rule, keys: &BTreeMap<&str, PublicKey>) -> Result<Terms> {
     });
     Ok(Terms {
         keys: known,
+        engine_keys: rule.engine_keys.iter().map(key).collect::<Result<_>>()?,
         unsigned: rule.unsigned,
         minimum_version: minimum_version.transpose()?,
         signed_tags: rule.signed_tags,

@@ -2,9 +2,9 @@
 
 use twinfer::ErrorCode;
 use twinfer_package::{
-    DerivedEngine, Digest, ENGINES, EngineKind, EngineTarget, FolderStore, Index, MemoryStore,
-    Package, Store, WritableStore, attach_engine, attached_engines, move_alias, remove,
-    verify_engines,
+    Curve, DerivedEngine, Digest, ENGINES, EngineKind, EngineTarget, FolderStore, Index,
+    MemoryStore, Package, PrivateKey, Store, TrustPolicy, WritableStore, attach_engine,
+    attached_engines, engine_signatures, move_alias, remove, sign_engines, verify_engines,
 };
 use twinfer_registry::{MirrorOptions, mirror};
 
@@ -19,6 +19,7 @@ fn engine(package: Digest, wasm: &[u8]) -> DerivedEngine {
         engine: Digest::of(b"full"),
         version: "0.1.0".into(),
         packages: [(package, Digest::of(b"profile"))].into(),
+        signatures: Vec::new(),
     }
 }
 
@@ -145,4 +146,107 @@ fn an_engine_that_is_not_what_is_said_is_found_out() {
     std::fs::remove_file(&blob).unwrap();
     let error = verify_engines(&store, &small).unwrap_err();
     assert_eq!(error.code(), ErrorCode::MissingBlob, "{error}");
+}
+
+fn key(byte: u8) -> PrivateKey {
+    let fill = |bytes: &mut [u8]| {
+        bytes.fill(byte);
+        Ok(())
+    };
+    PrivateKey::generate(Curve::P256, fill).unwrap()
+}
+
+fn judged(store: &dyn Store, policy: &TrustPolicy) -> Result<Vec<String>, ErrorCode> {
+    let small = reference("small");
+    let [engine] = &verify_engines(store, &small).unwrap()[..] else {
+        panic!("one engine");
+    };
+    let signatures = engine_signatures(store, &small, engine).unwrap();
+    let signers = policy.engine_signers("small", engine, &signatures);
+    signers.map_err(|e| e.code())
+}
+
+#[test]
+fn an_engine_is_signed_by_the_keys_that_sign_its_package() {
+    let (here, there) = (Place::new(), Place::new());
+    let store = here.pack("1.0.0", 10);
+    let small = reference("small:1.0.0");
+    let policy = TrustPolicy::of_key(&key(1).public().unwrap()).unwrap();
+    assert_eq!(sign_engines(&store, &small, &key(1)).unwrap().len(), 0);
+    let engine = attached(&store, b"wasm");
+    assert_eq!(judged(&store, &policy), Err(ErrorCode::UnsignedPackage));
+    sign_engines(&store, &small, &key(2)).unwrap();
+    assert_eq!(judged(&store, &policy), Err(ErrorCode::UntrustedKey));
+    let signed = sign_engines(&store, &small, &key(1)).unwrap();
+    let signatures = |store: &dyn Store| said(store)[0].1[0].signatures.clone();
+    assert!(signed[0].added && signed[0].engine == engine && signatures(&store).len() == 2);
+    let by_key = vec!["key".to_owned()];
+    assert_eq!(judged(&store, &policy), Ok(by_key.clone()));
+    let entries = store.index().unwrap();
+    assert!(!sign_engines(&store, &small, &key(1)).unwrap()[0].added);
+    assert!(
+        !attach_engine(&store, &small, &engine, b"wasm")
+            .unwrap()
+            .added
+    );
+    assert_eq!(store.index().unwrap(), entries);
+    // They go where the engine goes.
+    let memory = MemoryStore::new();
+    copy_one(&store, &memory, "small:1.0.0").unwrap();
+    let folder = there.path("mirror");
+    mirror(&store, &folder, MirrorOptions::default(), &mut |_| ()).unwrap();
+    let mirrored = FolderStore::new(&folder);
+    for dest in [&memory as &dyn Store, &mirrored] {
+        assert_eq!(judged(dest, &policy), Ok(by_key.clone()));
+        assert_eq!(signatures(dest), signatures(&store));
+    }
+    store.collect_garbage(false, false).unwrap();
+    assert_eq!(judged(&store, &policy), Ok(by_key));
+    // And they go with it: another engine is unsigned.
+    let blob = |digest: &Digest| here.path("registry/blobs/sha256").join(digest.hex());
+    let [envelope, _] = signatures(&store)[..] else {
+        panic!("two signatures");
+    };
+    assert!(blob(&envelope).exists());
+    attached(&store, b"other wasm");
+    assert_eq!(judged(&store, &policy), Err(ErrorCode::UnsignedPackage));
+    store.collect_garbage(false, false).unwrap();
+    assert!(!blob(&envelope).exists());
+}
+
+#[test]
+fn a_signature_is_of_one_engine_for_its_packages_and_may_be_revoked() {
+    let place = Place::new();
+    let store = place.pack("1.0.0", 10);
+    let small = reference("small:1.0.0");
+    let engine = attached(&store, b"wasm");
+    sign_engines(&store, &small, &key(1)).unwrap();
+    let public = key(1).public().unwrap();
+    let policy = TrustPolicy::of_key(&public).unwrap();
+    let signatures = engine_signatures(&store, &small, &engine).unwrap();
+    let package = *Package::open(&store, &small).unwrap().digest();
+    let mut more = engine.clone();
+    more.packages
+        .insert(Digest::of(b"another package"), Digest::of(b"profile"));
+    for other in [self::engine(package, b"other"), more] {
+        let error = policy.engine_signers("small", &other, &signatures);
+        assert_eq!(error.unwrap_err().code(), ErrorCode::InvalidSignature);
+    }
+    let mut forged = signatures.clone();
+    forged[0].signatures[0].1[20] ^= 1;
+    let error = policy.engine_signers("small", &engine, &forged);
+    assert_eq!(error.unwrap_err().code(), ErrorCode::InvalidSignature);
+    // The engine itself may be revoked.
+    let mut policy: serde_json::Value = serde_json::from_str(policy.json()).unwrap();
+    policy["revoked"] = serde_json::json!([engine.digest]);
+    let policy = TrustPolicy::from_json(policy.to_string().as_bytes()).unwrap();
+    let error = policy.engine_signers("small", &engine, &signatures);
+    assert_eq!(error.unwrap_err().code(), ErrorCode::RevokedPackage);
+    // What is in the list of the package is looked at, too.
+    let [digest] = attached_engines(&store, &small).unwrap()[0].signatures[..] else {
+        panic!("one signature");
+    };
+    std::fs::write(place.path("registry/blobs/sha256").join(digest.hex()), "{}").unwrap();
+    let error = verify_engines(&store, &small).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::SizeMismatch, "{error}");
 }

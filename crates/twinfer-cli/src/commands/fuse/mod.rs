@@ -141,6 +141,7 @@ fn engine(made: &Made, target: Target) -> DerivedEngine {
         engine,
         version,
         packages,
+        signatures: Vec::new(),
     }
 }
 

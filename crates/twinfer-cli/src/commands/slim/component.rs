@@ -269,6 +269,7 @@ pub fn run(args: &SlimArgs, registry: &Registry, trust: &Trust, output: &Output)
             engine: described.engine,
             version: described.version,
             packages: described.packages,
+            signatures: Vec::new(),
         },
         functions: slimmed.profile.functions(),
         kept: slimmed.profile.entered(),

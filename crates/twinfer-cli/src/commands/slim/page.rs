@@ -194,6 +194,7 @@ fn described(
         engine: Digest::of(full),
         version: env!("CARGO_PKG_VERSION").into(),
         packages: packages.collect::<Result<_>>()?,
+        signatures: Vec::new(),
     })
 }
 
