@@ -40,6 +40,9 @@ pub fn value_to_json(value: &Value) -> Result<Json> {
                 })
                 .collect())
         }
+        Value::Sequence(items) => items.iter().map(value_to_json).collect(),
+        Value::Optional(None) => Ok(Json::Null),
+        Value::Optional(Some(inner)) => value_to_json(inner),
     }
 }
 

@@ -14,6 +14,7 @@ mod math;
 mod model;
 mod ops;
 mod pipeline;
+mod program;
 mod session;
 mod signature;
 mod tensor;

@@ -390,21 +390,30 @@ pub struct Maps {
     pub values: Tensor,
 }
 
-/// An output of a model.
+/// What goes into a model and comes out of it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// A tensor.
     Tensor(Tensor),
-    /// A sequence of maps.
+    /// A sequence of maps that share their keys.
     Maps(Maps),
+    /// A sequence (ONNX `seq`): tensors, or whatever else.
+    Sequence(Vec<Value>),
+    /// A value that may be missing (ONNX `optional`).
+    Optional(Option<Box<Value>>),
 }
 
 impl Value {
     /// The numbers in it: the tensor, or the values of the maps.
-    pub fn tensor(&self) -> &Tensor {
+    ///
+    /// # Errors
+    /// `unsupported_dtype` for sequences and optionals, which are no tensor.
+    pub fn tensor(&self) -> Result<&Tensor> {
         match self {
-            Value::Tensor(tensor) => tensor,
-            Value::Maps(maps) => &maps.values,
+            Value::Tensor(tensor) => Ok(tensor),
+            Value::Maps(maps) => Ok(&maps.values),
+            Value::Sequence(_) => bail!(UnsupportedDtype, "this is a sequence, not a tensor"),
+            Value::Optional(_) => bail!(UnsupportedDtype, "this is an optional, not a tensor"),
         }
     }
 }

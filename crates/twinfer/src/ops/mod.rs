@@ -21,7 +21,7 @@ pub(crate) mod zipmap;
 use tract_onnx::Onnx;
 use tract_onnx::pb::{GraphProto, NodeProto};
 
-use crate::{Result, bail};
+use crate::{Result, bail, program};
 
 /// The domain of scikit-learn's, LightGBM's and XGBoost's exports.
 const ML: &str = "ai.onnx.ml";
@@ -54,9 +54,7 @@ fn qualify_at(graph: &mut GraphProto, depth: usize) -> Result<()> {
         );
     }
     for node in &mut graph.node {
-        if node.domain == ML && ml::OURS.contains(&node.op_type.as_str()) {
-            node.op_type = format!("{ML}.{}", node.op_type);
-        }
+        qualify_node(node);
         for attribute in &mut node.attribute {
             for inner in attribute.g.iter_mut().chain(&mut attribute.graphs) {
                 qualify_at(inner, depth + 1)?;
@@ -66,14 +64,38 @@ fn qualify_at(graph: &mut GraphProto, depth: usize) -> Result<()> {
     Ok(())
 }
 
-/// Checks that every node has an operator, before the engine sees the graph.
+/// Gives a node of one of our operators its qualified name.
+pub(crate) fn qualify_node(node: &mut NodeProto) {
+    if node.domain == ML && ml::OURS.contains(&node.op_type.as_str()) {
+        node.op_type = format!("{ML}.{}", node.op_type);
+    }
+}
+
+/// Whether the engine's operators are of this domain: it ignores domains.
+pub(crate) fn is_known_domain(domain: &str) -> bool {
+    matches!(domain, "" | "ai.onnx" | ML)
+}
+
+/// Checks that every node has an operator, before the engine sees the graph. Gives whether the
+/// engine takes all of them, so that it can run the graph as a whole.
 ///
 /// # Errors
 /// `unsupported_operator`, naming operator, domain, version and node.
-pub(crate) fn check_supported(graph: &GraphProto, onnx: &Onnx, opsets: &[String]) -> Result<()> {
+pub(crate) fn check_supported(
+    graph: &GraphProto,
+    onnx: &Onnx,
+    opsets: &[String],
+    functions: &[(String, String)],
+) -> Result<bool> {
+    let mut whole = true;
     for node in &graph.node {
-        let known_domain = matches!(node.domain.as_str(), "" | "ai.onnx" | ML);
-        if !known_domain || !onnx.op_register.0.contains_key(&node.op_type) {
+        let called =
+            |(domain, name): &(String, String)| *domain == node.domain && *name == node.op_type;
+        let engine =
+            is_known_domain(&node.domain) && onnx.op_register.0.contains_key(&node.op_type);
+        if functions.iter().any(called) || program::takes(&node.domain, &node.op_type) {
+            whole = false;
+        } else if !engine {
             let domain = if node.domain.is_empty() {
                 "ai.onnx"
             } else {
@@ -92,10 +114,10 @@ pub(crate) fn check_supported(graph: &GraphProto, onnx: &Onnx, opsets: &[String]
             );
         }
         for inner in inner_graphs(node) {
-            check_supported(inner, onnx, opsets)?;
+            whole &= check_supported(inner, onnx, opsets, functions)?;
         }
     }
-    Ok(())
+    Ok(whole)
 }
 
 fn inner_graphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {

@@ -25,8 +25,8 @@ pub(crate) fn boxes(
     steps: &[PictureStep],
     picture: Option<PictureSize>,
 ) -> Result<Json> {
-    let boxes = Table::new("boxes", boxes.tensor())?;
-    let scores = Table::new("scores", scores.tensor())?;
+    let boxes = Table::new("boxes", boxes.tensor()?)?;
+    let scores = Table::new("scores", scores.tensor()?)?;
     let class = step.class as usize;
     if boxes.rows != scores.rows || boxes.columns != 4 || class >= scores.columns {
         bail!(

@@ -49,7 +49,7 @@ pub(crate) fn probabilities(value: &Value) -> Result<Json> {
 
 /// The most probable classes, the best first; those of equal score in the order of the model.
 pub(crate) fn classes(step: &ClassesOutput, value: &Value, config: &ModelConfig) -> Result<Json> {
-    let mut scores = scores(value.tensor())?;
+    let mut scores = scores(value.tensor()?)?;
     let labels = labels(config, &step.labels, scores.len())?;
     activate(step.activation, &mut scores);
     let mut order: Vec<usize> = (0..scores.len()).collect();
@@ -69,7 +69,7 @@ pub(crate) fn decision(
     mode: &str,
     config: &ModelConfig,
 ) -> Result<Json> {
-    let scores = scores(value.tensor())?;
+    let scores = scores(value.tensor()?)?;
     let labels = labels(config, &step.labels, scores.len())?;
     let best = (0..scores.len())
         .filter(|&i| !scores[i].is_nan())

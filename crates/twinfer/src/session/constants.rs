@@ -23,6 +23,8 @@ use crate::{DType, Result, err};
 pub(super) struct Constants {
     /// Initializers that no input can stand for: without a name, or with that of another.
     nameless: HashSet<usize>,
+    /// All stay in the message.
+    keep: bool,
     /// Position in the list of initializers, and the elements.
     taken: Vec<(usize, Arc<Tensor>)>,
 }
@@ -41,7 +43,16 @@ impl Constants {
         }
         Self {
             nameless,
+            keep: false,
             taken: Vec::new(),
+        }
+    }
+
+    /// Takes nothing out: each initializer gets its elements in the message.
+    pub(super) fn none() -> Self {
+        Self {
+            keep: true,
+            ..Self::default()
         }
     }
 
@@ -67,7 +78,7 @@ impl Constants {
         let (Some(dtype), Some(shape), false) = (
             dtype,
             shape.collect::<Option<Vec<usize>>>(),
-            bytes.len() < super::wire::LEAST || self.nameless.contains(&index),
+            self.keep || bytes.len() < super::wire::LEAST || self.nameless.contains(&index),
         ) else {
             tensor.raw_data = bytes.into_owned();
             return Ok(());
@@ -131,11 +142,15 @@ impl Constants {
 }
 
 /// The weights by the names of the inputs that stand for them.
-pub(super) struct Declared(HashMap<String, Arc<Tensor>>);
+pub(crate) struct Declared(HashMap<String, Arc<Tensor>>);
 
 impl Declared {
+    pub(crate) fn new(constants: HashMap<String, Arc<Tensor>>) -> Self {
+        Self(constants)
+    }
+
     /// Makes constants of the inputs.
-    pub(super) fn put_into(self, model: &mut InferenceModel) -> TractResult<()> {
+    pub(crate) fn put_into(self, model: &mut InferenceModel) -> TractResult<()> {
         let mut replaced = HashSet::new();
         for node in &mut model.nodes {
             if InferenceModel::is_source(&node.op)

@@ -1,6 +1,8 @@
 //! Our tensors as the engine's, and back.
 
-use tract_onnx::prelude::{DatumType, Tensor as EngineTensor, tensor1};
+use std::sync::Arc;
+
+use tract_onnx::prelude::{DatumType, IntoTValue, TValue, Tensor as EngineTensor, tensor1};
 
 use crate::{DType, Result, Tensor, err};
 
@@ -62,8 +64,9 @@ pub(crate) fn our_dtype(dtype: DatumType) -> Result<DType> {
 }
 
 /// Memory that the engine computes with: numbers of one of its types, aligned for its kernels.
+/// A clone shares it.
 #[derive(Debug, Clone)]
-pub(crate) struct Aligned(EngineTensor);
+pub(crate) struct Aligned(Arc<EngineTensor>);
 
 impl Aligned {
     /// A copy of bytes that are as many as the shape needs; `None` for types that the engine
@@ -76,7 +79,7 @@ impl Aligned {
         // `Tensor`, before anything reads them as such); the engine compares the length, and
         // aligns the memory itself.
         unsafe { EngineTensor::from_raw_dt(engine, shape, bytes) }
-            .map(|tensor| Some(Self(tensor)))
+            .map(|tensor| Some(Self(Arc::new(tensor))))
             .map_err(|e| err!(Internal, "tensor of {shape:?}: {e}"))
     }
 
@@ -86,7 +89,7 @@ impl Aligned {
             return Ok(None);
         };
         EngineTensor::zero_dt(engine, shape)
-            .map(|tensor| Some(Self(tensor)))
+            .map(|tensor| Some(Self(Arc::new(tensor))))
             .map_err(|e| err!(Internal, "tensor of {shape:?}: {e}"))
     }
 
@@ -95,17 +98,25 @@ impl Aligned {
         self.0.as_bytes()
     }
 
-    /// The bytes for writing.
+    /// The bytes for writing: in a copy, where they are shared.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        self.0.as_bytes_mut()
+        Arc::make_mut(&mut self.0).as_bytes_mut()
     }
 }
 
-/// Our tensor as the engine's: without a copy where it lies in its memory, one copy otherwise.
-pub(crate) fn to_engine(mut tensor: Tensor) -> Result<EngineTensor> {
-    if let Some(aligned) = tensor.take_aligned() {
-        return Ok(aligned.0);
-    }
+/// Our tensor as a value of the engine: without a copy where it lies in its memory, also where it
+/// is shared; one copy otherwise.
+pub(crate) fn to_engine_value(mut tensor: Tensor) -> Result<TValue> {
+    Ok(match tensor.take_aligned() {
+        Some(aligned) => match Arc::try_unwrap(aligned.0) {
+            Ok(own) => own.into_tvalue(),
+            Err(shared) => shared.into_tvalue(),
+        },
+        None => copied(&tensor)?.into_tvalue(),
+    })
+}
+
+fn copied(tensor: &Tensor) -> Result<EngineTensor> {
     if let Some(strings) = tensor.strings() {
         return tensor1(strings)
             .into_shape(tensor.shape())
@@ -115,7 +126,7 @@ pub(crate) fn to_engine(mut tensor: Tensor) -> Result<EngineTensor> {
     engine_dtype(tensor.dtype())?;
     let bytes = tensor.as_bytes().unwrap_or_default();
     match Aligned::copy_of(tensor.dtype(), tensor.shape(), bytes)? {
-        Some(aligned) => Ok(aligned.0),
+        Some(aligned) => Ok(Arc::unwrap_or_clone(aligned.0)),
         None => Err(err!(Internal, "tensor of {:?}", tensor.shape())),
     }
 }
@@ -137,5 +148,5 @@ pub(crate) fn from_engine(tensor: EngineTensor) -> Result<Tensor> {
     let mut tensor = tensor.into_plain_ram().map_err(internal)?;
     // SAFETY: the same numbers, without the scale that a quantised type carries.
     unsafe { tensor.set_datum_type(engine_dtype(dtype)?) };
-    Tensor::from_aligned(dtype, &shape, Aligned(tensor))
+    Tensor::from_aligned(dtype, &shape, Aligned(Arc::new(tensor)))
 }

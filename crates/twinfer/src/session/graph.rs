@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 use tract_onnx::Onnx;
 use tract_onnx::pb::{GraphProto, ModelProto, ValueInfoProto, tensor_shape_proto, type_proto};
@@ -16,14 +17,22 @@ use super::weights::{self, Weights};
 use super::wire::{self, Lightened};
 use super::{Description, MAX_MODEL_BYTES};
 use crate::ops::{self, zipmap};
+use crate::program::{self, Opsets, Program, Scope};
 use crate::{DType, Dim, MapKeys, OutputSpec, Result, Signature, TensorSpec, ValueKind, bail, err};
 
 /// A model file that the engine can take.
 pub(super) struct Graph {
-    pub model: InferenceModel,
+    pub source: Source,
     pub inputs: Vec<TensorSpec>,
     pub outputs: Vec<GraphOutput>,
     pub opsets: Vec<String>,
+}
+
+/// What runs the graph.
+pub(super) enum Source {
+    /// The engine takes it as a whole.
+    Whole(InferenceModel),
+    Program(Program),
 }
 
 /// An output as the file declares it.
@@ -64,6 +73,9 @@ impl GraphOutput {
 /// afterwards, which borrows nothing.
 pub(super) fn read(onnx: &[u8], weights: &dyn Weights) -> Result<Graph> {
     let mut checked = check(onnx)?;
+    if !checked.whole {
+        return read_program(onnx, weights, checked);
+    }
     let mut declared = None;
     if let Some(graph) = checked.proto.graph.as_mut() {
         let mut constants = Constants::of(graph);
@@ -86,7 +98,28 @@ pub(super) fn read(onnx: &[u8], weights: &dyn Weights) -> Result<Graph> {
         bail!(InvalidModel, "a node reads `{name}`, which nothing gives");
     }
     Ok(Graph {
-        model: parsed.model,
+        source: Source::Whole(parsed.model),
+        inputs: checked.inputs,
+        outputs: checked.outputs,
+        opsets: checked.opsets,
+    })
+}
+
+/// Reads an ONNX file that the engine does not take as a whole.
+fn read_program(onnx: &[u8], weights: &dyn Weights, checked: Checked) -> Result<Graph> {
+    let mut proto = guard(|| Onnx::default().proto_model_for_read(&mut &*onnx))
+        .map_err(|e| err!(InvalidModel, "the graph is malformed: {e}"))?;
+    let Some(graph) = proto.graph.as_mut() else {
+        bail!(InvalidModel, "this is not an ONNX model: it has no graph");
+    };
+    zipmap::take_out(graph)?;
+    weights::fill(graph, weights, &mut Constants::none())?;
+    let scope = Scope {
+        opsets: Opsets::new(&proto.opset_import, Arc::new(checked.registry)),
+        functions: &proto.functions,
+    };
+    Ok(Graph {
+        source: Source::Program(program::build(graph, &scope)?),
         inputs: checked.inputs,
         outputs: checked.outputs,
         opsets: checked.opsets,
@@ -119,6 +152,8 @@ pub(super) fn describe(onnx: &[u8]) -> Result<Description> {
 /// A model file that passed the checks that need no weights.
 struct Checked {
     proto: ModelProto,
+    /// The engine has all of its operators, and is right about them.
+    whole: bool,
     /// Initializers that have their elements in the file only, and where.
     left_out: Places,
     registry: Onnx,
@@ -140,8 +175,20 @@ fn check(onnx: &[u8]) -> Result<Checked> {
         output.keys = keys;
     }
     ops::qualify(graph)?;
-    ops::check_supported(graph, &registry, &opsets)?;
+    let functions: Vec<(String, String)> = (proto.functions.iter())
+        .map(|f| {
+            (
+                f.domain.clone().unwrap_or_default(),
+                f.name.clone().unwrap_or_default(),
+            )
+        })
+        .collect();
+    let Some(graph) = proto.graph.as_ref() else {
+        bail!(Internal, "the graph is gone");
+    };
+    let whole = ops::check_supported(graph, &registry, &opsets, &functions)?;
     Ok(Checked {
+        whole,
         proto,
         left_out,
         registry,
@@ -290,7 +337,7 @@ fn tensor_type(info: &ValueInfoProto) -> Result<Option<TensorType>> {
 }
 
 /// `TensorProto.DataType` (onnx.proto, message TensorProto).
-pub(super) fn onnx_dtype(code: i32) -> Option<DType> {
+pub(crate) fn onnx_dtype(code: i32) -> Option<DType> {
     Some(match code {
         1 => DType::F32,
         2 => DType::U8,
@@ -316,4 +363,11 @@ pub(super) fn onnx_dtype(code: i32) -> Option<DType> {
         22 => DType::I4,
         _ => return None,
     })
+}
+
+/// The code of a type in `TensorProto.DataType`.
+pub(crate) fn onnx_code(dtype: DType) -> i32 {
+    (1..=22)
+        .find(|&code| onnx_dtype(code) == Some(dtype))
+        .unwrap_or(0)
 }

@@ -12,9 +12,13 @@ use tract_onnx::prelude::*;
 use crate::signature::Signature;
 use crate::{MapKeys, Maps, Result, Tensors, Value, ValueKind, bail};
 
-pub(crate) use self::convert::Aligned;
+pub(crate) use self::constants::Declared;
+pub(crate) use self::convert::{Aligned, engine_dtype, from_engine, our_dtype, to_engine_value};
+pub(crate) use self::graph::{onnx_code, onnx_dtype};
+pub(crate) use self::plans::guard;
 use self::plans::{Plans, Shapes};
 pub use self::weights::{MAX_WEIGHTS_BYTES, NoWeights, Weights};
+use crate::program::Program;
 
 /// Model files larger than this are refused: protobuf has no larger messages, and neither a
 /// page nor a function has the memory.
@@ -27,7 +31,16 @@ pub struct Session {
     opsets: Vec<String>,
     /// Keys of the outputs that are maps; `None` for tensors. In the order of the signature.
     keys: Vec<Option<MapKeys>>,
-    plans: Plans,
+    body: Body,
+}
+
+/// How a model is run.
+#[derive(Debug)]
+enum Body {
+    /// As a whole, by the engine.
+    Whole(Plans),
+    /// Node by node.
+    Program(Program),
 }
 
 /// What a model file says of itself.
@@ -60,14 +73,20 @@ impl Parsed {
     /// `invalid_model` when the engine cannot prepare it; `unsupported_dtype`.
     pub fn optimise(self) -> Result<Session> {
         let graph = self.0;
-        let plans = Plans::new(graph.model, &graph.inputs)?;
+        let body = match graph.source {
+            graph::Source::Whole(model) => Body::Whole(Plans::new(model, &graph.inputs)?),
+            graph::Source::Program(program) => Body::Program(program),
+        };
         let mut signature = Signature {
             inputs: graph.inputs,
             outputs: Vec::new(),
         };
         let mut keys = Vec::new();
         for (index, output) in graph.outputs.into_iter().enumerate() {
-            let fact = plans.output_fact(index);
+            let fact = match &body {
+                Body::Whole(plans) => plans.output_fact(index),
+                Body::Program(_) => None,
+            };
             signature.outputs.push(output.spec(fact)?);
             keys.push(output.keys);
         }
@@ -75,7 +94,7 @@ impl Parsed {
             signature,
             opsets: graph.opsets,
             keys,
-            plans,
+            body,
         })
     }
 }
@@ -130,7 +149,11 @@ impl Session {
     /// Keeps the plans that were used so far, and gives back the memory of what plans for other
     /// shapes would be made from: for a model that is loaded at build time, and made small.
     pub fn keep_used_plans_only(&mut self) {
-        self.plans.forget_source();
+        match &mut self.body {
+            Body::Whole(plans) => plans.forget_source(),
+            // Nodes are planned as they run: there is nothing that would not be needed again.
+            Body::Program(_) => {}
+        }
     }
 
     /// Named tensors in, named values out, in the order of the signature.
@@ -142,27 +165,19 @@ impl Session {
     /// [`Session::keep_used_plans_only`].
     pub fn run(&self, inputs: Tensors) -> Result<Vec<(String, Value)>> {
         let inputs = self.signature.check(inputs)?;
-        let shapes: Shapes = inputs.iter().map(|t| t.shape().into()).collect();
-        let inputs = inputs
-            .into_iter()
-            .map(|tensor| Ok(convert::to_engine(tensor)?.into_tvalue()))
-            .collect::<Result<TVec<TValue>>>()?;
-        let plan = self.plans.get(&shapes)?;
-        let outputs = plans::guard(|| plan.run(inputs)).map_err(|e| {
-            crate::err!(
-                InvalidInput,
-                "the model cannot compute with inputs of shape {shapes:?}: {e}"
-            )
-        })?;
+        let outputs = match &self.body {
+            Body::Whole(plans) => whole(plans, inputs)?,
+            Body::Program(program) => {
+                program.run(inputs.into_iter().map(Value::Tensor).collect())?
+            }
+        };
         let names = self.signature.outputs.iter().zip(&self.keys);
         outputs
             .into_iter()
             .zip(names)
             .map(|(value, (spec, keys))| {
-                let tensor =
-                    convert::from_engine(value.into_tensor()).map_err(|e| e.context(&spec.name))?;
-                let value = match (spec.kind, keys) {
-                    (ValueKind::Maps, Some(keys)) => {
+                let value = match (spec.kind, keys, value) {
+                    (ValueKind::Maps, Some(keys), Value::Tensor(tensor)) => {
                         if tensor.shape().last() != Some(&keys.len()) {
                             bail!(
                                 InvalidModel,
@@ -177,10 +192,30 @@ impl Session {
                             values: tensor,
                         })
                     }
-                    _ => Value::Tensor(tensor),
+                    (_, _, value) => value,
                 };
                 Ok((spec.name.clone(), value))
             })
             .collect()
     }
+}
+
+/// Runs a model as a whole.
+fn whole(plans: &Plans, inputs: Vec<crate::Tensor>) -> Result<Vec<Value>> {
+    let shapes: Shapes = inputs.iter().map(|t| t.shape().into()).collect();
+    let inputs = inputs
+        .into_iter()
+        .map(to_engine_value)
+        .collect::<Result<TVec<TValue>>>()?;
+    let plan = plans.get(&shapes)?;
+    let outputs = guard(|| plan.run(inputs)).map_err(|e| {
+        crate::err!(
+            InvalidInput,
+            "the model cannot compute with inputs of shape {shapes:?}: {e}"
+        )
+    })?;
+    let outputs = outputs.into_iter();
+    outputs
+        .map(|value| from_engine(value.into_tensor()).map(Value::Tensor))
+        .collect()
 }

@@ -169,7 +169,7 @@ fn plan(mut model: InferenceModel, dtypes: &[DatumType], shapes: &Shapes) -> Res
 
 /// Runs the engine, turning an error or a panic in it into text. (On wasm a panic ends the
 /// instance; its shell replaces it.)
-pub(super) fn guard<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
+pub(crate) fn guard<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
     // Nothing that the closure could leave half changed outlives it: plans are immutable.
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => Ok(value),

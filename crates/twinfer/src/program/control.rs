@@ -1,0 +1,501 @@
+//! Control flow: graphs inside of a graph.
+
+use std::collections::HashSet;
+
+use tract_onnx::pb::{AttributeProto, FunctionProto, GraphProto, NodeProto, type_proto};
+
+use super::inputs::{self, Inputs};
+use super::node::Node;
+use super::{Program, Values, arrange};
+use crate::session::onnx_dtype;
+use crate::{DType, Result, Tensor, Value, bail, err};
+
+/// More turns than any model takes: a condition that never turns false must end.
+const MAX_TURNS: i64 = 1 << 24;
+
+/// A node with graphs in it.
+#[derive(Debug)]
+pub(super) enum Control {
+    If {
+        then: Program,
+        otherwise: Program,
+    },
+    Loop {
+        body: Program,
+        /// Values that are carried from turn to turn.
+        carried: usize,
+        /// Types of what is collected, for when there is no turn.
+        collected: Vec<Option<Element>>,
+    },
+    Scan(Box<Scan>),
+    /// `SequenceMap`: the body for each element.
+    Map {
+        body: Program,
+    },
+    /// A function of the model.
+    Call(Program),
+}
+
+/// What a graph says of an output: type, and axes where they are known.
+type Element = (DType, Vec<usize>);
+
+#[derive(Debug)]
+pub(super) struct Scan {
+    body: Program,
+    scanned: usize,
+    input_axes: Vec<i64>,
+    input_backwards: Vec<bool>,
+    output_axes: Vec<i64>,
+    output_backwards: Vec<bool>,
+    collected: Vec<Option<Element>>,
+    /// Version 8 has lengths, and a batch before everything.
+    batched: bool,
+}
+
+/// Whether a node is one of these.
+pub(super) fn is_control(node: &NodeProto) -> bool {
+    is_standard(&node.domain) && takes(&node.op_type)
+}
+
+/// Whether an operator of the standard domain is one of these.
+pub(super) fn takes(operator: &str) -> bool {
+    matches!(operator, "If" | "Loop" | "Scan" | "SequenceMap")
+}
+
+fn is_standard(domain: &str) -> bool {
+    matches!(domain, "" | "ai.onnx")
+}
+
+/// The graphs in a node, in the order in which [`Control::new`] takes their programs.
+pub(super) fn graphs<'a>(node: &Node<'a>) -> Result<Vec<&'a GraphProto>> {
+    let names: &[&str] = match node.operator() {
+        "If" => &["then_branch", "else_branch"],
+        _ => &["body"],
+    };
+    let graph = |name: &&str| node.required(name, node.graph(name));
+    names.iter().map(graph).collect()
+}
+
+impl Control {
+    pub(super) fn new(node: &Node<'_>, programs: Vec<Program>) -> Result<Self> {
+        let mut programs = programs.into_iter();
+        let mut next = || {
+            let program = programs.next();
+            program.ok_or_else(|| err!(InvalidModel, "a graph is missing"))
+        };
+        Ok(match node.operator() {
+            "If" => Self::If {
+                then: next()?,
+                otherwise: next()?,
+            },
+            "Loop" => {
+                let body = next()?;
+                let Some(carried) = body.inputs.len().checked_sub(2) else {
+                    bail!(InvalidModel, "the body of a Loop needs two inputs or more");
+                };
+                if body.outputs.len() < carried + 1 {
+                    bail!(InvalidModel, "the body of a Loop has too few outputs");
+                }
+                Self::Loop {
+                    collected: types(node, carried + 1),
+                    body,
+                    carried,
+                }
+            }
+            "Scan" => Self::Scan(Box::new(Scan::new(node, next()?)?)),
+            "SequenceMap" => Self::Map { body: next()? },
+            other => bail!(Internal, "{other} is no control flow"),
+        })
+    }
+
+    /// Slots of the graph around it that the graphs inside read.
+    pub(super) fn captured(&self) -> Vec<usize> {
+        let of = |program: &Program| program.captured.iter().map(|(outer, _)| *outer).collect();
+        match self {
+            Self::If { then, otherwise } => {
+                let mut all: Vec<usize> = of(then);
+                all.extend(of(otherwise));
+                all
+            }
+            Self::Loop { body, .. } | Self::Map { body } | Self::Call(body) => of(body),
+            Self::Scan(scan) => of(&scan.body),
+        }
+    }
+
+    pub(super) fn run(&self, inputs: &Inputs<'_>, values: &Values) -> Result<Vec<Value>> {
+        match self {
+            Self::If { then, otherwise } => {
+                let branch = match is_true(inputs.tensor(0)?)? {
+                    true => then,
+                    false => otherwise,
+                };
+                branch.run_in(Vec::new(), &outer(branch, values)?)
+            }
+            Self::Loop {
+                body,
+                carried,
+                collected,
+            } => turns(body, *carried, collected, inputs, &outer(body, values)?),
+            Self::Scan(scan) => scan.run(inputs, &outer(&scan.body, values)?),
+            Self::Map { body } => map(body, inputs, &outer(body, values)?),
+            Self::Call(body) => {
+                // What a call leaves out, the function takes for left out as well.
+                let given = (0..body.inputs.len()).map(|index| {
+                    inputs
+                        .optional(index)
+                        .cloned()
+                        .unwrap_or(Value::Optional(None))
+                });
+                body.run_in(given.collect(), &[])
+            }
+        }
+    }
+}
+
+/// The values that a graph captures.
+fn outer(program: &Program, values: &Values) -> Result<Vec<Value>> {
+    let value = |(slot, _): &(usize, usize)| {
+        let value = values.get(*slot).cloned();
+        value.ok_or_else(|| err!(InvalidModel, "a graph reads a value that is not there"))
+    };
+    program.captured.iter().map(value).collect()
+}
+
+fn is_true(tensor: &Tensor) -> Result<bool> {
+    match tensor.view::<bool>()?[..] {
+        [condition] => Ok(condition),
+        ref all => bail!(
+            InvalidInput,
+            "a condition is one boolean, not {}",
+            all.len()
+        ),
+    }
+}
+
+/// `Loop` (Operators.md, ai.onnx 1 to 25).
+fn turns(
+    body: &Program,
+    carried: usize,
+    collected: &[Option<Element>],
+    inputs: &Inputs<'_>,
+    outer: &[Value],
+) -> Result<Vec<Value>> {
+    let most = match inputs.tensor_opt(0)? {
+        Some(tensor) => match inputs::ints(tensor)?[..] {
+            [most] => most,
+            _ => bail!(InvalidInput, "the number of turns is no single integer"),
+        },
+        None => i64::MAX,
+    };
+    let mut goes_on = match inputs.tensor_opt(1)? {
+        Some(tensor) => is_true(tensor)?,
+        None => true,
+    };
+    let mut state: Vec<Value> = (2..2 + carried)
+        .map(|index| inputs.value(index).cloned())
+        .collect::<Result<_>>()?;
+    let count = body.outputs.len() - 1 - carried;
+    let mut rows: Vec<Vec<Value>> = vec![Vec::new(); count];
+    let mut turn = 0;
+    while goes_on && turn < most {
+        if turn >= MAX_TURNS {
+            bail!(InvalidInput, "a Loop does not end within {MAX_TURNS} turns");
+        }
+        let mut given = vec![
+            Value::Tensor(Tensor::from_vec(&[], vec![turn])?),
+            Value::Tensor(Tensor::from_vec(&[], vec![goes_on])?),
+        ];
+        given.append(&mut state);
+        let mut made = body.run_in(given, outer)?.into_iter();
+        goes_on = match made.next() {
+            Some(Value::Tensor(tensor)) => is_true(&tensor)?,
+            _ => bail!(InvalidModel, "the condition of a Loop is no tensor"),
+        };
+        state.extend(made.by_ref().take(carried));
+        for (rows, value) in rows.iter_mut().zip(made) {
+            rows.push(value);
+        }
+        turn += 1;
+    }
+    for (rows, kind) in rows.into_iter().zip(collected) {
+        state.push(Value::Tensor(stacked(rows, kind.as_ref(), 0)?));
+    }
+    Ok(state)
+}
+
+/// What was collected, along a new axis.
+fn stacked(rows: Vec<Value>, kind: Option<&Element>, axis: i64) -> Result<Tensor> {
+    let mut tensors = Vec::with_capacity(rows.len());
+    for row in rows {
+        match row {
+            Value::Tensor(tensor) => tensors.push(tensor),
+            _ => bail!(
+                InvalidModel,
+                "only tensors can be collected from turn to turn"
+            ),
+        }
+    }
+    if tensors.is_empty() {
+        let Some((dtype, shape)) = kind else {
+            bail!(
+                InvalidInput,
+                "no turn was taken, and the type of what it would give is not known"
+            );
+        };
+        let at = inputs::axis(axis, shape.len() + 1)?;
+        let mut shape = shape.clone();
+        shape.insert(at, 0);
+        return arrange::empty(*dtype, &shape);
+    }
+    let rank = tensors[0].shape().len();
+    arrange::stack(&tensors, inputs::axis(axis, rank + 1)?)
+}
+
+/// What the graph says of its outputs from `skip` on.
+fn types(node: &Node<'_>, skip: usize) -> Vec<Option<Element>> {
+    let outputs = node
+        .graph("body")
+        .map(|graph| &graph.output[..])
+        .unwrap_or_default();
+    let kind = |info: &tract_onnx::pb::ValueInfoProto| {
+        let Some(type_proto::Value::TensorType(tensor)) = info.r#type.as_ref()?.value.as_ref()
+        else {
+            return None;
+        };
+        use tract_onnx::pb::tensor_shape_proto::dimension::Value::DimValue;
+        let dims = tensor.shape.iter().flat_map(|shape| &shape.dim);
+        let axes = dims.map(|dim| match dim.value {
+            Some(DimValue(axis)) => usize::try_from(axis).unwrap_or(0),
+            _ => 0,
+        });
+        Some((onnx_dtype(tensor.elem_type)?, axes.collect()))
+    };
+    outputs.iter().skip(skip).map(kind).collect()
+}
+
+impl Scan {
+    fn new(node: &Node<'_>, body: Program) -> Result<Self> {
+        let scanned = usize::try_from(node.int("num_scan_inputs", 0)).unwrap_or(0);
+        let Some(states) = body
+            .inputs
+            .len()
+            .checked_sub(scanned)
+            .filter(|_| scanned > 0)
+        else {
+            bail!(
+                InvalidModel,
+                "a Scan of {scanned} inputs, whose body has {}",
+                body.inputs.len()
+            );
+        };
+        let Some(outputs) = body.outputs.len().checked_sub(states) else {
+            bail!(InvalidModel, "the body of a Scan has too few outputs");
+        };
+        let list = |name: &str, length: usize| match node.ints(name) {
+            Some(all) if all.len() == length => Ok(all.to_vec()),
+            None => Ok(vec![0; length]),
+            Some(all) => Err(err!(
+                InvalidModel,
+                "`{name}` has {} entries, expected {length}",
+                all.len()
+            )),
+        };
+        let batched = node.version() < 9;
+        let directions = if batched {
+            "directions"
+        } else {
+            "scan_input_directions"
+        };
+        let backwards = |all: Vec<i64>| all.into_iter().map(|d| d == 1).collect();
+        Ok(Self {
+            scanned,
+            input_axes: list("scan_input_axes", scanned)?,
+            input_backwards: backwards(list(directions, scanned)?),
+            output_axes: list("scan_output_axes", outputs)?,
+            output_backwards: backwards(list("scan_output_directions", outputs)?),
+            collected: types(node, states),
+            body,
+            batched,
+        })
+    }
+
+    fn run(&self, inputs: &Inputs<'_>, outer: &[Value]) -> Result<Vec<Value>> {
+        let first = usize::from(self.batched);
+        let given: Vec<&Tensor> = (first..inputs.len())
+            .map(|index| inputs.tensor(index))
+            .collect::<Result<_>>()?;
+        if !self.batched {
+            return self.scan(&given, outer);
+        }
+        let batch = given
+            .first()
+            .and_then(|tensor| tensor.shape().first().copied());
+        let mut rows: Vec<Vec<Tensor>> = vec![Vec::new(); self.body.outputs.len()];
+        for at in 0..batch.unwrap_or(0) {
+            let slices = given.iter().map(|tensor| arrange::at(tensor, 0, at));
+            let slices = slices.collect::<Result<Vec<_>>>()?;
+            let made = self.scan(&slices.iter().collect::<Vec<_>>(), outer)?;
+            for (rows, value) in rows.iter_mut().zip(made) {
+                if let Value::Tensor(tensor) = value {
+                    rows.push(tensor);
+                }
+            }
+        }
+        let stacked = rows
+            .iter()
+            .map(|rows| arrange::stack(rows, 0).map(Value::Tensor));
+        stacked.collect()
+    }
+
+    fn scan(&self, given: &[&Tensor], outer: &[Value]) -> Result<Vec<Value>> {
+        let states = self.body.inputs.len() - self.scanned;
+        if given.len() != self.body.inputs.len() {
+            bail!(
+                InvalidModel,
+                "a Scan has {} inputs, its body {}",
+                given.len(),
+                self.body.inputs.len()
+            );
+        }
+        let (first, scanned) = given.split_at(states);
+        let mut axes = Vec::new();
+        let mut length = None;
+        for (tensor, axis) in scanned.iter().zip(&self.input_axes) {
+            let axis = inputs::axis(*axis, tensor.shape().len())?;
+            axes.push(axis);
+            let here = tensor.shape()[axis];
+            if *length.get_or_insert(here) != here {
+                bail!(InvalidInput, "the scanned inputs have different lengths");
+            }
+        }
+        let length = length.unwrap_or(0);
+        let mut state: Vec<Value> = first.iter().map(|&t| Value::Tensor(t.clone())).collect();
+        let mut rows: Vec<Vec<Value>> = vec![Vec::new(); self.body.outputs.len() - states];
+        for turn in 0..length {
+            let mut turn_inputs = std::mem::take(&mut state);
+            let backwards = self.input_backwards.iter();
+            for ((tensor, &axis), &backwards) in scanned.iter().zip(&axes).zip(backwards) {
+                let at = if backwards { length - 1 - turn } else { turn };
+                turn_inputs.push(Value::Tensor(arrange::at(tensor, axis, at)?));
+            }
+            let mut made = self.body.run_in(turn_inputs, outer)?.into_iter();
+            state.extend(made.by_ref().take(states));
+            for (rows, value) in rows.iter_mut().zip(made) {
+                rows.push(value);
+            }
+        }
+        let each = rows.into_iter().zip(&self.collected);
+        let how = self.output_axes.iter().zip(&self.output_backwards);
+        for ((mut rows, kind), (&axis, &backwards)) in each.zip(how) {
+            if backwards {
+                rows.reverse();
+            }
+            state.push(Value::Tensor(stacked(rows, kind.as_ref(), axis)?));
+        }
+        Ok(state)
+    }
+}
+
+/// `SequenceMap`: the body for each element of the first input; other sequences go along, tensors
+/// stay the same.
+fn map(body: &Program, inputs: &Inputs<'_>, outer: &[Value]) -> Result<Vec<Value>> {
+    let length = inputs.sequence(0)?.len();
+    let mut made: Vec<Vec<Value>> = vec![Vec::new(); body.outputs.len()];
+    for turn in 0..length {
+        let mut given = Vec::with_capacity(inputs.len());
+        for index in 0..inputs.len() {
+            given.push(match inputs.value(index)? {
+                Value::Sequence(items) => match items.get(turn) {
+                    Some(item) => item.clone(),
+                    None => bail!(InvalidInput, "sequence {index} is shorter than the first"),
+                },
+                other => other.clone(),
+            });
+        }
+        for (all, value) in made.iter_mut().zip(body.run_in(given, outer)?) {
+            all.push(value);
+        }
+    }
+    Ok(made.into_iter().map(Value::Sequence).collect())
+}
+
+/// The names that a node reads, also in the graphs inside of it.
+pub(super) fn names_read<'a>(node: &'a NodeProto, read: &mut dyn FnMut(&'a str)) {
+    for name in node.input.iter().filter(|name| !name.is_empty()) {
+        read(name);
+    }
+    for graph in node
+        .attribute
+        .iter()
+        .flat_map(|a| a.g.iter().chain(&a.graphs))
+    {
+        let own: HashSet<&str> = (graph.node.iter().flat_map(|n| &n.output))
+            .chain(graph.input.iter().map(|i| &i.name))
+            .chain(graph.initializer.iter().map(|i| &i.name))
+            .map(String::as_str)
+            .collect();
+        let mut outside = |name: &'a str| {
+            if !own.contains(name) {
+                read(name);
+            }
+        };
+        for inner in &graph.node {
+            names_read(inner, &mut outside);
+        }
+        for output in &graph.output {
+            outside(&output.name);
+        }
+    }
+}
+
+/// The graph of a function for one call: with the attributes of the call, and without the inputs
+/// that it leaves out.
+pub(super) fn body_of(function: &FunctionProto, call: &NodeProto) -> Result<GraphProto> {
+    let mut nodes = function.node.clone();
+    let attributes: Vec<&AttributeProto> = call.attribute.iter().collect();
+    let is_left_out = |index: usize| call.input.get(index).is_none_or(String::is_empty);
+    let left_out: HashSet<&str> = (function.input.iter().enumerate())
+        .filter(|(index, _)| is_left_out(*index))
+        .map(|(_, name)| name.as_str())
+        .collect();
+    for node in &mut nodes {
+        fill(node, &attributes, &left_out);
+    }
+    let info = |name: &String| tract_onnx::pb::ValueInfoProto {
+        name: name.clone(),
+        ..Default::default()
+    };
+    Ok(GraphProto {
+        node: nodes,
+        input: function.input.iter().map(info).collect(),
+        output: function.output.iter().map(info).collect(),
+        ..GraphProto::default()
+    })
+}
+
+fn fill(node: &mut NodeProto, attributes: &[&AttributeProto], left_out: &HashSet<&str>) {
+    for name in &mut node.input {
+        if left_out.contains(name.as_str()) {
+            name.clear();
+        }
+    }
+    node.attribute.retain_mut(|attribute| {
+        if !attribute.ref_attr_name.is_empty() {
+            let given = attributes
+                .iter()
+                .find(|a| a.name == attribute.ref_attr_name);
+            let Some(given) = given else {
+                return false;
+            };
+            let name = std::mem::take(&mut attribute.name);
+            *attribute = (*given).clone();
+            attribute.name = name;
+        }
+        for graph in attribute.g.iter_mut().chain(&mut attribute.graphs) {
+            for inner in &mut graph.node {
+                fill(inner, attributes, left_out);
+            }
+        }
+        true
+    });
+}

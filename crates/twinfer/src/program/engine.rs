@@ -1,0 +1,284 @@
+//! A node that the engine runs. It plans for fixed shapes, and wants what it calls shapes, axes and
+//! the like as constants: so a node has a plan for each combination that comes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tract_onnx::Onnx;
+use tract_onnx::pb::{
+    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TypeProto, ValueInfoProto, type_proto,
+};
+use tract_onnx::prelude::*;
+
+use super::inputs::Inputs;
+use crate::session::{Declared, engine_dtype, from_engine, guard, onnx_code, to_engine_value};
+use crate::{DType, Result, Value, bail, err};
+
+/// Plans that a node keeps: loops that grow a tensor have another shape in each turn.
+const MAX_PLANS: usize = 4;
+
+/// Versions of operator sets by domain, and the engine's operators.
+#[derive(Clone)]
+pub(crate) struct Opsets {
+    versions: BTreeMap<String, i64>,
+    engine: Arc<Onnx>,
+}
+
+impl Opsets {
+    pub(crate) fn new(imports: &[OperatorSetIdProto], engine: Arc<Onnx>) -> Self {
+        let versions = BTreeMap::new();
+        Self { versions, engine }.with(imports)
+    }
+
+    /// The same with other versions for the domains that are named.
+    pub(super) fn with(&self, imports: &[OperatorSetIdProto]) -> Self {
+        let mut all = self.clone();
+        for import in imports {
+            let domain = domain_of(&import.domain).to_owned();
+            all.versions.insert(domain, import.version);
+        }
+        all
+    }
+
+    /// The version of a domain; 1 where the file does not say.
+    pub(super) fn version(&self, domain: &str) -> i64 {
+        self.versions.get(domain_of(domain)).copied().unwrap_or(1)
+    }
+
+    fn imports(&self) -> Vec<OperatorSetIdProto> {
+        let all = self.versions.iter();
+        all.map(|(domain, version)| OperatorSetIdProto {
+            domain: domain.clone(),
+            version: *version,
+        })
+        .collect()
+    }
+}
+
+/// The standard domain has two names.
+fn domain_of(domain: &str) -> &str {
+    match domain {
+        "ai.onnx" => "",
+        other => other,
+    }
+}
+
+/// A node of the engine.
+pub(super) struct EngineNode {
+    proto: NodeProto,
+    opsets: Opsets,
+    /// The inputs that are the same in every run.
+    constants: Vec<Option<Arc<Tensor>>>,
+    /// The most recently used last.
+    plans: Mutex<Vec<(Vec<Given>, Arc<TypedRunnableModel>)>>,
+}
+
+impl std::fmt::Debug for EngineNode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("EngineNode")
+            .field(&self.proto.op_type)
+            .finish()
+    }
+}
+
+/// What a plan is made for, of an input.
+#[derive(Clone, PartialEq)]
+enum Given {
+    /// Left out, or the same in every run.
+    Fixed,
+    Shape(DType, Vec<usize>),
+    Content(crate::Tensor),
+}
+
+impl EngineNode {
+    pub(super) fn new(
+        proto: &NodeProto,
+        opsets: &Opsets,
+        constants: Vec<Option<Value>>,
+    ) -> Result<Self> {
+        let mut proto = proto.clone();
+        crate::ops::qualify_node(&mut proto);
+        let known = opsets.engine.op_register.0.contains_key(&proto.op_type);
+        if !known || !crate::ops::is_known_domain(&proto.domain) {
+            bail!(
+                UnsupportedOperator,
+                "operator `{}` of {} (version {}) is not supported; export the model without it, or run that step outside of the model",
+                proto.op_type,
+                if proto.domain.is_empty() {
+                    "ai.onnx"
+                } else {
+                    &proto.domain
+                },
+                opsets.version(&proto.domain)
+            );
+        }
+        let constants = constants.into_iter().map(|constant| match constant {
+            Some(Value::Tensor(tensor)) => Ok(Some(to_engine_value(tensor)?.into_arc_tensor())),
+            _ => Ok(None),
+        });
+        Ok(Self {
+            proto,
+            opsets: opsets.clone(),
+            constants: constants.collect::<Result<_>>()?,
+            plans: Mutex::default(),
+        })
+    }
+
+    pub(super) fn run(&self, inputs: &Inputs<'_>) -> Result<Vec<Value>> {
+        let mut key = Vec::with_capacity(inputs.len());
+        let mut given = TVec::new();
+        for index in 0..inputs.len() {
+            let is_constant = self.constants.get(index).is_some_and(Option::is_some);
+            let tensor = inputs.tensor_opt(index)?.filter(|_| !is_constant);
+            key.push(match tensor {
+                None => Given::Fixed,
+                Some(tensor) if is_parameter(&self.proto.op_type, index) => {
+                    Given::Content(tensor.clone())
+                }
+                Some(tensor) => {
+                    given.push(to_engine_value(tensor.clone())?);
+                    Given::Shape(tensor.dtype(), tensor.shape().to_vec())
+                }
+            });
+        }
+        let plan = self.plan(key)?;
+        let outputs = guard(|| plan.run(given)).map_err(|e| self.failed(&e))?;
+        // Those that nobody reads are not there.
+        let mut made = outputs.into_iter();
+        let names = self.proto.output.iter();
+        names
+            .map(|name| match name.is_empty() {
+                true => Ok(Value::Optional(None)),
+                false => {
+                    let value = made
+                        .next()
+                        .ok_or_else(|| err!(Internal, "an output is missing"))?;
+                    from_engine(value.into_tensor()).map(Value::Tensor)
+                }
+            })
+            .collect()
+    }
+
+    fn failed(&self, problem: &str) -> crate::Error {
+        err!(InvalidInput, "the engine cannot compute this: {problem}")
+    }
+
+    fn plan(&self, key: Vec<Given>) -> Result<Arc<TypedRunnableModel>> {
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = plans.iter().position(|(known, _)| *known == key) {
+            let entry = plans.remove(at);
+            let plan = entry.1.clone();
+            plans.push(entry);
+            return Ok(plan);
+        }
+        drop(plans);
+        let plan = self.make(&key)?;
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        if plans.len() == MAX_PLANS {
+            plans.remove(0);
+        }
+        plans.push((key, plan.clone()));
+        Ok(plan)
+    }
+
+    fn make(&self, key: &[Given]) -> Result<Arc<TypedRunnableModel>> {
+        let mut node = self.proto.clone();
+        let mut declared = HashMap::new();
+        let mut inputs = Vec::new();
+        let mut facts = Vec::new();
+        for (index, given) in key.iter().enumerate() {
+            let name = format!("input-{index}");
+            let constant = match given {
+                Given::Fixed => self.constants.get(index).cloned().flatten(),
+                Given::Content(tensor) => Some(to_engine_value(tensor.clone())?.into_arc_tensor()),
+                Given::Shape(dtype, shape) => {
+                    facts.push(InferenceFact::dt_shape(engine_dtype(*dtype)?, shape));
+                    inputs.push(info(&name, onnx_code(*dtype)));
+                    None
+                }
+            };
+            let is_there = constant.is_some() || matches!(given, Given::Shape(..));
+            if let Some(constant) = constant {
+                let code = onnx_code(crate::session::our_dtype(constant.datum_type())?);
+                inputs.push(info(&name, code));
+                declared.insert(name.clone(), constant);
+            }
+            if let Some(place) = node.input.get_mut(index) {
+                *place = if is_there { name } else { String::new() };
+            }
+        }
+        let names: Vec<String> = node
+            .output
+            .iter()
+            .filter(|o| !o.is_empty())
+            .cloned()
+            .collect();
+        let model = ModelProto {
+            ir_version: 10,
+            opset_import: self.opsets.imports(),
+            graph: Some(GraphProto {
+                node: vec![node],
+                input: inputs,
+                output: names
+                    .iter()
+                    .map(|name| ValueInfoProto {
+                        name: name.clone(),
+                        ..ValueInfoProto::default()
+                    })
+                    .collect(),
+                ..GraphProto::default()
+            }),
+            ..ModelProto::default()
+        };
+        guard(|| {
+            let mut parsed = self.opsets.engine.parse(&model, None)?;
+            Declared::new(declared).put_into(&mut parsed.model)?;
+            let mut model = parsed.model;
+            for (index, fact) in facts.into_iter().enumerate() {
+                model.set_input_fact(index, fact)?;
+            }
+            let mut model = model.into_typed()?;
+            #[cfg(target_family = "wasm")]
+            {
+                crate::ops::conv::replace(&mut model)?;
+                crate::ops::product::replace(&mut model)?;
+            }
+            model.declutter()?;
+            model.optimize()?;
+            model.into_runnable()
+        })
+        .map_err(|e| self.failed(&e))
+    }
+}
+
+fn info(name: &str, code: i32) -> ValueInfoProto {
+    ValueInfoProto {
+        name: name.to_owned(),
+        r#type: Some(TypeProto {
+            value: Some(type_proto::Value::TensorType(type_proto::Tensor {
+                elem_type: code,
+                shape: None,
+            })),
+            ..TypeProto::default()
+        }),
+        ..ValueInfoProto::default()
+    }
+}
+
+/// Inputs that say how to compute, not with what: the engine wants them when it plans.
+fn is_parameter(operator: &str, index: usize) -> bool {
+    match operator {
+        "Reshape" | "Expand" | "Tile" | "TopK" | "Squeeze" | "Unsqueeze" | "Split" | "CumSum"
+        | "Trilu" | "OneHot" | "DFT" | "CenterCropPad" => index >= 1,
+        "Slice" | "Pad" | "Resize" | "Upsample" | "Clip" | "Dropout" => index >= 1,
+        "ConstantOfShape" | "Range" | "BlackmanWindow" | "HannWindow" | "HammingWindow"
+        | "MelWeightMatrix" => true,
+        "STFT" => index == 1 || index == 3,
+        "QuantizeLinear" | "DequantizeLinear" | "BatchNormalization" => index >= 1,
+        "MatMulInteger" | "ConvInteger" => index >= 2,
+        "QLinearConv" | "QLinearMatMul" => !matches!(index, 0 | 3),
+        "NonMaxSuppression" => index >= 2,
+        "LSTM" | "GRU" | "RNN" => matches!(index, 1..=3 | 7),
+        _ => operator.starts_with("Reduce") && index >= 1,
+    }
+}

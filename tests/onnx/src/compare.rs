@@ -1,0 +1,60 @@
+//! Comparing as ONNX's own runner does (`onnx/backend/test/runner`): types and shapes exactly,
+//! numbers with `numpy.testing.assert_allclose`.
+
+use half::{bf16, f16};
+use twinfer::{DType, Element, Tensor};
+
+/// What is wrong with an output; `None` when it is as expected.
+pub fn difference(got: &Tensor, expected: &Tensor, rtol: f64, atol: f64) -> Option<String> {
+    if (got.dtype(), got.shape()) != (expected.dtype(), expected.shape()) {
+        return Some(format!(
+            "{} {:?}, expected {} {:?}",
+            got.dtype(),
+            got.shape(),
+            expected.dtype(),
+            expected.shape()
+        ));
+    }
+    if let (Some(a), Some(b)) = (got.strings(), expected.strings()) {
+        return (a != b).then(|| format!("{a:?}, expected {b:?}"));
+    }
+    let (Some(a), Some(b)) = (numbers(got), numbers(expected)) else {
+        // Types that nothing here computes with: the same bits.
+        return (got != expected).then(|| "other bits".to_owned());
+    };
+    let wrong = |(a, b): (&f64, &f64)| {
+        let same = a == b || (a.is_nan() && b.is_nan());
+        !same && !((a - b).abs() <= atol + rtol * b.abs())
+    };
+    let at = a.iter().zip(&b).position(wrong)?;
+    let count = a.iter().zip(&b).filter(|pair| wrong(*pair)).count();
+    Some(format!(
+        "element {at} is {}, expected {} ({count} of {} differ)",
+        a[at],
+        b[at],
+        a.len()
+    ))
+}
+
+fn numbers(tensor: &Tensor) -> Option<Vec<f64>> {
+    fn all<T: Element>(tensor: &Tensor, number: impl Fn(T) -> f64) -> Option<Vec<f64>> {
+        let values = tensor.to_vec::<T>().ok()?;
+        Some(values.into_iter().map(number).collect())
+    }
+    match tensor.dtype() {
+        DType::Bool => all(tensor, |x: bool| x.into()),
+        DType::U8 => all(tensor, |x: u8| x.into()),
+        DType::U16 => all(tensor, |x: u16| x.into()),
+        DType::U32 => all(tensor, |x: u32| x.into()),
+        DType::U64 => all(tensor, |x: u64| x as f64),
+        DType::I8 => all(tensor, |x: i8| x.into()),
+        DType::I16 => all(tensor, |x: i16| x.into()),
+        DType::I32 => all(tensor, |x: i32| x.into()),
+        DType::I64 => all(tensor, |x: i64| x as f64),
+        DType::F16 => all(tensor, |x: f16| x.into()),
+        DType::BF16 => all(tensor, |x: bf16| x.into()),
+        DType::F32 => all(tensor, |x: f32| x.into()),
+        DType::F64 => all(tensor, |x: f64| x),
+        _ => None,
+    }
+}

@@ -1,0 +1,90 @@
+//! Running the cases natively.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use twinfer::{ErrorCode, Result, Session, Value};
+
+use crate::case::{Case, Set};
+use crate::compare::difference;
+
+/// How a case ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// As expected.
+    Pass,
+    /// Refused with an error that says so.
+    Unsupported(String),
+    /// Another answer, or an error that is none of the model's.
+    Wrong(String),
+    /// A panic.
+    Panic(String),
+}
+
+/// States by the name of the case.
+pub type States = BTreeMap<String, State>;
+
+/// Runs cases with the session of this program.
+pub fn run_native(folder: &Path, cases: &[Case]) -> States {
+    cases
+        .iter()
+        .map(|case| {
+            let state = catch_unwind(AssertUnwindSafe(|| one(folder, case)));
+            let state = state.unwrap_or_else(|panic| {
+                let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+                let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+                State::Panic(text.unwrap_or_default())
+            });
+            (case.name.clone(), state)
+        })
+        .collect()
+}
+
+fn one(folder: &Path, case: &Case) -> State {
+    let onnx = match std::fs::read(folder.join(&case.model)) {
+        Ok(onnx) => onnx,
+        Err(error) => return State::Wrong(format!("{}: {error}", case.model)),
+    };
+    let outcome = Session::load(&onnx).and_then(|session| {
+        let sets = case.sets.iter();
+        sets.map(|set| call(&session, set, case))
+            .collect::<Result<Vec<_>>>()
+    });
+    match outcome {
+        Ok(differences) => match differences.into_iter().flatten().next() {
+            Some(difference) => State::Wrong(difference),
+            None => State::Pass,
+        },
+        Err(error) if is_unsupported(error.code()) => State::Unsupported(error.to_string()),
+        Err(error) => State::Wrong(format!("{}: {error}", error.code())),
+    }
+}
+
+fn is_unsupported(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::UnsupportedOperator | ErrorCode::UnsupportedDtype
+    )
+}
+
+/// What is wrong with the outputs of a call, if anything.
+fn call(session: &Session, set: &Set, case: &Case) -> Result<Option<String>> {
+    let inputs = set.inputs.iter();
+    let inputs = inputs
+        .map(|input| Ok((input.name.clone(), input.value.tensor()?)))
+        .collect::<Result<Vec<_>>>()?;
+    let outputs = session.run(inputs)?;
+    for (expected, (name, got)) in set.outputs.iter().zip(&outputs) {
+        let Value::Tensor(got) = got else {
+            return Ok(Some(format!("`{name}` is no tensor")));
+        };
+        let wanted = expected.value.tensor()?;
+        if let Some(difference) = difference(got, &wanted, case.rtol, case.atol) {
+            return Ok(Some(format!("`{name}`: {difference}")));
+        }
+    }
+    Ok((outputs.len() < set.outputs.len()).then(|| format!("{} outputs", outputs.len())))
+}
