@@ -179,8 +179,8 @@ impl<R: Real> Mask<R> {
         Ok(Self {
             added,
             strides: [
-                stride(batches, heads * queries * keys),
-                stride(heads, queries * keys),
+                stride(batches, heads.saturating_mul(queries).saturating_mul(keys)),
+                stride(heads, queries.saturating_mul(keys)),
                 stride(queries, keys),
             ],
             keys,
@@ -252,10 +252,13 @@ impl<R: Real> Triple<'_, R> {
             false => vec![batch, heads, queries, value_size],
         };
         let mut made = floats::zeros::<R>(&shape)?;
+        if made.is_empty() {
+            // Nothing else bounds the other axes then.
+            return Ok((shape, made));
+        }
         let mut scores = floats::zeros::<R>(&[keys])?;
         let mut scaled = vec![R::ZERO; size];
-        let batches = if made.is_empty() { 0 } else { batch };
-        for batch in 0..batches {
+        for batch in 0..batch {
             for head in 0..heads {
                 let key = self.key.head(batch, head / (heads / key_heads));
                 let value = self.value.head(batch, head / (heads / key_heads));
@@ -360,7 +363,9 @@ impl Attention {
             keep(Scores::Softmax, scores);
         })?;
         let shape = match shape[..] {
-            [batch, queries, heads, size] if rank == 3 => vec![batch, queries, heads * size],
+            [batch, queries, heads, size] if rank == 3 => {
+                vec![batch, queries, heads.saturating_mul(size)]
+            }
             _ => shape,
         };
         let mut values = vec![Value::Tensor(floats::tensor(query.dtype(), &shape, made)?)];

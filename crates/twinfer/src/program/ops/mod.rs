@@ -3,6 +3,8 @@
 
 mod attention;
 mod floats;
+mod linear_attention;
+mod losses;
 
 use super::control;
 use super::inputs::Kernel;
@@ -16,7 +18,7 @@ pub(super) type Make = fn(&Node<'_>) -> Result<Option<Kernel>>;
 type Table = &'static [(&'static str, Make)];
 
 /// Those of the standard domain, by family.
-const STANDARD: &[Table] = &[attention::OPS];
+const STANDARD: &[Table] = &[attention::OPS, linear_attention::OPS, losses::OPS];
 /// Those of `ai.onnx.ml`.
 const ML: &[Table] = &[];
 /// Those of `com.microsoft`.
