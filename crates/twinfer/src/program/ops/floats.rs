@@ -38,7 +38,6 @@ pub(super) trait Real:
     fn exp(self) -> Self;
     fn ln(self) -> Self;
     fn tanh(self) -> Self;
-    fn sqrt(self) -> Self;
 }
 
 macro_rules! real {
@@ -67,9 +66,6 @@ macro_rules! real {
             }
             fn tanh(self) -> Self {
                 $type::tanh(self)
-            }
-            fn sqrt(self) -> Self {
-                $type::sqrt(self)
             }
         }
     )*};

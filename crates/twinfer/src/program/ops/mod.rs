@@ -2,9 +2,12 @@
 //! wrong.
 
 mod attention;
+mod bits;
 mod floats;
 mod linear_attention;
 mod losses;
+mod products;
+mod training;
 
 use super::control;
 use super::inputs::Kernel;
@@ -18,13 +21,21 @@ pub(super) type Make = fn(&Node<'_>) -> Result<Option<Kernel>>;
 type Table = &'static [(&'static str, Make)];
 
 /// Those of the standard domain, by family.
-const STANDARD: &[Table] = &[attention::OPS, linear_attention::OPS, losses::OPS];
+const STANDARD: &[Table] = &[
+    attention::OPS,
+    bits::OPS,
+    linear_attention::OPS,
+    losses::OPS,
+    products::OPS,
+];
 /// Those of `ai.onnx.ml`.
 const ML: &[Table] = &[];
 /// Those of `com.microsoft`.
 const MICROSOFT: &[Table] = &[];
 /// Those of `ai.onnx.preview`.
 const PREVIEW: &[Table] = &[attention::PREVIEW];
+/// Those of `ai.onnx.preview.training`.
+const TRAINING: &[Table] = &[training::OPS];
 
 /// How an operator is made, where it is ours.
 pub(super) fn find(domain: &str, operator: &str) -> Option<Make> {
@@ -33,6 +44,7 @@ pub(super) fn find(domain: &str, operator: &str) -> Option<Make> {
         "ai.onnx.ml" => ML,
         "com.microsoft" => MICROSOFT,
         "ai.onnx.preview" => PREVIEW,
+        "ai.onnx.preview.training" => TRAINING,
         _ => return None,
     };
     let mut all = tables.iter().flat_map(|table| table.iter());
