@@ -1,6 +1,14 @@
 //! Operators of ours for programs: those that the engine lacks, and forms of others that it gets
 //! wrong.
 
+mod attention;
+mod bits;
+mod floats;
+mod linear_attention;
+mod losses;
+mod products;
+mod training;
+
 use super::control;
 use super::inputs::Kernel;
 use super::node::Node;
@@ -13,11 +21,21 @@ pub(super) type Make = fn(&Node<'_>) -> Result<Option<Kernel>>;
 type Table = &'static [(&'static str, Make)];
 
 /// Those of the standard domain, by family.
-const STANDARD: &[Table] = &[];
+const STANDARD: &[Table] = &[
+    attention::OPS,
+    bits::OPS,
+    linear_attention::OPS,
+    losses::OPS,
+    products::OPS,
+];
 /// Those of `ai.onnx.ml`.
 const ML: &[Table] = &[];
 /// Those of `com.microsoft`.
 const MICROSOFT: &[Table] = &[];
+/// Those of `ai.onnx.preview`.
+const PREVIEW: &[Table] = &[attention::PREVIEW];
+/// Those of `ai.onnx.preview.training`.
+const TRAINING: &[Table] = &[training::OPS];
 
 /// How an operator is made, where it is ours.
 pub(super) fn find(domain: &str, operator: &str) -> Option<Make> {
@@ -25,6 +43,8 @@ pub(super) fn find(domain: &str, operator: &str) -> Option<Make> {
         "" | "ai.onnx" => STANDARD,
         "ai.onnx.ml" => ML,
         "com.microsoft" => MICROSOFT,
+        "ai.onnx.preview" => PREVIEW,
+        "ai.onnx.preview.training" => TRAINING,
         _ => return None,
     };
     let mut all = tables.iter().flat_map(|table| table.iter());
