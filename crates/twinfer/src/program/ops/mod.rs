@@ -1,6 +1,8 @@
 //! Operators of ours for programs: those that the engine lacks, and forms of others that it gets
 //! wrong.
 
+mod sequences;
+
 use super::control;
 use super::inputs::Kernel;
 use super::node::Node;
@@ -13,11 +15,16 @@ pub(super) type Make = fn(&Node<'_>) -> Result<Option<Kernel>>;
 type Table = &'static [(&'static str, Make)];
 
 /// Those of the standard domain, by family.
-const STANDARD: &[Table] = &[];
+const STANDARD: &[Table] = &[sequences::OPS];
 /// Those of `ai.onnx.ml`.
 const ML: &[Table] = &[];
 /// Those of `com.microsoft`.
 const MICROSOFT: &[Table] = &[];
+
+/// Operators of the standard domain that the engine does right where it runs a graph as a whole.
+const FALLBACK_STANDARD: &[Table] = &[sequences::FALLBACKS];
+/// The same of `ai.onnx.ml`.
+const FALLBACK_ML: &[Table] = &[];
 
 /// How an operator is made, where it is ours.
 pub(super) fn find(domain: &str, operator: &str) -> Option<Make> {
@@ -27,6 +34,20 @@ pub(super) fn find(domain: &str, operator: &str) -> Option<Make> {
         "com.microsoft" => MICROSOFT,
         _ => return None,
     };
+    look_up(tables, operator)
+}
+
+/// How an operator is made inside of a program, where the engine has it as well: for types and
+/// values that only programs have.
+pub(super) fn fallback(domain: &str, operator: &str) -> Option<Make> {
+    match domain {
+        "" | "ai.onnx" => look_up(FALLBACK_STANDARD, operator),
+        "ai.onnx.ml" => look_up(FALLBACK_ML, operator),
+        _ => None,
+    }
+}
+
+fn look_up(tables: &[Table], operator: &str) -> Option<Make> {
     let mut all = tables.iter().flat_map(|table| table.iter());
     all.find(|(name, _)| *name == operator)
         .map(|(_, make)| *make)
