@@ -1,6 +1,7 @@
 //! Operators of ours for programs: those that the engine lacks, and forms of others that it gets
 //! wrong.
 
+mod ml;
 mod sequences;
 
 use super::control;
@@ -17,7 +18,7 @@ type Table = &'static [(&'static str, Make)];
 /// Those of the standard domain, by family.
 const STANDARD: &[Table] = &[sequences::OPS];
 /// Those of `ai.onnx.ml`.
-const ML: &[Table] = &[];
+const ML: &[Table] = ml::TABLES;
 /// Those of `com.microsoft`.
 const MICROSOFT: &[Table] = &[];
 
