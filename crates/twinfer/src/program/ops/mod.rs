@@ -6,7 +6,9 @@ mod bits;
 mod floats;
 mod linear_attention;
 mod losses;
+mod ml;
 mod products;
+mod sequences;
 mod training;
 
 use super::control;
@@ -27,15 +29,21 @@ const STANDARD: &[Table] = &[
     linear_attention::OPS,
     losses::OPS,
     products::OPS,
+    sequences::OPS,
 ];
 /// Those of `ai.onnx.ml`.
-const ML: &[Table] = &[];
+const ML: &[Table] = ml::TABLES;
 /// Those of `com.microsoft`.
 const MICROSOFT: &[Table] = &[];
 /// Those of `ai.onnx.preview`.
 const PREVIEW: &[Table] = &[attention::PREVIEW];
 /// Those of `ai.onnx.preview.training`.
 const TRAINING: &[Table] = &[training::OPS];
+
+/// Operators of the standard domain that the engine does right where it runs a graph as a whole.
+const FALLBACK_STANDARD: &[Table] = &[sequences::FALLBACKS];
+/// The same of `ai.onnx.ml`.
+const FALLBACK_ML: &[Table] = &[];
 
 /// How an operator is made, where it is ours.
 pub(super) fn find(domain: &str, operator: &str) -> Option<Make> {
@@ -47,6 +55,20 @@ pub(super) fn find(domain: &str, operator: &str) -> Option<Make> {
         "ai.onnx.preview.training" => TRAINING,
         _ => return None,
     };
+    look_up(tables, operator)
+}
+
+/// How an operator is made inside of a program, where the engine has it as well: for types and
+/// values that only programs have.
+pub(super) fn fallback(domain: &str, operator: &str) -> Option<Make> {
+    match domain {
+        "" | "ai.onnx" => look_up(FALLBACK_STANDARD, operator),
+        "ai.onnx.ml" => look_up(FALLBACK_ML, operator),
+        _ => None,
+    }
+}
+
+fn look_up(tables: &[Table], operator: &str) -> Option<Make> {
     let mut all = tables.iter().flat_map(|table| table.iter());
     all.find(|(name, _)| *name == operator)
         .map(|(_, make)| *make)
