@@ -1,6 +1,5 @@
 //! The cases, as the script writes them.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
@@ -23,10 +22,6 @@ pub struct Case {
     pub rtol: f64,
     /// In the unit of the number.
     pub atol: f64,
-    /// Versions of operator sets by domain.
-    pub opsets: BTreeMap<String, i64>,
-    /// `domain.Name` of each operator in the graph.
-    pub operators: Vec<String>,
     /// Calls of the model.
     pub sets: Vec<Set>,
 }

@@ -172,7 +172,9 @@ fn svm_classifier(node: &Node<'_>) -> Result<Option<Kernel>> {
     let counts: Vec<usize> = (node.ints("vectors_per_class").unwrap_or_default().iter())
         .map(|&count| usize::try_from(count).unwrap_or(usize::MAX))
         .collect();
-    let vectors = counts.iter().fold(0, |sum: usize, &n| sum.saturating_add(n));
+    let vectors = counts
+        .iter()
+        .fold(0, |sum: usize, &n| sum.saturating_add(n));
     let machine = Machine::read(node, vectors, classes)?;
     let counts = if vectors == 0 { Vec::new() } else { counts };
     let pairs = classes.saturating_mul(classes.saturating_sub(1)) / 2;
@@ -224,7 +226,11 @@ impl Classifier {
             let mut scores = self.machine.compare(row, self.machine.first_rho());
             let mut best = largest(&scores);
             let most = scores.get(best).copied().unwrap_or(0.0);
-            let threshold = if self.all_positive { most >= 0.5 } else { most > 0.0 };
+            let threshold = if self.all_positive {
+                most >= 0.5
+            } else {
+                most > 0.0
+            };
             if classes == 2 && self.probabilities.is_none() && threshold {
                 best = 1;
             }
