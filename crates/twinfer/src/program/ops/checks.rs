@@ -60,7 +60,8 @@ fn floats(values: &[Value], index: usize) -> Vec<f32> {
     values[index].tensor().unwrap().to_vec().unwrap()
 }
 
-const LONG: usize = 1 << 60;
+/// Two of them are more than any memory; one of them times a few is a product that still fits.
+const LONG: usize = 1 << 40;
 
 #[test]
 fn attention_refuses_what_does_not_fit() {
@@ -168,7 +169,9 @@ fn a_causal_mask_counts_from_the_past_and_booleans_stay_finite() {
     ];
     let made = run("", &node, &inputs).unwrap();
     // The first query sees the past and itself, the second one all.
-    assert_eq!(floats(&made, 0), [2.0, 10.0 / 3.0]);
+    let sums = floats(&made, 0);
+    let close = |(a, b): (&f32, f32)| (a - b).abs() < 1e-6;
+    assert!(sums.iter().zip([2.0, 10.0 / 3.0]).all(close), "{sums:?}");
     assert_eq!(floats(&made, 2), [1.0, 3.0, 6.0]);
 }
 
