@@ -108,7 +108,7 @@ impl<'a, R: Real> Heads<'a, R> {
                 "with three axes, the numbers of heads are needed"
             );
         };
-        if wide % heads != 0 {
+        if !wide.is_multiple_of(heads) {
             bail!(InvalidInput, "{wide} cannot be divided into {heads} heads");
         }
         let size = wide / heads;
@@ -213,7 +213,7 @@ impl<R: Real> Triple<'_, R> {
         let [_, key_heads, length, value_size] = self.value.shape;
         let fits = self.key.shape == [batch, key_heads, length, size]
             && self.value.shape == [batch, key_heads, length, value_size];
-        if !fits || key_heads == 0 || heads % key_heads != 0 {
+        if !fits || key_heads == 0 || !heads.is_multiple_of(key_heads) {
             bail!(
                 InvalidInput,
                 "queries of {:?}, keys of {:?} and values of {:?} do not fit to each other",

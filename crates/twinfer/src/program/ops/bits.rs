@@ -99,7 +99,7 @@ fn scatter(inputs: &Inputs<'_>, axis: usize, is_circular: bool) -> Result<Tensor
         |from, to, count| {
             // Elements of 4 bits move only where whole bytes of them do.
             let bits = cache.dtype().bits().unwrap_or(8);
-            if count * bits % 8 != 0 {
+            if !(count * bits).is_multiple_of(8) {
                 bail!(
                     UnsupportedDtype,
                     "rows of {count} elements of {} cannot be moved",

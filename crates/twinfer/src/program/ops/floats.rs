@@ -149,6 +149,9 @@ pub(super) fn rounded<R: Real>(dtype: DType, number: R) -> R {
 /// # Errors
 /// `wrong_shape` for more than an operator may ask for.
 pub(super) fn zeros<R: Real>(shape: &[usize]) -> Result<Vec<R>> {
+    // Also where an axis is 0 the others must not be of any length: strides are products of them.
+    let axes: Vec<usize> = shape.iter().map(|&axis| axis.max(1)).collect();
+    element_count(&axes)?;
     let count = element_count(shape)?;
     let mut all = Vec::new();
     if count > MAX_ELEMENTS || all.try_reserve_exact(count).is_err() {

@@ -42,7 +42,7 @@ fn attention(node: &Node<'_>) -> Result<Option<Kernel>> {
         decays,
         corrects,
     };
-    if attention.query_heads % attention.key_heads != 0 {
+    if !(attention.query_heads).is_multiple_of(attention.key_heads) {
         bail!(
             InvalidModel,
             "{} heads of queries are no multiple of {} of keys",
@@ -76,7 +76,7 @@ impl<'a> Packed<'a> {
 
     /// Elements of a head.
     fn size(&self, heads: usize) -> Result<usize> {
-        if self.wide == 0 || self.wide % heads != 0 {
+        if self.wide == 0 || !self.wide.is_multiple_of(heads) {
             bail!(
                 InvalidInput,
                 "{} cannot be divided into {heads} heads",

@@ -3,6 +3,8 @@
 
 mod attention;
 mod bits;
+#[cfg(test)]
+mod checks;
 mod floats;
 mod linear_attention;
 mod losses;

@@ -21,7 +21,7 @@ fn optimizer<const N: usize>(
         };
         let step = step(rate, inputs.int(1)?);
         let tensors = inputs.len().saturating_sub(2);
-        if tensors == 0 || tensors % N != 0 {
+        if tensors == 0 || !tensors.is_multiple_of(N) {
             bail!(InvalidModel, "{tensors} tensors are no multiple of {N}");
         }
         let count = tensors / N;
