@@ -3,6 +3,8 @@
 
 mod ml;
 mod sequences;
+mod strings;
+mod tfidf;
 
 use super::control;
 use super::inputs::Kernel;
@@ -16,11 +18,11 @@ pub(super) type Make = fn(&Node<'_>) -> Result<Option<Kernel>>;
 type Table = &'static [(&'static str, Make)];
 
 /// Those of the standard domain, by family.
-const STANDARD: &[Table] = &[sequences::OPS];
+const STANDARD: &[Table] = &[sequences::OPS, strings::OPS, tfidf::OPS];
 /// Those of `ai.onnx.ml`.
 const ML: &[Table] = ml::TABLES;
 /// Those of `com.microsoft`.
-const MICROSOFT: &[Table] = &[];
+const MICROSOFT: &[Table] = &[strings::MICROSOFT];
 
 /// Operators of the standard domain that the engine does right where it runs a graph as a whole.
 const FALLBACK_STANDARD: &[Table] = &[sequences::FALLBACKS];
