@@ -25,7 +25,7 @@ const ML: &[Table] = ml::TABLES;
 const MICROSOFT: &[Table] = &[strings::MICROSOFT];
 
 /// Operators of the standard domain that the engine does right where it runs a graph as a whole.
-const FALLBACK_STANDARD: &[Table] = &[sequences::FALLBACKS];
+const FALLBACK_STANDARD: &[Table] = &[sequences::FALLBACKS, strings::FALLBACKS];
 /// The same of `ai.onnx.ml`.
 const FALLBACK_ML: &[Table] = &[];
 

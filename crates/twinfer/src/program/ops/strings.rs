@@ -2,6 +2,7 @@
 
 use regex_lite::Regex;
 
+use super::super::arrange;
 use super::super::inputs::{Inputs, Kernel, kernel, tensor_kernel};
 use super::super::node::Node;
 use crate::{Result, Tensor, Value, bail, element_count, err};
@@ -15,6 +16,42 @@ pub(super) const OPS: super::Table = &[
 
 /// What `com.microsoft` has of them.
 pub(super) const MICROSOFT: super::Table = &[("Tokenizer", tokenizer)];
+
+/// What the engine has, but not for strings.
+pub(super) const FALLBACKS: super::Table = &[("Tile", tile)];
+
+/// More elements than a tensor of strings is made of by repeating it.
+const MAX_TILED: usize = 1 << 28;
+
+/// `Tile` (Operators.md, ai.onnx 6 and 13).
+fn tile(node: &Node<'_>) -> Result<Option<Kernel>> {
+    if node.version() < 6 {
+        return Ok(None);
+    }
+    tensor_kernel(|inputs| {
+        let mut tensor = inputs.tensor(0)?.clone();
+        let repeats = inputs.ints(1)?;
+        if repeats.len() != tensor.shape().len() {
+            bail!(
+                InvalidInput,
+                "{repeats:?} does not say how often to repeat {:?}",
+                tensor.shape()
+            );
+        }
+        for (axis, repeat) in repeats.into_iter().enumerate() {
+            tensor = match usize::try_from(repeat) {
+                Ok(1) => continue,
+                Ok(0) => arrange::range(&tensor, axis, 0, 0)?,
+                Ok(repeat) if repeat.saturating_mul(tensor.len()) <= MAX_TILED => {
+                    arrange::concat(&vec![tensor; repeat], axis)?
+                }
+                _ => bail!(InvalidInput, "a tensor is not repeated {repeat} times"),
+            };
+        }
+        Ok(tensor)
+    })
+    .map(Some)
+}
 
 /// The strings of an input.
 fn strings<'a>(inputs: &Inputs<'a>, index: usize) -> Result<(&'a Tensor, &'a [String])> {
@@ -287,7 +324,8 @@ fn tokenizer(node: &Node<'_>) -> Result<Option<Kernel>> {
             );
         }
         let mut rows: Vec<Vec<&str>> = texts.iter().map(|text| cut.apply(text, least)).collect();
-        if marks {
+        // Where there is no token at all, there are no marks either.
+        if marks && rows.iter().any(|row| !row.is_empty()) {
             // "Start of text" and "end of text" of ASCII.
             for row in &mut rows {
                 row.insert(0, "\u{2}");
