@@ -11,6 +11,8 @@ mod losses;
 mod ml;
 mod products;
 mod sequences;
+mod strings;
+mod tfidf;
 mod training;
 
 use super::control;
@@ -32,18 +34,20 @@ const STANDARD: &[Table] = &[
     losses::OPS,
     products::OPS,
     sequences::OPS,
+    strings::OPS,
+    tfidf::OPS,
 ];
 /// Those of `ai.onnx.ml`.
 const ML: &[Table] = ml::TABLES;
 /// Those of `com.microsoft`.
-const MICROSOFT: &[Table] = &[];
+const MICROSOFT: &[Table] = &[strings::MICROSOFT];
 /// Those of `ai.onnx.preview`.
 const PREVIEW: &[Table] = &[attention::PREVIEW];
 /// Those of `ai.onnx.preview.training`.
 const TRAINING: &[Table] = &[training::OPS];
 
 /// Operators of the standard domain that the engine does right where it runs a graph as a whole.
-const FALLBACK_STANDARD: &[Table] = &[sequences::FALLBACKS];
+const FALLBACK_STANDARD: &[Table] = &[sequences::FALLBACKS, strings::FALLBACKS];
 /// The same of `ai.onnx.ml`.
 const FALLBACK_ML: &[Table] = &[];
 
