@@ -5,6 +5,7 @@ mod attention;
 mod bits;
 #[cfg(test)]
 mod checks;
+mod dft;
 mod floats;
 mod linear_attention;
 mod losses;
@@ -47,7 +48,7 @@ const PREVIEW: &[Table] = &[attention::PREVIEW];
 const TRAINING: &[Table] = &[training::OPS];
 
 /// Operators of the standard domain that the engine does right where it runs a graph as a whole.
-const FALLBACK_STANDARD: &[Table] = &[sequences::FALLBACKS, strings::FALLBACKS];
+const FALLBACK_STANDARD: &[Table] = &[dft::FALLBACKS, sequences::FALLBACKS, strings::FALLBACKS];
 /// The same of `ai.onnx.ml`.
 const FALLBACK_ML: &[Table] = &[];
 
