@@ -1,6 +1,11 @@
 //! Operators of ours for programs: those that the engine lacks, and forms of others that it gets
 //! wrong.
 
+mod pool;
+mod real;
+mod resize;
+mod shapes;
+
 use super::control;
 use super::inputs::Kernel;
 use super::node::Node;
@@ -13,7 +18,10 @@ pub(super) type Make = fn(&Node<'_>) -> Result<Option<Kernel>>;
 type Table = &'static [(&'static str, Make)];
 
 /// Those of the standard domain, by family.
-const STANDARD: &[Table] = &[];
+const STANDARD: &[Table] = &[pool::OPS, resize::OPS, shapes::OPS];
+/// Those of the standard domain that the engine has, and does not always do right, or only where
+/// all is known when it plans: they are ours inside of a program, and are no reason for one.
+const FALLBACK: &[Table] = &[resize::FALLBACK, shapes::FALLBACK];
 /// Those of `ai.onnx.ml`.
 const ML: &[Table] = &[];
 /// Those of `com.microsoft`.
@@ -27,6 +35,18 @@ pub(super) fn find(domain: &str, operator: &str) -> Option<Make> {
         "com.microsoft" => MICROSOFT,
         _ => return None,
     };
+    look_up(tables, operator)
+}
+
+/// How an operator is made inside of a program, where the engine has it too.
+pub(super) fn fallback(domain: &str, operator: &str) -> Option<Make> {
+    match domain {
+        "" | "ai.onnx" => look_up(FALLBACK, operator),
+        _ => None,
+    }
+}
+
+fn look_up(tables: &[Table], operator: &str) -> Option<Make> {
     let mut all = tables.iter().flat_map(|table| table.iter());
     all.find(|(name, _)| *name == operator)
         .map(|(_, make)| *make)
