@@ -185,6 +185,13 @@ pub(crate) fn pick(
     places: impl Iterator<Item = Option<usize>>,
 ) -> Result<Tensor> {
     let outside = |place: usize| err!(InvalidInput, "there is no element {place}");
+    let count = element_count(shape)?;
+    if count == 0 {
+        return empty(tensor.dtype(), shape);
+    }
+    if count > 1 << 31 {
+        bail!(OutOfMemory, "there is no memory for {shape:?}");
+    }
     if let Some(strings) = tensor.strings() {
         let mut picked = Vec::new();
         for place in places {
@@ -198,9 +205,9 @@ pub(crate) fn pick(
     let size = whole_bytes(tensor.dtype())?;
     let bytes = tensor.as_bytes().unwrap_or_default();
     let mut picked = Vec::new();
-    let room = element_count(shape)?.checked_mul(size);
+    let room = count.checked_mul(size);
     if !room.is_some_and(|room| room <= 1 << 31 && picked.try_reserve_exact(room).is_ok()) {
-        return Err(err!(OutOfMemory, "there is no memory for {shape:?}"));
+        bail!(OutOfMemory, "there is no memory for {shape:?}");
     }
     for place in places {
         match place {

@@ -1,10 +1,13 @@
 //! Operators of ours for programs: those that the engine lacks, and forms of others that it gets
 //! wrong.
 
+mod grid;
 mod pool;
 mod real;
+mod regions;
 mod resize;
 mod shapes;
+mod unique;
 
 use super::control;
 use super::inputs::Kernel;
@@ -18,10 +21,10 @@ pub(super) type Make = fn(&Node<'_>) -> Result<Option<Kernel>>;
 type Table = &'static [(&'static str, Make)];
 
 /// Those of the standard domain, by family.
-const STANDARD: &[Table] = &[pool::OPS, resize::OPS, shapes::OPS];
+const STANDARD: &[Table] = &[grid::OPS, pool::OPS, regions::OPS, resize::OPS, shapes::OPS, unique::OPS];
 /// Those of the standard domain that the engine has, and does not always do right, or only where
 /// all is known when it plans: they are ours inside of a program, and are no reason for one.
-const FALLBACK: &[Table] = &[resize::FALLBACK, shapes::FALLBACK];
+const FALLBACK: &[Table] = &[grid::FALLBACK, resize::FALLBACK, shapes::FALLBACK];
 /// Those of `ai.onnx.ml`.
 const ML: &[Table] = &[];
 /// Those of `com.microsoft`.

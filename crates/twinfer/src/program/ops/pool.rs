@@ -1,6 +1,6 @@
 //! Pooling and its reverse.
 
-use super::real::{self, Real, next, with_real};
+use super::real::{self, Real, next, product, with_real};
 use crate::program::inputs::{Inputs, Kernel, tensor_kernel};
 use crate::program::node::Node;
 use crate::{DType, Result, Tensor, bail};
@@ -191,8 +191,8 @@ fn lp_pool(inputs: &Inputs<'_>, windows: &Windows, p: f64) -> Result<Tensor> {
     with_real!(x.dtype(), T => {
         let values = x.view::<T>()?;
         let mut made = real::filled(&shape, T::default())?;
-        let input: usize = lines.iter().map(|line| line.input).product();
-        let output: usize = outputs.iter().product();
+        let input = product(x.shape().get(2..).unwrap_or_default());
+        let output = if made.is_empty() { 0 } else { product(&outputs) };
         let mut of = vec![0; lines.len()];
         let (mut inside, mut places) = (of.clone(), Vec::new());
         for at in 0..output {
@@ -313,7 +313,7 @@ fn col2im(inputs: &Inputs<'_>, windows: &Windows) -> Result<Tensor> {
     };
     let shape = [&[batch, rows / kernel], &image[..]].concat();
     let outputs: Vec<usize> = lines.iter().map(|line| line.output).collect();
-    let plane: usize = image.iter().product();
+    let plane = crate::element_count(&image)?;
     with_real!(x.dtype(), T => {
         let mut sums = real::filled(&shape, 0f64)?;
         let values = x.view::<T>()?;

@@ -119,3 +119,9 @@ pub(super) fn next(place: &mut [usize], shape: &[usize]) {
         *at = 0;
     }
 }
+
+/// Elements of axes, as many as there can be where it is more: a shape without elements may have
+/// any other axes.
+pub(super) fn product(axes: &[usize]) -> usize {
+    axes.iter().fold(1, |n, &axis| n.saturating_mul(axis))
+}

@@ -146,11 +146,11 @@ impl Resize {
     fn run(&self, inputs: &Inputs<'_>) -> Result<Tensor> {
         let x = inputs.tensor(0)?;
         let lines = self.lines(inputs, x.shape())?;
+        let shape = resized(x.shape(), &lines);
+        if crate::element_count(&shape)? == 0 {
+            return crate::program::arrange::empty(x.dtype(), &shape);
+        }
         if x.is_empty() {
-            let shape = resized(x.shape(), &lines);
-            if real::filled(&shape, ())?.is_empty() {
-                return crate::program::arrange::empty(x.dtype(), &shape);
-            }
             bail!(InvalidInput, "nothing cannot be resized to {shape:?}");
         }
         match (self.mode, x.dtype()) {

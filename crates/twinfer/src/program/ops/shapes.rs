@@ -1,6 +1,6 @@
 //! Elements moved, left out, repeated or counted up: what is in them does not matter.
 
-use super::real::{self, Real, with_real};
+use super::real::{self, Real, product, with_real};
 use crate::program::arrange::pick;
 use crate::program::cast::to_f64;
 use crate::program::inputs::{Inputs, Kernel, axis, tensor_kernel};
@@ -24,9 +24,9 @@ pub(super) const FALLBACK: super::Table = &[
 /// The product of the axes before one, that one, and the product of those behind it.
 fn around(shape: &[usize], axis: usize) -> (usize, usize, usize) {
     (
-        shape.iter().take(axis).product(),
+        product(shape.get(..axis).unwrap_or_default()),
         shape.get(axis).copied().unwrap_or(0),
-        shape.iter().skip(axis + 1).product(),
+        product(shape.get(axis + 1..).unwrap_or_default()),
     )
 }
 
@@ -90,7 +90,7 @@ fn make_reverse(node: &Node<'_>) -> Result<Option<Kernel>> {
         if lengths.len() != batches || lengths.iter().any(|&length| length > steps) {
             bail!(InvalidInput, "the lengths do not fit to {batches} sequences of {steps}");
         }
-        let inner: usize = x.shape().iter().skip(2).product();
+        let inner = product(x.shape().get(2..).unwrap_or_default());
         let lengths = &lengths;
         let rows = (0..first).flat_map(|i| (0..second).map(move |j| (i, j)));
         let rows = rows.map(|(i, j)| {
