@@ -254,7 +254,7 @@ fn max_roi_pool(inputs: &Inputs<'_>, rows: usize, columns: usize, scale: f64) ->
     rounded(x.dtype(), &shape, &made)
 }
 
-/// `DeformConv` (Operators.md, ai.onnx 19 and 22), with two axes.
+/// A convolution whose places are moved.
 struct DeformConv {
     group: usize,
     offset_group: usize,
@@ -263,6 +263,7 @@ struct DeformConv {
     pads: [i64; 4],
 }
 
+/// `DeformConv` (Operators.md, ai.onnx 19 and 22), with two axes.
 fn make_deform(node: &Node<'_>) -> Result<Option<Kernel>> {
     fn list<const N: usize>(node: &Node<'_>, name: &str, default: i64) -> Result<[i64; N]> {
         match node.ints(name) {
@@ -287,6 +288,12 @@ fn make_deform(node: &Node<'_>) -> Result<Option<Kernel>> {
 }
 
 impl DeformConv {
+    /// Where a tap of the kernel is along an axis, before its offset.
+    fn start(&self, axis: usize, place: usize, tap: usize) -> f64 {
+        let of = |list: &[i64]| list.get(axis).copied().unwrap_or(0) as f64;
+        place as f64 * of(&self.strides) - of(&self.pads) + tap as f64 * of(&self.dilations)
+    }
+
     fn run(&self, inputs: &Inputs<'_>) -> Result<Tensor> {
         let (x, w, offset) = (inputs.tensor(0)?, inputs.tensor(1)?, inputs.tensor(2)?);
         let [batch, channels, height, width] = planes(x)?;
@@ -309,53 +316,30 @@ impl DeformConv {
         if made.is_empty() {
             return rounded(x.dtype(), &shape, &made);
         }
-        let places = out_height * out_width;
-        let (values, weights, offsets) = (to_f64(x)?, to_f64(w)?, to_f64(offset)?);
-        let mask = mask.map(to_f64).transpose()?;
         let bias = bias.map(to_f64).transpose()?;
-        let plane = real::product(&[height, width]);
+        let weights = to_f64(w)?;
+        let view = View {
+            conv: self,
+            values: to_f64(x)?,
+            offsets: to_f64(offset)?,
+            mask: mask.map(to_f64).transpose()?,
+            input: [channels, height, width],
+            kernel: [rows, columns],
+            output: [out_height, out_width],
+        };
+        let places = out_height * out_width;
         // What the kernel sees at one place: a row for each input channel.
         let mut seen = real::filled(&[channels, kernel], 0.0f64)?;
-        let at = |list: &[f64], i: usize| list.get(i).copied().unwrap_or(0.0);
+        let row = per_group * kernel;
         for item in 0..batch {
             for place in 0..places {
-                let (y, x) = ((place / out_width) as i64, (place % out_width) as i64);
-                for tap in 0..self.offset_group * kernel {
-                    let (group, tap) = (tap / kernel, tap % kernel);
-                    let first = (item * self.offset_group + group) * kernel + tap;
-                    let start = |axis: usize, at: i64, tap: usize| {
-                        let [stride, dilation, pad] = [self.strides, self.dilations, [self.pads[0], self.pads[1]]]
-                            .map(|list| list.get(axis).copied().unwrap_or(0) as f64);
-                        at as f64 * stride - pad + tap as f64 * dilation
-                            + at(&offsets, (first * 2 + axis) * places + place)
-                    };
-                    let corners = unclamped(
-                        start(0, y, tap / columns),
-                        start(1, x, tap % columns),
-                        height,
-                        width,
-                    );
-                    let factor = match &mask {
-                        Some(mask) => at(mask, first * places + place),
-                        None => 1.0,
-                    };
-                    let of_group = channels / self.offset_group;
-                    for channel in group * of_group..(group + 1) * of_group {
-                        let from = (item * channels + channel) * plane;
-                        let from = values.get(from..from + plane).unwrap_or_default();
-                        let sum: f64 = at_corners(from, &corners).iter().sum();
-                        if let Some(seen) = seen.get_mut(channel * kernel + tap) {
-                            *seen = sum * factor;
-                        }
-                    }
-                }
-                let row = per_group * kernel;
+                view.fill(item, place, &mut seen);
                 for channel in 0..out {
                     let group = channel / (out / self.group);
                     let seen = seen.iter().skip(group * row).take(row);
                     let weights = weights.iter().skip(channel * row).take(row);
                     let sum: f64 = seen.zip(weights).map(|(x, w)| x * w).sum();
-                    let bias = bias.as_ref().map_or(0.0, |bias| at(bias, channel));
+                    let bias = bias.as_ref().map_or(0.0, |bias| get(bias, channel));
                     if let Some(made) = made.get_mut((item * out + channel) * places + place) {
                         *made = sum + bias;
                     }
@@ -363,5 +347,50 @@ impl DeformConv {
             }
         }
         rounded(x.dtype(), &shape, &made)
+    }
+}
+
+fn get(list: &[f64], at: usize) -> f64 {
+    list.get(at).copied().unwrap_or(0.0)
+}
+
+/// What a kernel with offsets sees of a batch of pictures.
+struct View<'a> {
+    conv: &'a DeformConv,
+    values: Vec<f64>,
+    offsets: Vec<f64>,
+    mask: Option<Vec<f64>>,
+    /// Channels, height and width.
+    input: [usize; 3],
+    kernel: [usize; 2],
+    output: [usize; 2],
+}
+
+impl View<'_> {
+    fn fill(&self, item: usize, place: usize, seen: &mut [f64]) {
+        let ([channels, height, width], [rows, columns]) = (self.input, self.kernel);
+        let [out_height, out_width] = self.output;
+        let (kernel, places) = (rows * columns, out_height * out_width);
+        let of_group = channels / self.conv.offset_group;
+        for tap in 0..self.conv.offset_group * kernel {
+            let (group, tap) = (tap / kernel, tap % kernel);
+            let first = (item * self.conv.offset_group + group) * kernel + tap;
+            let offset = |axis| get(&self.offsets, (first * 2 + axis) * places + place);
+            let y = self.conv.start(0, place / out_width, tap / columns) + offset(0);
+            let x = self.conv.start(1, place % out_width, tap % columns) + offset(1);
+            let corners = unclamped(y, x, height, width);
+            let factor = match &self.mask {
+                Some(mask) => get(mask, first * places + place),
+                None => 1.0,
+            };
+            for channel in group * of_group..(group + 1) * of_group {
+                let from = (item * channels + channel) * height * width;
+                let from = self.values.get(from..from + height * width);
+                let sum: f64 = at_corners(from.unwrap_or_default(), &corners).iter().sum();
+                if let Some(seen) = seen.get_mut(channel * kernel + tap) {
+                    *seen = sum * factor;
+                }
+            }
+        }
     }
 }
