@@ -125,6 +125,24 @@ impl EngineNode {
     }
 
     pub(super) fn run(&self, inputs: &Inputs<'_>) -> Result<Vec<Value>> {
+        if self.proto.op_type == "MatMul"
+            && let (Some(Value::Tensor(a)), Some(Value::Tensor(b))) =
+                (inputs.optional(0), inputs.optional(1))
+            && let ([length], [_]) = (a.shape(), b.shape())
+        {
+            // The engine multiplies no vector by a vector, but a row by a vector.
+            let row = Value::Tensor(super::arrange::reshaped(a, &[1, *length])?);
+            let made = self.planned(&Inputs(&[Some(&row), inputs.optional(1)]))?;
+            let made = made.iter().map(|value| match value {
+                Value::Tensor(one) => super::arrange::reshaped(one, &[]).map(Value::Tensor),
+                other => Ok(other.clone()),
+            });
+            return made.collect();
+        }
+        self.planned(inputs)
+    }
+
+    fn planned(&self, inputs: &Inputs<'_>) -> Result<Vec<Value>> {
         let mut key = Vec::with_capacity(inputs.len());
         let mut given = TVec::new();
         for index in 0..inputs.len() {
@@ -273,7 +291,7 @@ fn is_parameter(operator: &str, index: usize) -> bool {
         "Slice" | "Pad" | "Resize" | "Upsample" | "Clip" | "Dropout" => index >= 1,
         "ConstantOfShape" | "Range" | "BlackmanWindow" | "HannWindow" | "HammingWindow"
         | "MelWeightMatrix" => true,
-        "STFT" => index == 1 || index == 3,
+        "STFT" => index >= 1,
         "QuantizeLinear" | "DequantizeLinear" | "BatchNormalization" => index >= 1,
         "MatMulInteger" | "ConvInteger" => index >= 2,
         "QLinearConv" | "QLinearMatMul" => !matches!(index, 0 | 3),

@@ -24,7 +24,11 @@ fn affine_grid(inputs: &Inputs<'_>, corners: bool) -> Result<Tensor> {
     let rank = axes.len();
     let batch = size.first().copied().unwrap_or(0);
     if !matches!(rank, 2 | 3) || theta.shape() != [batch, rank, rank + 1] {
-        bail!(InvalidInput, "the matrices {:?} do not fit to {size:?}", theta.shape());
+        bail!(
+            InvalidInput,
+            "the matrices {:?} do not fit to {size:?}",
+            theta.shape()
+        );
     }
     let shape = [&[batch], axes, &[rank]].concat();
     let mut made = real::filled(&shape, 0.0f64)?;
@@ -45,8 +49,16 @@ fn affine_grid(inputs: &Inputs<'_>, corners: bool) -> Result<Tensor> {
         for made in made.chunks_exact_mut(rank) {
             for (row, made) in matrix.chunks_exact(rank + 1).zip(made) {
                 // x comes first, and is the last axis.
-                let places = place.iter().zip(axes).rev().map(|(&at, &size)| coordinate(at, size));
-                *made = row.iter().zip(places.chain([1.0])).map(|(a, b)| a * b).sum();
+                let places = place
+                    .iter()
+                    .zip(axes)
+                    .rev()
+                    .map(|(&at, &size)| coordinate(at, size));
+                *made = row
+                    .iter()
+                    .zip(places.chain([1.0]))
+                    .map(|(a, b)| a * b)
+                    .sum();
             }
             next(&mut place, axes);
         }
@@ -62,7 +74,10 @@ fn make_det(_: &Node<'_>) -> Result<Option<Kernel>> {
             bail!(InvalidInput, "there are to be two axes at least");
         };
         if rows != columns {
-            bail!(InvalidInput, "{rows} rows and {columns} columns have no determinant");
+            bail!(
+                InvalidInput,
+                "{rows} rows and {columns} columns have no determinant"
+            );
         }
         let mut made = real::filled(outer, 1.0f64)?;
         let mut values = to_f64(x)?;
@@ -129,7 +144,12 @@ fn prelu(inputs: &Inputs<'_>, channels: bool) -> Result<Tensor> {
         shape.resize(rank.saturating_sub(1).max(1), 1);
     }
     if !fits(&shape) || slope.is_empty() {
-        bail!(InvalidInput, "a slope of {:?} does not fit to {:?}", slope.shape(), x.shape());
+        bail!(
+            InvalidInput,
+            "a slope of {:?} does not fit to {:?}",
+            slope.shape(),
+            x.shape()
+        );
     }
     // The last axes that the slope does not have are one run.
     let run = shape.iter().rev().take_while(|&&axis| axis == 1).count();

@@ -1,6 +1,7 @@
 //! Operators of ours for programs: those that the engine lacks, and forms of others that it gets
 //! wrong.
 
+mod decode;
 mod grid;
 mod pool;
 mod real;
@@ -21,7 +22,15 @@ pub(super) type Make = fn(&Node<'_>) -> Result<Option<Kernel>>;
 type Table = &'static [(&'static str, Make)];
 
 /// Those of the standard domain, by family.
-const STANDARD: &[Table] = &[grid::OPS, pool::OPS, regions::OPS, resize::OPS, shapes::OPS, unique::OPS];
+const STANDARD: &[Table] = &[
+    decode::OPS,
+    grid::OPS,
+    pool::OPS,
+    regions::OPS,
+    resize::OPS,
+    shapes::OPS,
+    unique::OPS,
+];
 /// Those of the standard domain that the engine has, and does not always do right, or only where
 /// all is known when it plans: they are ours inside of a program, and are no reason for one.
 const FALLBACK: &[Table] = &[grid::FALLBACK, resize::FALLBACK, shapes::FALLBACK];

@@ -45,9 +45,13 @@ struct Line {
 impl Line {
     /// The place in the input, of a window and a place in it.
     fn place(&self, window: usize, at: usize) -> Option<usize> {
-        let place = window.checked_mul(self.stride)?.checked_add(at.checked_mul(self.dilation)?)?;
+        let place = window
+            .checked_mul(self.stride)?
+            .checked_add(at.checked_mul(self.dilation)?)?;
         let place = i64::try_from(place).ok()?.checked_sub(self.pad)?;
-        usize::try_from(place).ok().filter(|&place| place < self.input)
+        usize::try_from(place)
+            .ok()
+            .filter(|&place| place < self.input)
     }
 }
 
@@ -87,11 +91,17 @@ impl Windows {
         let pads_fit = self.pads.as_ref().is_none_or(|p| p.len() == 2 * count);
         let all_fit = fits(&self.strides) && fits(&self.dilations) && pads_fit;
         if count == 0 || self.kernel.len() != count || !all_fit {
-            bail!(InvalidInput, "the windows do not fit to the shape {shape:?}");
+            bail!(
+                InvalidInput,
+                "the windows do not fit to the shape {shape:?}"
+            );
         }
         let line = |axis: usize, input: usize| {
             let of = |list: &Option<Vec<usize>>| {
-                list.as_ref().and_then(|l| l.get(axis)).copied().unwrap_or(1)
+                list.as_ref()
+                    .and_then(|l| l.get(axis))
+                    .copied()
+                    .unwrap_or(1)
             };
             let pad = |at: usize| {
                 let pads = self.pads.as_ref().filter(|_| self.auto == Auto::Explicit);
@@ -99,9 +109,18 @@ impl Windows {
             };
             let kernel = self.kernel.get(axis).copied().unwrap_or(1);
             let (stride, dilation) = (of(&self.strides), of(&self.dilations));
-            self.line(input, kernel, stride, dilation, (pad(axis), pad(axis + count)))
+            self.line(
+                input,
+                kernel,
+                stride,
+                dilation,
+                (pad(axis), pad(axis + count)),
+            )
         };
-        axes.iter().enumerate().map(|(axis, &input)| line(axis, input)).collect()
+        axes.iter()
+            .enumerate()
+            .map(|(axis, &input)| line(axis, input))
+            .collect()
     }
 
     fn line(
@@ -120,7 +139,11 @@ impl Windows {
             Auto::SameUpper | Auto::SameLower => {
                 let output = (wide(input) + wide(stride) - 1) / wide(stride);
                 let pad = ((output - 1) * wide(stride) + span - wide(input)).max(0);
-                let odd = if self.auto == Auto::SameLower { pad % 2 } else { 0 };
+                let odd = if self.auto == Auto::SameLower {
+                    pad % 2
+                } else {
+                    0
+                };
                 (output, pad / 2 + odd)
             }
             _ => {
@@ -135,8 +158,18 @@ impl Windows {
             }
         };
         match (usize::try_from(output), i64::try_from(pad)) {
-            (Ok(output), Ok(pad)) => Ok(Line { input, output, kernel, stride, dilation, pad }),
-            _ => bail!(InvalidInput, "the windows are larger than the axis of {input}"),
+            (Ok(output), Ok(pad)) => Ok(Line {
+                input,
+                output,
+                kernel,
+                stride,
+                dilation,
+                pad,
+            }),
+            _ => bail!(
+                InvalidInput,
+                "the windows are larger than the axis of {input}"
+            ),
         }
     }
 }
@@ -171,7 +204,9 @@ fn make_lp_pool(node: &Node<'_>) -> Result<Option<Kernel>> {
 fn lp_pool(inputs: &Inputs<'_>, windows: &Windows, p: f64) -> Result<Tensor> {
     let x = inputs.tensor(0)?;
     let lines = windows.lines(x.shape())?;
-    let kernel = lines.iter().try_fold(1usize, |n, line| n.checked_mul(line.kernel));
+    let kernel = lines
+        .iter()
+        .try_fold(1usize, |n, line| n.checked_mul(line.kernel));
     if kernel.is_none_or(|kernel| kernel > 1 << 24) {
         bail!(InvalidInput, "the windows are too large");
     }
@@ -218,9 +253,14 @@ fn make_max_unpool(node: &Node<'_>) -> Result<Option<Kernel>> {
         node.required("kernel_shape", node.ints("kernel_shape"))?,
         "kernel_shape",
     )?;
-    let strides = node.ints("strides").map(|s| positive(s, "strides")).transpose()?;
+    let strides = node
+        .ints("strides")
+        .map(|s| positive(s, "strides"))
+        .transpose()?;
     let strides = strides.unwrap_or_else(|| vec![1; kernel.len()]);
-    let pads = node.ints("pads").map_or_else(|| vec![0; 2 * kernel.len()], <[i64]>::to_vec);
+    let pads = node
+        .ints("pads")
+        .map_or_else(|| vec![0; 2 * kernel.len()], <[i64]>::to_vec);
     tensor_kernel(move |inputs| unpool(inputs, &kernel, &strides, &pads)).map(Some)
 }
 
@@ -235,7 +275,11 @@ fn unpool(
     let axes = x.shape().get(2..).unwrap_or_default();
     let fits = strides.len() == kernel.len() && pads.len() == 2 * kernel.len();
     if axes.len() != kernel.len() || !fits || indices.len() != x.len() {
-        bail!(InvalidInput, "windows, indices and the shape {:?} do not fit", x.shape());
+        bail!(
+            InvalidInput,
+            "windows, indices and the shape {:?} do not fit",
+            x.shape()
+        );
     }
     let mut inferred: Vec<usize> = x.shape().iter().take(2).copied().collect();
     for (axis, &length) in axes.iter().enumerate() {
@@ -252,9 +296,15 @@ fn unpool(
         Some(shape) => real::sizes(&shape)?,
         None => inferred.clone(),
     };
-    let smaller = shape.iter().zip(&inferred).any(|(size, inferred)| size < inferred);
+    let smaller = shape
+        .iter()
+        .zip(&inferred)
+        .any(|(size, inferred)| size < inferred);
     if shape.len() != inferred.len() || smaller {
-        bail!(InvalidInput, "the output shape {shape:?} is too small for {inferred:?}");
+        bail!(
+            InvalidInput,
+            "the output shape {shape:?} is too small for {inferred:?}"
+        );
     }
     with_real!(x.dtype(), T => {
         let mut made = real::filled(&shape, T::default())?;
@@ -302,14 +352,21 @@ fn col2im(inputs: &Inputs<'_>, windows: &Windows) -> Result<Tensor> {
     let x = inputs.tensor(0)?;
     let image = real::sizes(&inputs.ints(1)?)?;
     let [batch, rows, columns] = x.shape()[..] else {
-        bail!(InvalidInput, "there are to be 3 axes, and there are {}", x.shape().len());
+        bail!(
+            InvalidInput,
+            "there are to be 3 axes, and there are {}",
+            x.shape().len()
+        );
     };
     let lines = windows.lines(&[&[1, 1], &image[..]].concat())?;
     let size = |of: fn(&Line) -> usize| lines.iter().try_fold(1usize, |n, l| n.checked_mul(of(l)));
     let (kernel, blocks) = (size(|l| l.kernel), size(|l| l.output));
     let kernel = kernel.filter(|kernel| rows % kernel == 0);
     let (Some(kernel), Some(_)) = (kernel, blocks.filter(|&blocks| blocks == columns)) else {
-        bail!(InvalidInput, "the blocks do not fit to {rows} rows and {columns} columns");
+        bail!(
+            InvalidInput,
+            "the blocks do not fit to {rows} rows and {columns} columns"
+        );
     };
     let shape = [&[batch, rows / kernel], &image[..]].concat();
     let outputs: Vec<usize> = lines.iter().map(|line| line.output).collect();

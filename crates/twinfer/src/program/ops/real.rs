@@ -48,18 +48,54 @@ reals! {
 macro_rules! with_real {
     ($dtype:expr, $type:ident => $body:expr) => {
         match $dtype {
-            $crate::DType::U8 => { type $type = u8; $body }
-            $crate::DType::U16 => { type $type = u16; $body }
-            $crate::DType::U32 => { type $type = u32; $body }
-            $crate::DType::U64 => { type $type = u64; $body }
-            $crate::DType::I8 => { type $type = i8; $body }
-            $crate::DType::I16 => { type $type = i16; $body }
-            $crate::DType::I32 => { type $type = i32; $body }
-            $crate::DType::I64 => { type $type = i64; $body }
-            $crate::DType::F16 => { type $type = half::f16; $body }
-            $crate::DType::BF16 => { type $type = half::bf16; $body }
-            $crate::DType::F32 => { type $type = f32; $body }
-            $crate::DType::F64 => { type $type = f64; $body }
+            $crate::DType::U8 => {
+                type $type = u8;
+                $body
+            }
+            $crate::DType::U16 => {
+                type $type = u16;
+                $body
+            }
+            $crate::DType::U32 => {
+                type $type = u32;
+                $body
+            }
+            $crate::DType::U64 => {
+                type $type = u64;
+                $body
+            }
+            $crate::DType::I8 => {
+                type $type = i8;
+                $body
+            }
+            $crate::DType::I16 => {
+                type $type = i16;
+                $body
+            }
+            $crate::DType::I32 => {
+                type $type = i32;
+                $body
+            }
+            $crate::DType::I64 => {
+                type $type = i64;
+                $body
+            }
+            $crate::DType::F16 => {
+                type $type = half::f16;
+                $body
+            }
+            $crate::DType::BF16 => {
+                type $type = half::bf16;
+                $body
+            }
+            $crate::DType::F32 => {
+                type $type = f32;
+                $body
+            }
+            $crate::DType::F64 => {
+                type $type = f64;
+                $body
+            }
             other => $crate::bail!(WrongDtype, "{other} is no type of numbers here"),
         }
     };
@@ -74,8 +110,8 @@ pub(super) fn filled<T: Clone>(shape: &[usize], value: T) -> Result<Vec<T>> {
     let count = element_count(shape)?;
     let bytes = count.checked_mul(size_of::<T>());
     let mut memory = Vec::new();
-    let there = bytes.is_some_and(|bytes| bytes <= MAX_BYTES)
-        && memory.try_reserve_exact(count).is_ok();
+    let there =
+        bytes.is_some_and(|bytes| bytes <= MAX_BYTES) && memory.try_reserve_exact(count).is_ok();
     if !there {
         bail!(OutOfMemory, "there is no memory for an output of {shape:?}");
     }

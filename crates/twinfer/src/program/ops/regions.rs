@@ -41,7 +41,10 @@ fn make_roi_align(node: &Node<'_>) -> Result<Option<Kernel>> {
         _ if node.version() < 16 => false,
         "half_pixel" => true,
         "output_half_pixel" => false,
-        other => bail!(InvalidModel, "`{other}` is no coordinate_transformation_mode"),
+        other => bail!(
+            InvalidModel,
+            "`{other}` is no coordinate_transformation_mode"
+        ),
     };
     let max = match node.text("mode", "avg")? {
         "avg" => false,
@@ -63,7 +66,11 @@ fn make_roi_align(node: &Node<'_>) -> Result<Option<Kernel>> {
 fn planes(x: &Tensor) -> Result<[usize; 4]> {
     match x.shape()[..] {
         [batch, channels, height, width] => Ok([batch, channels, height, width]),
-        _ => bail!(InvalidInput, "there are to be 4 axes, and there are {}", x.shape().len()),
+        _ => bail!(
+            InvalidInput,
+            "there are to be 4 axes, and there are {}",
+            x.shape().len()
+        ),
     }
 }
 
@@ -74,7 +81,12 @@ impl RoiAlign {
         let rois = to_f64(inputs.tensor(1)?)?;
         let items = inputs.ints(2)?;
         if rois.len() != items.len().saturating_mul(4) {
-            bail!(InvalidInput, "{} numbers for {} regions of 4", rois.len(), items.len());
+            bail!(
+                InvalidInput,
+                "{} numbers for {} regions of 4",
+                rois.len(),
+                items.len()
+            );
         }
         let shape = [items.len(), channels, self.height, self.width];
         with_real!(x.dtype(), T => {
@@ -106,10 +118,19 @@ impl RoiAlign {
     }
 
     /// Where a region is sampled, bin by bin, and how often in each.
-    fn samples(&self, roi: &[f64; 4], height: usize, width: usize) -> Result<(Vec<Corners>, usize)> {
+    fn samples(
+        &self,
+        roi: &[f64; 4],
+        height: usize,
+        width: usize,
+    ) -> Result<(Vec<Corners>, usize)> {
         let offset = if self.half_pixel { 0.5 } else { 0.0 };
         let [left, top, right, bottom] = roi.map(|x| x * self.scale - offset);
-        let least = if self.half_pixel { f64::NEG_INFINITY } else { 1.0 };
+        let least = if self.half_pixel {
+            f64::NEG_INFINITY
+        } else {
+            1.0
+        };
         let bin = |start: f64, end: f64, bins: usize| {
             let size = (end - start).max(least) / bins as f64;
             let count = match self.sampling {
@@ -224,7 +245,10 @@ fn max_roi_pool(inputs: &Inputs<'_>, rows: usize, columns: usize, scale: f64) ->
     }
     let values = to_f64(x)?;
     let plane = real::product(&[height, width]);
-    for (roi, made) in rois.iter().zip(made.chunks_exact_mut(channels * rows * columns)) {
+    for (roi, made) in rois
+        .iter()
+        .zip(made.chunks_exact_mut(channels * rows * columns))
+    {
         let [item, left, top, right, bottom] = *roi;
         if !(item >= 0.0 && item < batch as f64) {
             bail!(InvalidInput, "a region is in none of {batch} pictures");
@@ -309,7 +333,12 @@ impl DeformConv {
         let mask = inputs.tensor_opt(4)?;
         let mask_fits = mask.is_none_or(|m| m.shape() == [batch, groups, out_height, out_width]);
         if !fits || !mask_fits || bias.is_some_and(|b| b.shape() != [out]) {
-            bail!(InvalidInput, "the shapes do not fit: {:?}, {:?}", x.shape(), w.shape());
+            bail!(
+                InvalidInput,
+                "the shapes do not fit: {:?}, {:?}",
+                x.shape(),
+                w.shape()
+            );
         }
         let shape = [batch, out, out_height, out_width];
         let mut made = real::filled(&shape, 0.0f64)?;

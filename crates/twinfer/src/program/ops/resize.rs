@@ -193,7 +193,11 @@ impl Resize {
         let lengths = inputs.ints_opt(3)?.filter(|_| factors.is_empty());
         let given = lengths.as_ref().map_or(factors.len(), Vec::len);
         if given != axes.len() {
-            bail!(InvalidInput, "{given} sizes or factors for {} axes", axes.len());
+            bail!(
+                InvalidInput,
+                "{given} sizes or factors for {} axes",
+                axes.len()
+            );
         }
         let roi = match inputs.tensor_opt(1)? {
             Some(roi) if self.coordinates == Coordinates::CropAndResize => {
@@ -282,7 +286,10 @@ impl Resize {
         let mut data = data.to_vec();
         for line in lines {
             let before = shape.get(line.axis).copied().unwrap_or(0);
-            let place = |at| self.origin(line, before, at).map(|x| mode.pick(x, line.scale, before));
+            let place = |at| {
+                self.origin(line, before, at)
+                    .map(|x| mode.pick(x, line.scale, before))
+            };
             let inner: usize = shape.iter().skip(line.axis + 1).product();
             set(&mut shape, line.axis, line.length);
             let mut next = real::filled(&shape, fill.clone())?;

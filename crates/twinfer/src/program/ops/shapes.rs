@@ -45,7 +45,12 @@ fn center(inputs: &Inputs<'_>, axes: Option<&[i64]>) -> Result<Tensor> {
         Some(axes) => axes.iter().map(|&a| axis(a, rank)).collect::<Result<_>>()?,
     };
     if axes.len() != sizes.len() {
-        bail!(InvalidInput, "{} sizes for {} axes", sizes.len(), axes.len());
+        bail!(
+            InvalidInput,
+            "{} sizes for {} axes",
+            sizes.len(),
+            axes.len()
+        );
     }
     for (&axis, &size) in axes.iter().zip(&sizes) {
         let (outer, before, inner) = around(tensor.shape(), axis);
@@ -53,11 +58,16 @@ fn center(inputs: &Inputs<'_>, axes: Option<&[i64]>) -> Result<Tensor> {
             continue;
         }
         // An odd rest is at the end.
-        let (cropped, padded) = (before.saturating_sub(size) / 2, size.saturating_sub(before) / 2);
+        let (cropped, padded) = (
+            before.saturating_sub(size) / 2,
+            size.saturating_sub(before) / 2,
+        );
         let shape = with(tensor.shape(), axis, size);
         let places = (0..outer).flat_map(move |row| {
             (0..size).flat_map(move |at| {
-                let from = (at + cropped).checked_sub(padded).filter(|&from| from < before);
+                let from = (at + cropped)
+                    .checked_sub(padded)
+                    .filter(|&from| from < before);
                 (0..inner).map(move |i| from.map(|from| (row * before + from) * inner + i))
             })
         });
@@ -78,7 +88,10 @@ fn with(shape: &[usize], axis: usize, size: usize) -> Vec<usize> {
 fn make_reverse(node: &Node<'_>) -> Result<Option<Kernel>> {
     let (batch, time) = (node.int("batch_axis", 1), node.int("time_axis", 0));
     if !matches!((batch, time), (0, 1) | (1, 0)) {
-        bail!(InvalidModel, "one of batch_axis and time_axis is to be 0, the other 1");
+        bail!(
+            InvalidModel,
+            "one of batch_axis and time_axis is to be 0, the other 1"
+        );
     }
     tensor_kernel(move |inputs| {
         let x = inputs.tensor(0)?;
@@ -86,9 +99,16 @@ fn make_reverse(node: &Node<'_>) -> Result<Option<Kernel>> {
         let [first, second, ..] = x.shape()[..] else {
             bail!(InvalidInput, "there are to be two axes at least");
         };
-        let (batches, steps) = if batch == 0 { (first, second) } else { (second, first) };
+        let (batches, steps) = if batch == 0 {
+            (first, second)
+        } else {
+            (second, first)
+        };
         if lengths.len() != batches || lengths.iter().any(|&length| length > steps) {
-            bail!(InvalidInput, "the lengths do not fit to {batches} sequences of {steps}");
+            bail!(
+                InvalidInput,
+                "the lengths do not fit to {batches} sequences of {steps}"
+            );
         }
         let inner = product(x.shape().get(2..).unwrap_or_default());
         let lengths = &lengths;
@@ -96,13 +116,21 @@ fn make_reverse(node: &Node<'_>) -> Result<Option<Kernel>> {
         let rows = rows.map(|(i, j)| {
             let (item, step) = if batch == 0 { (i, j) } else { (j, i) };
             let length = lengths.get(item).copied().unwrap_or(0);
-            let step = if step < length { length - 1 - step } else { step };
+            let step = if step < length {
+                length - 1 - step
+            } else {
+                step
+            };
             match batch {
                 0 => item * second + step,
                 _ => step * second + item,
             }
         });
-        pick(x, x.shape(), rows.flat_map(|row| (0..inner).map(move |i| Some(row * inner + i))))
+        pick(
+            x,
+            x.shape(),
+            rows.flat_map(|row| (0..inner).map(move |i| Some(row * inner + i))),
+        )
     })
     .map(Some)
 }
@@ -122,7 +150,10 @@ fn make_compress(node: &Node<'_>) -> Result<Option<Kernel>> {
         };
         let (outer, length, inner) = around(&shape, axis);
         if kept.last().is_some_and(|&last| last >= length) {
-            bail!(InvalidInput, "the condition is longer than the axis, which has {length}");
+            bail!(
+                InvalidInput,
+                "the condition is longer than the axis, which has {length}"
+            );
         }
         let kept = &kept;
         let places = (0..outer).flat_map(|row| {
@@ -178,7 +209,10 @@ fn make_range(_: &Node<'_>) -> Result<Option<Kernel>> {
         };
         let count = ((end - start) / step).ceil().max(0.0);
         if step == 0.0 || !count.is_finite() {
-            bail!(InvalidInput, "from {start} to {end} by {step} there is no end");
+            bail!(
+                InvalidInput,
+                "from {start} to {end} by {step} there is no end"
+            );
         }
         let shape = [count as usize];
         match dtype {
@@ -207,7 +241,10 @@ fn make_trilu(node: &Node<'_>) -> Result<Option<Kernel>> {
     let upper = node.flag("upper", true);
     tensor_kernel(move |inputs| {
         let x = inputs.tensor(0)?;
-        let k = inputs.ints_opt(1)?.and_then(|k| k.first().copied()).unwrap_or(0);
+        let k = inputs
+            .ints_opt(1)?
+            .and_then(|k| k.first().copied())
+            .unwrap_or(0);
         let [.., rows, columns] = x.shape()[..] else {
             bail!(InvalidInput, "there are to be two axes at least");
         };
@@ -238,7 +275,11 @@ fn make_eye(node: &Node<'_>) -> Result<Option<Kernel>> {
     tensor_kernel(move |inputs| {
         let x = inputs.tensor(0)?;
         let [_, columns] = x.shape()[..] else {
-            bail!(InvalidInput, "there are to be two axes, and there are {}", x.shape().len());
+            bail!(
+                InvalidInput,
+                "there are to be two axes, and there are {}",
+                x.shape().len()
+            );
         };
         let one = |at: usize| {
             let (row, column) = ((at / columns) as i64, (at % columns) as i64);
