@@ -5,7 +5,7 @@ mod bytes;
 mod check;
 mod check_signature;
 mod labels;
-mod picture;
+pub(crate) mod picture;
 mod record;
 mod spec;
 mod suggest;

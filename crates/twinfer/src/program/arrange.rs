@@ -199,3 +199,51 @@ pub(crate) fn columns(
     }
     Tensor::from_slice(tensor.dtype(), shape, &all)
 }
+
+/// A tensor of elements of another one, by their places in it; `None` is 0, or empty text.
+///
+/// # Errors
+/// `unsupported_dtype` for elements of less than a byte; `wrong_shape` where the shape has
+/// another number of elements; `invalid_input` for a place that is not there.
+pub(crate) fn pick(
+    tensor: &Tensor,
+    shape: &[usize],
+    places: impl Iterator<Item = Option<usize>>,
+) -> Result<Tensor> {
+    let outside = |place: usize| err!(InvalidInput, "there is no element {place}");
+    let count = element_count(shape)?;
+    if count == 0 {
+        return empty(tensor.dtype(), shape);
+    }
+    if count > 1 << 31 {
+        bail!(OutOfMemory, "there is no memory for {shape:?}");
+    }
+    if let Some(strings) = tensor.strings() {
+        let mut picked = Vec::new();
+        for place in places {
+            picked.push(match place {
+                None => String::new(),
+                Some(place) => strings.get(place).ok_or_else(|| outside(place))?.clone(),
+            });
+        }
+        return Tensor::from_strings(shape, picked);
+    }
+    let size = whole_bytes(tensor.dtype())?;
+    let bytes = tensor.as_bytes().unwrap_or_default();
+    let mut picked = Vec::new();
+    let room = count.checked_mul(size);
+    if !room.is_some_and(|room| room <= 1 << 31 && picked.try_reserve_exact(room).is_ok()) {
+        bail!(OutOfMemory, "there is no memory for {shape:?}");
+    }
+    for place in places {
+        match place {
+            None => picked.resize(picked.len() + size, 0),
+            Some(place) => {
+                let start = place.checked_mul(size).ok_or_else(|| outside(place))?;
+                let element = bytes.get(start..).and_then(|rest| rest.get(..size));
+                picked.extend_from_slice(element.ok_or_else(|| outside(place))?);
+            }
+        }
+    }
+    Tensor::from_slice(tensor.dtype(), shape, &picked)
+}

@@ -198,8 +198,9 @@ impl<'a> Builder<'a> {
             }
             return Ok(Does::Control(Box::new(Control::new(&node, graphs)?)));
         }
-        if let Some(make) = ops::find(&proto.domain, &proto.op_type)
-            .or_else(|| ops::fallback(&proto.domain, &proto.op_type))
+        let ours = ops::find(&proto.domain, &proto.op_type);
+        let ours = ours.or_else(|| ops::fallback(&proto.domain, &proto.op_type));
+        if let Some(make) = ours
             && let Some(kernel) = make(&node)?
         {
             return Ok(Does::Ours(kernel));

@@ -126,6 +126,24 @@ impl EngineNode {
     }
 
     pub(super) fn run(&self, inputs: &Inputs<'_>) -> Result<Vec<Value>> {
+        if self.proto.op_type == "MatMul"
+            && let (Some(Value::Tensor(a)), Some(Value::Tensor(b))) =
+                (inputs.optional(0), inputs.optional(1))
+            && let ([length], [_]) = (a.shape(), b.shape())
+        {
+            // The engine multiplies no vector by a vector, but a row by a vector.
+            let row = Value::Tensor(super::arrange::reshaped(a, &[1, *length])?);
+            let made = self.planned(&Inputs(&[Some(&row), inputs.optional(1)]))?;
+            let made = made.iter().map(|value| match value {
+                Value::Tensor(one) => super::arrange::reshaped(one, &[]).map(Value::Tensor),
+                other => Ok(other.clone()),
+            });
+            return made.collect();
+        }
+        self.planned(inputs)
+    }
+
+    fn planned(&self, inputs: &Inputs<'_>) -> Result<Vec<Value>> {
         let mut key = Vec::with_capacity(inputs.len());
         let mut given = TVec::new();
         for index in 0..inputs.len() {

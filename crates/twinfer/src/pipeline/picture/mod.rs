@@ -41,6 +41,20 @@ pub(crate) fn before(
     Ok((to_tensor(step, floats)?, size))
 }
 
+/// The pixels of a PNG, JPEG or WebP file as RGB bytes, as they are stored: height, width and bytes.
+///
+/// # Errors
+/// `invalid_picture`, `picture_too_large`, `out_of_memory`.
+pub(crate) fn stored_rgb(file: Vec<u8>, limits: &Limits) -> Result<(usize, usize, Vec<u8>)> {
+    let mut pixels = decode(Picture::Encoded(file), limits)?;
+    pixels.orientation = orientation::Orientation::Upright;
+    Ok((
+        pixels.height as usize,
+        pixels.width as usize,
+        pixels.to_rgb(),
+    ))
+}
+
 /// The picture while the steps are done: in its pixels as long as possible, because a picture
 /// of floats takes four times their memory.
 enum Stage<'a> {

@@ -99,7 +99,6 @@ impl Pixels {
     }
 
     /// The upright picture as RGB bytes.
-    #[cfg(test)]
     pub(crate) fn to_rgb(&self) -> Vec<u8> {
         (0..self.size().1 as usize)
             .flat_map(|y| self.rgb_row(y))

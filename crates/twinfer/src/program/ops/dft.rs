@@ -9,7 +9,7 @@ use super::super::inputs::{self, Inputs, Kernel, tensor_kernel};
 use super::super::node::Node;
 use crate::{DType, Result, Tensor, bail};
 
-pub(super) const FALLBACKS: super::Table = &[("DFT", dft)];
+pub(super) const OPS: super::Table = &[("DFT", dft)];
 
 /// Longer ones are refused: the work grows with the length, and a number in a file is not to ask
 /// for all memory.

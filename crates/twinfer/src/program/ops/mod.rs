@@ -5,16 +5,24 @@ mod attention;
 mod bits;
 #[cfg(test)]
 mod checks;
+mod decode;
 mod dft;
 mod floats;
+mod grid;
 mod linear_attention;
 mod losses;
 mod ml;
+mod pool;
 mod products;
+mod real;
+mod regions;
+mod resize;
 mod sequences;
+mod shapes;
 mod strings;
 mod tfidf;
 mod training;
+mod unique;
 
 use super::control;
 use super::inputs::Kernel;
@@ -31,12 +39,20 @@ type Table = &'static [(&'static str, Make)];
 const STANDARD: &[Table] = &[
     attention::OPS,
     bits::OPS,
+    decode::OPS,
+    dft::OPS,
+    grid::OPS,
     linear_attention::OPS,
     losses::OPS,
+    pool::OPS,
     products::OPS,
+    regions::OPS,
+    resize::OPS,
     sequences::OPS,
+    shapes::OPS,
     strings::OPS,
     tfidf::OPS,
+    unique::OPS,
 ];
 /// Those of `ai.onnx.ml`.
 const ML: &[Table] = ml::TABLES;
@@ -47,10 +63,16 @@ const PREVIEW: &[Table] = &[attention::PREVIEW];
 /// Those of `ai.onnx.preview.training`.
 const TRAINING: &[Table] = &[training::OPS];
 
-/// Operators of the standard domain that the engine does right where it runs a graph as a whole.
-const FALLBACK_STANDARD: &[Table] = &[dft::FALLBACKS, sequences::FALLBACKS, strings::FALLBACKS];
-/// The same of `ai.onnx.ml`.
-const FALLBACK_ML: &[Table] = &[];
+/// Those of the standard domain that the engine has, and does not always do right, or only where
+/// all is known when it plans, or not for every type: they are ours inside of a program, and are no
+/// reason for one.
+const FALLBACK: &[Table] = &[
+    grid::FALLBACK,
+    resize::FALLBACK,
+    sequences::FALLBACKS,
+    shapes::FALLBACK,
+    strings::FALLBACKS,
+];
 
 /// How an operator is made, where it is ours.
 pub(super) fn find(domain: &str, operator: &str) -> Option<Make> {
@@ -65,12 +87,10 @@ pub(super) fn find(domain: &str, operator: &str) -> Option<Make> {
     look_up(tables, operator)
 }
 
-/// How an operator is made inside of a program, where the engine has it as well: for types and
-/// values that only programs have.
+/// How an operator is made inside of a program, where the engine has it as well.
 pub(super) fn fallback(domain: &str, operator: &str) -> Option<Make> {
     match domain {
-        "" | "ai.onnx" => look_up(FALLBACK_STANDARD, operator),
-        "ai.onnx.ml" => look_up(FALLBACK_ML, operator),
+        "" | "ai.onnx" => look_up(FALLBACK, operator),
         _ => None,
     }
 }
