@@ -310,57 +310,14 @@ impl Attention {
             value: with_past(Heads::new(value, self.key_heads)?, past.1)?,
         };
         all.check()?;
-        let mask = inputs.tensor_opt(3)?;
-        let mask = mask.map(|mask| Mask::<R>::new(mask, all.scores()));
-        let mask = mask.transpose()?;
-        let valid = inputs.ints_opt(6)?;
-        if valid
-            .as_ref()
-            .is_some_and(|v| v.len() != all.query.shape[0])
-        {
-            bail!(
-                InvalidInput,
-                "`nonpad_kv_seqlen` is to have one length for each in the batch"
-            );
-        }
-        let before = past.0.map_or(0, |past| past.shape()[2]);
+        let steps = self.steps(inputs, &all)?;
         let mut kept = match self.outputs[3] {
             true => floats::zeros::<R>(&all.scores())?,
             false => Vec::new(),
         };
         let mut places = kept.chunks_exact_mut(all.key.shape[2]);
-        let softcap = R::from_f64(self.softcap);
         let (shape, made) = all.run(self.scale, rank == 3, |scores, place| {
-            let mut keep = places.next();
-            let mut keep = |when: Scores, scores: &[R]| {
-                if let Some(kept) = keep.as_mut().filter(|_| when == self.scores) {
-                    kept.copy_from_slice(scores);
-                }
-            };
-            keep(Scores::Scaled, scores);
-            if softcap > R::ZERO {
-                for score in scores.iter_mut() {
-                    *score = (*score / softcap).tanh() * softcap;
-                }
-            }
-            keep(Scores::Capped, scores);
-            if let Some(mask) = &mask {
-                mask.add_to(scores, place);
-            }
-            let [batch, _, query] = place;
-            let mut end = scores.len();
-            if self.is_causal {
-                end = end.min(before + query + 1);
-            }
-            if let Some(&valid) = valid.as_ref().and_then(|valid| valid.get(batch)) {
-                end = end.min(usize::try_from(valid).unwrap_or(0));
-            }
-            if let Some(hidden) = scores.get_mut(end..) {
-                hidden.fill(R::LOWEST);
-            }
-            keep(Scores::Masked, scores);
-            floats::softmax(scores);
-            keep(Scores::Softmax, scores);
+            steps.run(scores, place, places.next());
         })?;
         let shape = match shape[..] {
             [batch, queries, heads, size] if rank == 3 => {
@@ -380,6 +337,74 @@ impl Attention {
             values.push(Value::Tensor(kept));
         }
         Ok(values)
+    }
+
+    fn steps<R: Real>(&self, inputs: &Inputs<'_>, all: &Triple<'_, R>) -> Result<Steps<R>> {
+        let mask = inputs.tensor_opt(3)?;
+        let mask = mask.map(|mask| Mask::new(mask, all.scores()));
+        let valid = inputs.ints_opt(6)?;
+        if (valid.as_ref()).is_some_and(|valid| valid.len() != all.query.shape[0]) {
+            bail!(
+                InvalidInput,
+                "`nonpad_kv_seqlen` is to have one length for each in the batch"
+            );
+        }
+        let past = inputs.tensor_opt(4)?;
+        let before = past.and_then(|past| past.shape().get(2).copied());
+        Ok(Steps {
+            softcap: R::from_f64(self.softcap),
+            mask: mask.transpose()?,
+            causal: self.is_causal.then_some(before.unwrap_or(0)),
+            valid,
+            kept: self.scores,
+        })
+    }
+}
+
+/// What makes probabilities of scores.
+struct Steps<R: Real> {
+    softcap: R,
+    mask: Option<Mask<R>>,
+    /// How many keys of the past all queries see, where they see no later ones than their own.
+    causal: Option<usize>,
+    /// How many keys there are for each of the batch.
+    valid: Option<Vec<i64>>,
+    /// What is kept of the scores.
+    kept: Scores,
+}
+
+impl<R: Real> Steps<R> {
+    /// For one query: of batch, head, query.
+    fn run(&self, scores: &mut [R], place: [usize; 3], mut kept: Option<&mut [R]>) {
+        let mut keep = |when: Scores, scores: &[R]| {
+            if let Some(kept) = kept.as_mut().filter(|_| when == self.kept) {
+                kept.copy_from_slice(scores);
+            }
+        };
+        keep(Scores::Scaled, scores);
+        if self.softcap > R::ZERO {
+            for score in scores.iter_mut() {
+                *score = (*score / self.softcap).tanh() * self.softcap;
+            }
+        }
+        keep(Scores::Capped, scores);
+        if let Some(mask) = &self.mask {
+            mask.add_to(scores, place);
+        }
+        let [batch, _, query] = place;
+        let mut end = scores.len();
+        if let Some(before) = self.causal {
+            end = end.min(before + query + 1);
+        }
+        if let Some(&valid) = self.valid.as_ref().and_then(|valid| valid.get(batch)) {
+            end = end.min(usize::try_from(valid).unwrap_or(0));
+        }
+        if let Some(hidden) = scores.get_mut(end..) {
+            hidden.fill(R::LOWEST);
+        }
+        keep(Scores::Masked, scores);
+        floats::softmax(scores);
+        keep(Scores::Softmax, scores);
     }
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::super::inputs::{Inputs, Kernel, kernel};
 use super::super::node::Node;
 use super::floats;
-use crate::{Result, Tensor, Value, bail, element_count};
+use crate::{DType, Result, Tensor, Value, bail, element_count};
 
 /// Those of the standard domain.
 pub(super) const OPS: super::Table = &[
@@ -295,15 +295,9 @@ fn convolve(inputs: &Inputs<'_>, is_silu: bool) -> Result<Vec<Value>> {
         let channel = at % channels;
         let filter = weights.get(channel * taps..(channel + 1) * taps);
         to.fill(bias.get(channel).copied().unwrap_or_default());
-        for (tap, &weight) in filter.unwrap_or_default().iter().enumerate() {
-            floats::add_scaled(to, padded.get(tap..).unwrap_or_default(), weight);
-        }
+        filter_row(&padded, filter.unwrap_or_default(), to);
         if is_silu {
-            for x in to {
-                // The convolution is of the type of the input, the activation is not.
-                let y = floats::rounded(dtype, *x);
-                *x = y / (1.0 + (-y).exp());
-            }
+            silu(to, dtype);
         }
         let (kept, last) = (state.get_mut(before), padded.get(length..));
         kept.unwrap_or_default()
@@ -313,4 +307,19 @@ fn convolve(inputs: &Inputs<'_>, is_silu: bool) -> Result<Vec<Value>> {
         Value::Tensor(floats::tensor(dtype, input.shape(), made)?),
         Value::Tensor(floats::tensor(dtype, &state_shape, state)?),
     ])
+}
+
+/// Adds the sum of a row and of what was before it, weighted by a filter.
+fn filter_row(padded: &[f32], filter: &[f32], to: &mut [f32]) {
+    for (tap, &weight) in filter.iter().enumerate() {
+        floats::add_scaled(to, padded.get(tap..).unwrap_or_default(), weight);
+    }
+}
+
+/// `x × sigmoid(x)`. The convolution is of the type of the input, the activation is not.
+fn silu(row: &mut [f32], dtype: DType) {
+    for x in row {
+        let y = floats::rounded(dtype, *x);
+        *x = y / (1.0 + (-y).exp());
+    }
 }
