@@ -3,7 +3,7 @@
 use super::real::{self, Real, next, product, with_real};
 use crate::program::inputs::{Inputs, Kernel, tensor_kernel};
 use crate::program::node::Node;
-use crate::{DType, Result, Tensor, bail};
+use crate::{Result, Tensor, bail};
 
 pub(super) const OPS: super::Table = &[
     ("Col2Im", make_col2im),
@@ -379,9 +379,9 @@ fn col2im(inputs: &Inputs<'_>, windows: &Windows) -> Result<Tensor> {
         for block in 0..columns {
             inside.fill(0);
             for at in 0..kernel {
-                let here = lines.iter().zip(&of).zip(&inside);
-                let flat = here.fold(Some(0usize), |flat, ((line, &of), &inside)| {
-                    Some(flat? * line.input + line.place(of, inside)?)
+                let mut here = lines.iter().zip(&of).zip(&inside);
+                let flat = here.try_fold(0usize, |flat, ((line, &of), &inside)| {
+                    Some(flat * line.input + line.place(of, inside)?)
                 });
                 if let Some(flat) = flat {
                     let from = values.chunks_exact((kernel * columns).max(1));

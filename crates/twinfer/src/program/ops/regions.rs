@@ -142,7 +142,7 @@ impl RoiAlign {
         let (bin_height, rows) = bin(top, bottom, self.height);
         let (bin_width, columns) = bin(left, right, self.width);
         let all = rows * columns * (self.height * self.width) as f64;
-        if !(all <= f64::from(1 << 24)) {
+        if all.is_nan() || all > f64::from(1 << 24) {
             bail!(InvalidInput, "a region is too large to be sampled: {roi:?}");
         }
         let (rows, columns) = (rows as usize, columns as usize);
@@ -226,11 +226,11 @@ fn make_max_roi_pool(node: &Node<'_>) -> Result<Option<Kernel>> {
     let [rows, columns] = pooled[..] else {
         bail!(InvalidModel, "`pooled_shape` is to have two sizes");
     };
-    let scale = f64::from(node.float("spatial_scale", 1.0));
+    let scale = node.float("spatial_scale", 1.0);
     tensor_kernel(move |inputs| max_roi_pool(inputs, rows, columns, scale)).map(Some)
 }
 
-fn max_roi_pool(inputs: &Inputs<'_>, rows: usize, columns: usize, scale: f64) -> Result<Tensor> {
+fn max_roi_pool(inputs: &Inputs<'_>, rows: usize, columns: usize, scale: f32) -> Result<Tensor> {
     let x = inputs.tensor(0)?;
     let [batch, channels, height, width] = planes(x)?;
     let rois = to_f64(inputs.tensor(1)?)?;
@@ -253,12 +253,13 @@ fn max_roi_pool(inputs: &Inputs<'_>, rows: usize, columns: usize, scale: f64) ->
         if !(item >= 0.0 && item < batch as f64) {
             bail!(InvalidInput, "a region is in none of {batch} pictures");
         }
-        // Whole places, the last one inside.
-        let [left, top, right, bottom] = [left, top, right, bottom].map(|x| (x * scale).round());
-        let part = |start: f64, end: f64, at: usize, parts: usize, size: usize| {
-            let bin = (end - start + 1.0).max(1.0) / parts as f64;
-            let inside = |x: f64| (start + x).clamp(0.0, size as f64) as usize;
-            let at = at as f64;
+        // Whole places, the last one inside. In FP32, as others do: much is half way between two.
+        let [left, top, right, bottom] =
+            [left, top, right, bottom].map(|x| (x as f32 * scale).round());
+        let part = |start: f32, end: f32, at: usize, parts: usize, size: usize| {
+            let bin = (end - start + 1.0).max(1.0) / parts as f32;
+            let inside = |x: f32| (start + x).clamp(0.0, size as f32) as usize;
+            let at = at as f32;
             inside((at * bin).floor())..inside(((at + 1.0) * bin).ceil())
         };
         for (channel, made) in made.chunks_exact_mut(rows * columns).enumerate() {
