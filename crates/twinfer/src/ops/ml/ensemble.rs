@@ -93,7 +93,10 @@ pub(super) enum Width<'a> {
 impl Forest {
     /// Reads the node table and the weights (`class_*` or `target_*`).
     pub(super) fn read(node: &NodeProto, weights: &str, targets: usize) -> TractResult<Self> {
-        let names = ["nodes_values_as_tensor", &format!("{weights}_weights_as_tensor")];
+        let names = [
+            "nodes_values_as_tensor",
+            &format!("{weights}_weights_as_tensor"),
+        ];
         let mut attributes = node.attribute.iter();
         let is_double = attributes.any(|a| {
             let double = a.t.as_ref().is_some_and(|t| t.data_type == DOUBLE);
@@ -303,11 +306,7 @@ impl<F: Real> Ensemble<F> {
     }
 
     /// Gives every node its place; leaves take their weights with them.
-    fn place(
-        &mut self,
-        table: &Table,
-        weights: &mut HashMap<(i64, i64), Vec<Weight<F>>>,
-    ) -> TractResult<Places> {
+    fn place(&mut self, table: &Table, weights: &mut Weights<F>) -> TractResult<Places> {
         let mut places = Places::with_capacity(table.ids.len());
         for row in 0..table.ids.len() {
             let key = (table.trees[row], table.ids[row]);
@@ -474,26 +473,29 @@ impl<F: Real> Branch<F> {
     }
 }
 
+/// The weights of leaves, by (tree, node).
+type Weights<F> = HashMap<(i64, i64), Vec<Weight<F>>>;
+
 /// The weights by (tree, node).
 fn read_weights<F: Real>(
     node: &NodeProto,
     prefix: &str,
     targets: usize,
-) -> TractResult<HashMap<(i64, i64), Vec<Weight<F>>>> {
+) -> TractResult<Weights<F>> {
     let attribute = |name: &str| format!("{prefix}_{name}");
     let (trees, nodes) = (attribute("treeids"), attribute("nodeids"));
     let (ids, values) = (attribute("ids"), attribute("weights"));
     let trees: &[i64] = node.get_attr_slice(&trees)?;
     let nodes: &[i64] = node.get_attr_slice(&nodes)?;
     let ids: &[i64] = node.get_attr_slice(&ids)?;
-    let values = numbers(node, &values)?
-        .with_context(|| format!("{} has no {values}", node.op_type))?;
+    let values =
+        numbers(node, &values)?.with_context(|| format!("{} has no {values}", node.op_type))?;
     let n = trees.len();
     ensure!(
         nodes.len() == n && ids.len() == n && values.len() == n,
         "the {prefix}_* attributes have different lengths"
     );
-    let mut weights: HashMap<(i64, i64), Vec<Weight<F>>> = HashMap::new();
+    let mut weights = Weights::<F>::new();
     for row in 0..n {
         let id = usize::try_from(ids[row])
             .ok()

@@ -27,7 +27,7 @@ impl Linear {
         let offsets: Vec<f32> = node.get_attr_opt_vec("intercepts")?.unwrap_or_default();
         let rows = rows.unwrap_or(offsets.len());
         ensure!(
-            rows > 0 && !weights.is_empty() && weights.len() % rows == 0,
+            rows > 0 && !weights.is_empty() && weights.len().is_multiple_of(rows),
             "{} has {} coefficients for {rows} rows",
             node.op_type,
             weights.len()
@@ -38,7 +38,11 @@ impl Linear {
             node.op_type,
             offsets.len()
         );
-        let offsets = if offsets.is_empty() { vec![0.0; rows] } else { offsets };
+        let offsets = if offsets.is_empty() {
+            vec![0.0; rows]
+        } else {
+            offsets
+        };
         Ok(Self {
             features: weights.len() / rows,
             weights,
@@ -86,7 +90,10 @@ fn is_common(node: &NodeProto) -> TractResult<bool> {
 /// The engine's operator.
 fn engine(name: &str, context: &ParsingContext, node: &NodeProto) -> Parsed {
     let registry = tract_onnx::onnx().op_register;
-    let make = registry.0.get(name).context("the engine lost an operator")?;
+    let make = registry
+        .0
+        .get(name)
+        .context("the engine lost an operator")?;
     make(context, node)
 }
 
@@ -188,6 +195,9 @@ impl Kernel for Regressor {
             self.0.post.finish(&mut sums, None);
             scores.append(&mut sums);
         })?;
-        Ok(vec![Tensor::from_shape(&[rows, self.0.offsets.len()], &scores)?])
+        Ok(vec![Tensor::from_shape(
+            &[rows, self.0.offsets.len()],
+            &scores,
+        )?])
     }
 }

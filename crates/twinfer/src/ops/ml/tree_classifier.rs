@@ -177,8 +177,8 @@ impl TreeClassifier {
                 self.post.apply(&mut both);
                 (both[0], both[1])
             }
+            (_, PostTransform::Logistic) => (logistic(-score), logistic(score)),
             (Binary::Probability, _) => (rest, score),
-            (Binary::Margin, PostTransform::Logistic) => (logistic(-score), logistic(score)),
             (Binary::Margin, _) => (-score, score),
         };
         scores.copy_from_slice(&[no, yes]);

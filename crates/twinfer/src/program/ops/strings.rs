@@ -239,7 +239,9 @@ fn string_normalizer(node: &Node<'_>) -> Result<Option<Kernel>> {
         stop.iter().map(|word| compared.apply(word)).collect();
     tensor_kernel(move |inputs| {
         let (tensor, texts) = strings(inputs, 0)?;
-        let kept = texts.iter().filter(|text| !stop.contains(&compared.apply(text)));
+        let kept = texts
+            .iter()
+            .filter(|text| !stop.contains(&compared.apply(text)));
         let mut kept: Vec<String> = kept.map(|text| case.apply(text)).collect();
         if kept.is_empty() {
             kept.push(String::new());
@@ -286,9 +288,7 @@ impl Cut {
         match self {
             Self::Characters => {
                 let starts = text.char_indices();
-                starts
-                    .map(|(at, c)| &text[at..at + c.len_utf8()])
-                    .collect()
+                starts.map(|(at, c)| &text[at..at + c.len_utf8()]).collect()
             }
             Self::Separators(separators) => {
                 let mut tokens = vec![text];
@@ -312,7 +312,9 @@ impl Cut {
 fn tokenizer(node: &Node<'_>) -> Result<Option<Kernel>> {
     let cut = Cut::read(node)?;
     let marks = node.flag("mark", false);
-    let pad = node.required("pad_value", node.text_opt("pad_value")?)?.to_owned();
+    let pad = node
+        .required("pad_value", node.text_opt("pad_value")?)?
+        .to_owned();
     let least = usize::try_from(node.int("mincharnum", 1)).unwrap_or(1);
     tensor_kernel(move |inputs| {
         let (tensor, texts) = strings(inputs, 0)?;

@@ -81,7 +81,12 @@ impl Vectorizer {
         let lengths = least..=small(node, "max_gram_length")?;
         let given = node.floats("weights").unwrap_or_default();
         if !given.is_empty() && given.len() != indexes.len() {
-            bail!(InvalidModel, "there are {} weights for {} n-grams", given.len(), indexes.len());
+            bail!(
+                InvalidModel,
+                "there are {} weights for {} n-grams",
+                given.len(),
+                indexes.len()
+            );
         }
         let mut weights = vec![1.0; columns];
         for (&column, &weight) in indexes.iter().zip(given) {
@@ -143,7 +148,11 @@ impl Vectorizer {
         };
         let count = element_count(&shape)?;
         if count > MAX_COLUMNS as usize {
-            bail!(InvalidInput, "{rows} rows of {} columns are too many", self.columns);
+            bail!(
+                InvalidInput,
+                "{rows} rows of {} columns are too many",
+                self.columns
+            );
         }
         let mut all = vec![0f32; count];
         if width > 0 {
@@ -187,7 +196,7 @@ fn grams(
             bail!(InvalidModel, "ngram_counts goes backwards");
         };
         let length = at + 1;
-        if part.len() % length != 0 {
+        if !part.len().is_multiple_of(length) {
             bail!(InvalidModel, "{} words are no {length}-grams", part.len());
         }
         for gram in part.chunks_exact(length) {

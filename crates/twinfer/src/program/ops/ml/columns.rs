@@ -15,10 +15,7 @@ pub(super) const OPS: Table = &[
 
 /// `Binarizer` (Operators-ml.md, ai.onnx.ml 1).
 fn binarizer(node: &Node<'_>) -> Result<Option<Kernel>> {
-    fn all<T: Element + From<bool>>(
-        tensor: &Tensor,
-        is_one: impl Fn(T) -> bool,
-    ) -> Result<Tensor> {
+    fn all<T: Element + From<bool>>(tensor: &Tensor, is_one: impl Fn(T) -> bool) -> Result<Tensor> {
         let elements = tensor.view::<T>()?;
         let made: Vec<T> = elements.iter().map(|&x| is_one(x).into()).collect();
         Tensor::from_vec(tensor.shape(), made)
@@ -94,12 +91,8 @@ fn array_feature_extractor(_node: &Node<'_>) -> Result<Option<Kernel>> {
         let chosen: Vec<usize> = (indices.iter())
             .map(|&index| {
                 let inside = usize::try_from(index).ok().filter(|&at| at < columns);
-                inside.ok_or_else(|| {
-                    err!(
-                        InvalidInput,
-                        "there is no column {index} among {columns}"
-                    )
-                })
+                inside
+                    .ok_or_else(|| err!(InvalidInput, "there is no column {index} among {columns}"))
             })
             .collect::<Result<_>>()?;
         let shape = match outer {

@@ -129,8 +129,7 @@ impl Values {
             } => {
                 let mut all = Vec::with_capacity(places.len() * size);
                 for place in places {
-                    let value =
-                        place.and_then(|place| bytes.get(place * size..(place + 1) * size));
+                    let value = place.and_then(|place| bytes.get(place * size..(place + 1) * size));
                     all.extend_from_slice(value.unwrap_or(default));
                 }
                 Tensor::from_slice(*dtype, shape, &all)
@@ -152,10 +151,16 @@ fn list(node: &Node<'_>, name: &str) -> Result<Tensor> {
     if let Some(tensor) = node.tensor(&format!("{name}_tensor"))? {
         return Ok(tensor);
     }
-    if let Some(list) = node.texts(&format!("{name}_strings"))?.filter(|l| !l.is_empty()) {
+    if let Some(list) = node
+        .texts(&format!("{name}_strings"))?
+        .filter(|l| !l.is_empty())
+    {
         return strings(list);
     }
-    if let Some(list) = node.ints(&format!("{name}_int64s")).filter(|l| !l.is_empty()) {
+    if let Some(list) = node
+        .ints(&format!("{name}_int64s"))
+        .filter(|l| !l.is_empty())
+    {
         return Tensor::from_vec(&[list.len()], list.to_vec());
     }
     let list = node.required(name, node.floats(&format!("{name}_floats")))?;

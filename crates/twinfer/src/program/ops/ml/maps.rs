@@ -39,9 +39,7 @@ fn zip_map(node: &Node<'_>) -> Result<Option<Kernel>> {
     kernel(move |inputs| {
         let scores = inputs.tensor(0)?;
         let values = match *scores.shape() {
-            [columns] if columns == keys.len() => {
-                Tensor::from_vec(&[1, columns], floats(scores)?)?
-            }
+            [columns] if columns == keys.len() => Tensor::from_vec(&[1, columns], floats(scores)?)?,
             [_, columns] if columns == keys.len() => scores.clone(),
             ref shape => bail!(
                 InvalidInput,
@@ -169,9 +167,9 @@ fn cast_all(
         let number = |text: &String| match text.trim() {
             // What is not there.
             "" => Ok(0.0),
-            text => text.parse::<f64>().map_err(|_| {
-                crate::err!(InvalidInput, "`{text}` is no number")
-            }),
+            text => text
+                .parse::<f64>()
+                .map_err(|_| crate::err!(InvalidInput, "`{text}` is no number")),
         };
         let strings = spread(strings, width, columns);
         return match to {

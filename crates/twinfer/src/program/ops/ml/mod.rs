@@ -12,13 +12,8 @@ use super::super::node::Node;
 use crate::{Result, Tensor, bail};
 
 /// The operators of this domain that are ours.
-pub(super) const TABLES: &[super::Table] = &[
-    columns::OPS,
-    encode::OPS,
-    maps::OPS,
-    svm::OPS,
-    trees::OPS,
-];
+pub(super) const TABLES: &[super::Table] =
+    &[columns::OPS, encode::OPS, maps::OPS, svm::OPS, trees::OPS];
 
 /// The elements of any type of numbers as FP32.
 fn floats(tensor: &Tensor) -> Result<Vec<f32>> {

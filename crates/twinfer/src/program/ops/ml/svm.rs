@@ -56,7 +56,11 @@ impl Machine {
             _ => list("support_vectors"),
         };
         let rows = if vectors == 0 { models } else { vectors };
-        if coefficients.is_empty() || rho.is_empty() || rows == 0 || against.len() % rows != 0 {
+        if coefficients.is_empty()
+            || rho.is_empty()
+            || rows == 0
+            || !against.len().is_multiple_of(rows)
+        {
             bail!(
                 InvalidModel,
                 "{} coefficients, {} numbers in {rows} vectors and {} offsets do not fit",
@@ -172,7 +176,9 @@ fn svm_classifier(node: &Node<'_>) -> Result<Option<Kernel>> {
     let counts: Vec<usize> = (node.ints("vectors_per_class").unwrap_or_default().iter())
         .map(|&count| usize::try_from(count).unwrap_or(usize::MAX))
         .collect();
-    let vectors = counts.iter().fold(0, |sum: usize, &n| sum.saturating_add(n));
+    let vectors = counts
+        .iter()
+        .fold(0, |sum: usize, &n| sum.saturating_add(n));
     let machine = Machine::read(node, vectors, classes)?;
     let counts = if vectors == 0 { Vec::new() } else { counts };
     let pairs = classes.saturating_mul(classes.saturating_sub(1)) / 2;
@@ -203,7 +209,7 @@ fn svm_classifier(node: &Node<'_>) -> Result<Option<Kernel>> {
         }
         let columns = scores.len().checked_div(rows).unwrap_or(classes);
         Ok(vec![
-            Value::Tensor(classifier.labels(&best)?),
+            Value::Tensor(classifier.labels.of(&best)?),
             Value::Tensor(Tensor::from_vec(&[rows, columns], scores)?),
         ])
     })
@@ -211,11 +217,6 @@ fn svm_classifier(node: &Node<'_>) -> Result<Option<Kernel>> {
 }
 
 impl Classifier {
-    /// A single label stands for one of two.
-    fn labels(&self, best: &[usize]) -> Result<Tensor> {
-        self.labels.of(best)
-    }
-
     /// The class of a row, and its scores.
     fn classify(&self, row: &[f32]) -> (usize, Vec<f32>) {
         let classes = self.labels.len();
@@ -224,7 +225,11 @@ impl Classifier {
             let mut scores = self.machine.compare(row, self.machine.first_rho());
             let mut best = largest(&scores);
             let most = scores.get(best).copied().unwrap_or(0.0);
-            let threshold = if self.all_positive { most >= 0.5 } else { most > 0.0 };
+            let threshold = if self.all_positive {
+                most >= 0.5
+            } else {
+                most > 0.0
+            };
             if classes == 2 && self.probabilities.is_none() && threshold {
                 best = 1;
             }
@@ -297,7 +302,7 @@ impl Classifier {
                     continue;
                 };
                 let p = 1.0 - crate::ops::ml::logistic(score * a + b);
-                let p = p.max(1e-7).min(1.0 - 1e-7);
+                let p = p.clamp(1e-7, 1.0 - 1e-7);
                 pairs[i * classes + j] = p;
                 pairs[j * classes + i] = 1.0 - p;
             }

@@ -159,7 +159,10 @@ impl Ensemble {
             missing.map_or(count, <[i64]>::len),
         ];
         if lengths.iter().any(|&length| length != count) {
-            bail!(InvalidModel, "the nodes_* attributes have different lengths");
+            bail!(
+                InvalidModel,
+                "the nodes_* attributes have different lengths"
+            );
         }
         let members = match node.tensor("membership_values")? {
             Some(tensor) => cast::to_f64(&tensor)?,
@@ -179,7 +182,10 @@ impl Ensemble {
                 5 => Test::NotEqual(split),
                 6 => match sets.next() {
                     Some(set) => Test::Member(set.to_vec()),
-                    None => bail!(InvalidModel, "there are fewer sets than nodes that ask for them"),
+                    None => bail!(
+                        InvalidModel,
+                        "there are fewer sets than nodes that ask for them"
+                    ),
                 },
                 other => bail!(InvalidModel, "a node's mode is {other}"),
             };
@@ -262,7 +268,10 @@ impl Ensemble {
         if self.post != PostTransform::None {
             let mut all: Vec<f32> = scores.iter().map(|&score| score as f32).collect();
             self.post.finish(&mut all, None);
-            scores.iter_mut().zip(all).for_each(|(to, score)| *to = score.into());
+            scores
+                .iter_mut()
+                .zip(all)
+                .for_each(|(to, score)| *to = score.into());
         }
     }
 
@@ -284,9 +293,7 @@ impl Ensemble {
         }
         match input.dtype() {
             DType::F64 => Tensor::from_vec(&shape, scores),
-            DType::F16 => {
-                Tensor::from_vec(&shape, scores.into_iter().map(f16::from_f64).collect())
-            }
+            DType::F16 => Tensor::from_vec(&shape, scores.into_iter().map(f16::from_f64).collect()),
             _ => Tensor::from_vec(&shape, scores.into_iter().map(|x| x as f32).collect()),
         }
     }
@@ -301,6 +308,9 @@ fn place(at: i64, is_leaf: bool, branches: usize, leaves: usize) -> Result<Child
         } else {
             Child::Branch(at)
         }),
-        _ => bail!(InvalidModel, "a node of the tree ensemble has no child {at}"),
+        _ => bail!(
+            InvalidModel,
+            "a node of the tree ensemble has no child {at}"
+        ),
     }
 }
