@@ -24,6 +24,14 @@ pub(crate) use self::build::{Scope, build};
 pub(crate) use self::engine::Opsets;
 pub(crate) use self::ops::takes;
 
+/// The numbers in a tensor of a file.
+///
+/// # Errors
+/// Those of malformed tensors; `wrong_dtype` for strings.
+pub(crate) fn numbers(tensor: &tract_onnx::pb::TensorProto) -> Result<Vec<f64>> {
+    cast::to_f64(&tensors::read(tensor)?)
+}
+
 /// A graph that is ready to run.
 #[derive(Debug)]
 pub(crate) struct Program {

@@ -1,12 +1,141 @@
 //! Tree ensembles: reading them from attributes, and walking them.
 
+use std::fmt::Debug;
+use std::ops::{Add, Div, Neg, Sub};
+use std::sync::OnceLock;
+
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
-use super::{floats, rows_and_columns};
+use super::rows_and_columns;
+use crate::program;
 
 /// Nodes of an ensemble are addressed with 32 bits, the top one of which marks a leaf.
 const LEAF: u32 = 1 << 31;
+
+/// What an ensemble computes with: FP32, or FP64 where the file or the input has that.
+pub(super) trait Real:
+    Datum
+    + Copy
+    + Debug
+    + Default
+    + PartialOrd
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+{
+    const NAN: Self;
+    fn of(number: f64) -> Self;
+    fn single(self) -> f32;
+    fn double(self) -> f64;
+    fn is_nan(self) -> bool;
+    /// The smaller; of a NaN and a number the number.
+    fn least(self, other: Self) -> Self;
+    /// The larger; of a NaN and a number the number.
+    fn most(self, other: Self) -> Self;
+}
+
+macro_rules! reals {
+    ($($real:ty),*) => {$(
+        impl Real for $real {
+            const NAN: Self = <$real>::NAN;
+            fn of(number: f64) -> Self {
+                number as $real
+            }
+            fn single(self) -> f32 {
+                self as f32
+            }
+            fn double(self) -> f64 {
+                self.into()
+            }
+            fn is_nan(self) -> bool {
+                self.is_nan()
+            }
+            fn least(self, other: Self) -> Self {
+                self.min(other)
+            }
+            fn most(self, other: Self) -> Self {
+                self.max(other)
+            }
+        }
+    )*};
+}
+
+reals!(f32, f64);
+
+/// The numbers of an attribute, or of the tensor that version 3 has in its place.
+pub(super) fn numbers(node: &NodeProto, name: &str) -> TractResult<Option<Vec<f64>>> {
+    let tensor = format!("{name}_as_tensor");
+    let mut attributes = node.attribute.iter();
+    if let Some(tensor) = attributes.find(|a| a.name == tensor) {
+        let tensor = tensor.t.as_ref().context("an attribute has no tensor")?;
+        let read = program::numbers(tensor).map_err(|e| format_err!("{name}: {e}"))?;
+        return Ok(Some(read));
+    }
+    let floats: Option<Vec<f32>> = node.get_attr_opt_vec(name)?;
+    Ok(floats.map(|floats| floats.into_iter().map(f64::from).collect()))
+}
+
+/// An ensemble in the widths that it is asked for.
+#[derive(Debug)]
+pub(super) struct Forest {
+    single: Option<Ensemble<f32>>,
+    double: OnceLock<Ensemble<f64>>,
+}
+
+/// The ensemble that computes as an input asks for it.
+pub(super) enum Width<'a> {
+    Single(&'a Ensemble<f32>),
+    Double(&'a Ensemble<f64>),
+}
+
+impl Forest {
+    /// Reads the node table and the weights (`class_*` or `target_*`).
+    pub(super) fn read(node: &NodeProto, weights: &str, targets: usize) -> TractResult<Self> {
+        let names = [
+            "nodes_values_as_tensor",
+            &format!("{weights}_weights_as_tensor"),
+        ];
+        let mut attributes = node.attribute.iter();
+        let is_double = attributes.any(|a| {
+            let double = a.t.as_ref().is_some_and(|t| t.data_type == DOUBLE);
+            double && names.contains(&&*a.name)
+        });
+        Ok(match is_double {
+            true => Self {
+                single: None,
+                double: OnceLock::from(Ensemble::read(node, weights, targets)?),
+            },
+            false => Self {
+                single: Some(Ensemble::read(node, weights, targets)?),
+                double: OnceLock::new(),
+            },
+        })
+    }
+
+    /// The ensemble for inputs of this type, as onnxruntime has it.
+    pub(super) fn of(&self, dtype: DatumType) -> Width<'_> {
+        match &self.single {
+            Some(single) if dtype == f64::datum_type() => {
+                Width::Double(self.double.get_or_init(|| single.widened()))
+            }
+            Some(single) => Width::Single(single),
+            None => Width::Double(self.double.get_or_init(Ensemble::empty)),
+        }
+    }
+
+    /// Number of classes or targets.
+    pub(super) fn targets(&self) -> usize {
+        match self.of(f32::datum_type()) {
+            Width::Single(ensemble) => ensemble.targets,
+            Width::Double(ensemble) => ensemble.targets,
+        }
+    }
+}
+
+/// `FP64` in ONNX's numbering of types.
+const DOUBLE: i32 = 11;
 
 /// How a feature is compared with the value of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,9 +166,9 @@ impl Mode {
 
 /// A decision. Children are indices into the branches, or with [`LEAF`] into the leaves.
 #[derive(Debug, Clone, Copy)]
-struct Branch {
+struct Branch<F> {
     feature: u32,
-    value: f32,
+    value: F,
     yes: u32,
     no: u32,
     mode: Mode,
@@ -55,17 +184,17 @@ struct Leaf {
 
 /// What is added to a class or target when a leaf is reached.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Weight {
+pub(super) struct Weight<F> {
     pub id: u32,
-    pub value: f32,
+    pub value: F,
 }
 
 /// A forest in flat memory: the nodes of a tree lie together, in the order of the file.
 #[derive(Debug)]
-pub(super) struct Ensemble {
-    branches: Vec<Branch>,
+pub(super) struct Ensemble<F> {
+    branches: Vec<Branch<F>>,
     leaves: Vec<Leaf>,
-    weights: Vec<Weight>,
+    weights: Vec<Weight<F>>,
     roots: Vec<u32>,
     features: usize,
     /// Number of classes or targets.
@@ -77,7 +206,7 @@ struct Table<'a> {
     trees: &'a [i64],
     ids: &'a [i64],
     features: &'a [i64],
-    values: Vec<f32>,
+    values: Vec<f64>,
     modes: Vec<Option<Mode>>,
     yes: &'a [i64],
     no: &'a [i64],
@@ -91,7 +220,8 @@ impl<'a> Table<'a> {
             trees: node.get_attr_slice("nodes_treeids")?,
             ids: node.get_attr_slice("nodes_nodeids")?,
             features: node.get_attr_slice("nodes_featureids")?,
-            values: node.get_attr_vec("nodes_values")?,
+            values: numbers(node, "nodes_values")?
+                .with_context(|| format!("{} has no nodes_values", node.op_type))?,
             modes: modes
                 .iter()
                 .map(|m| Mode::read(m))
@@ -125,18 +255,14 @@ impl<'a> Table<'a> {
 /// Where a node of the file went.
 type Places = HashMap<(i64, i64), u32>;
 
-impl Ensemble {
+impl<F: Real> Ensemble<F> {
     /// Reads the node table and the weights (`class_*` or `target_*`).
     pub(super) fn read(node: &NodeProto, weights: &str, targets: usize) -> TractResult<Self> {
         let table = Table::read(node)?;
         let mut weights = read_weights(node, weights, targets)?;
         let mut ensemble = Self {
-            branches: Vec::new(),
-            leaves: Vec::new(),
-            weights: Vec::new(),
-            roots: Vec::new(),
-            features: 0,
             targets,
+            ..Self::empty()
         };
         let places = ensemble.place(&table, &mut weights)?;
         ensemble.link(&table, &places)?;
@@ -144,12 +270,43 @@ impl Ensemble {
         Ok(ensemble)
     }
 
+    fn empty() -> Self {
+        Self {
+            branches: Vec::new(),
+            leaves: Vec::new(),
+            weights: Vec::new(),
+            roots: Vec::new(),
+            features: 0,
+            targets: 0,
+        }
+    }
+
+    /// The same with numbers of FP64.
+    fn widened(&self) -> Ensemble<f64> {
+        let branches = self.branches.iter().map(|branch| Branch {
+            feature: branch.feature,
+            value: branch.value.double(),
+            yes: branch.yes,
+            no: branch.no,
+            mode: branch.mode,
+            missing_is_yes: branch.missing_is_yes,
+        });
+        let weights = self.weights.iter().map(|weight| Weight {
+            id: weight.id,
+            value: weight.value.double(),
+        });
+        Ensemble {
+            branches: branches.collect(),
+            leaves: self.leaves.clone(),
+            weights: weights.collect(),
+            roots: self.roots.clone(),
+            features: self.features,
+            targets: self.targets,
+        }
+    }
+
     /// Gives every node its place; leaves take their weights with them.
-    fn place(
-        &mut self,
-        table: &Table,
-        weights: &mut HashMap<(i64, i64), Vec<Weight>>,
-    ) -> TractResult<Places> {
+    fn place(&mut self, table: &Table, weights: &mut Weights<F>) -> TractResult<Places> {
         let mut places = Places::with_capacity(table.ids.len());
         for row in 0..table.ids.len() {
             let key = (table.trees[row], table.ids[row]);
@@ -160,7 +317,7 @@ impl Ensemble {
                     self.features = self.features.max(feature as usize + 1);
                     self.branches.push(Branch {
                         feature,
-                        value: table.values[row],
+                        value: F::of(table.values[row]),
                         yes: 0,
                         no: 0,
                         mode,
@@ -256,16 +413,16 @@ impl Ensemble {
     }
 
     /// The weights of all leaves.
-    pub(super) fn weights(&self) -> &[Weight] {
+    pub(super) fn weights(&self) -> &[Weight<F>] {
         &self.weights
     }
 
-    /// The scores, `[rows, targets]`: of each row of features, what `score_row` writes into its
-    /// zeros.
+    /// The scores, `[rows, targets]`: of each row of features, what `score_row` makes of the sums,
+    /// for which there is a place.
     pub(super) fn score(
         &self,
         input: &Tensor,
-        mut score_row: impl FnMut(&[f32], &mut [f32]),
+        mut score_row: impl FnMut(&[F], &mut [F], &mut [f32]),
     ) -> TractResult<Tensor> {
         let (rows, columns) = rows_and_columns(input.shape())?;
         ensure!(
@@ -273,18 +430,19 @@ impl Ensemble {
             "the trees use {} features, the input has {columns}",
             self.features
         );
-        let input = floats(input)?;
+        let input = input.cast_to::<F>()?;
         let input = input.try_as_plain_ram()?;
+        let mut sums = vec![F::default(); self.targets];
         let mut scores = vec![0f32; rows * self.targets];
-        let features = input.as_slice::<f32>()?.chunks_exact(columns.max(1));
+        let features = input.as_slice::<F>()?.chunks_exact(columns.max(1));
         for (row, scores) in features.zip(scores.chunks_exact_mut(self.targets)) {
-            score_row(row, scores);
+            score_row(row, &mut sums, scores);
         }
         Tensor::from_shape(&[rows, self.targets], &scores)
     }
 
     /// The weights that a row of features reaches, tree by tree.
-    pub(super) fn reach<'a>(&'a self, row: &'a [f32]) -> impl Iterator<Item = &'a [Weight]> {
+    pub(super) fn reach<'a>(&'a self, row: &'a [F]) -> impl Iterator<Item = &'a [Weight<F>]> {
         self.roots.iter().map(move |&root| {
             let mut place = root;
             while place & LEAF == 0 {
@@ -301,8 +459,8 @@ impl Ensemble {
     }
 }
 
-impl Branch {
-    fn goes_yes(&self, feature: f32) -> bool {
+impl<F: Real> Branch<F> {
+    fn goes_yes(&self, feature: F) -> bool {
         let met = match self.mode {
             Mode::LessOrEqual => feature <= self.value,
             Mode::Less => feature < self.value,
@@ -315,25 +473,29 @@ impl Branch {
     }
 }
 
+/// The weights of leaves, by (tree, node).
+type Weights<F> = HashMap<(i64, i64), Vec<Weight<F>>>;
+
 /// The weights by (tree, node).
-fn read_weights(
+fn read_weights<F: Real>(
     node: &NodeProto,
     prefix: &str,
     targets: usize,
-) -> TractResult<HashMap<(i64, i64), Vec<Weight>>> {
+) -> TractResult<Weights<F>> {
     let attribute = |name: &str| format!("{prefix}_{name}");
     let (trees, nodes) = (attribute("treeids"), attribute("nodeids"));
     let (ids, values) = (attribute("ids"), attribute("weights"));
     let trees: &[i64] = node.get_attr_slice(&trees)?;
     let nodes: &[i64] = node.get_attr_slice(&nodes)?;
     let ids: &[i64] = node.get_attr_slice(&ids)?;
-    let values: Vec<f32> = node.get_attr_vec(&values)?;
+    let values =
+        numbers(node, &values)?.with_context(|| format!("{} has no {values}", node.op_type))?;
     let n = trees.len();
     ensure!(
         nodes.len() == n && ids.len() == n && values.len() == n,
         "the {prefix}_* attributes have different lengths"
     );
-    let mut weights: HashMap<(i64, i64), Vec<Weight>> = HashMap::new();
+    let mut weights = Weights::<F>::new();
     for row in 0..n {
         let id = usize::try_from(ids[row])
             .ok()
@@ -341,7 +503,7 @@ fn read_weights(
             .with_context(|| format!("{prefix} id {} is not one of {targets}", ids[row]))?;
         let weight = Weight {
             id: id as u32,
-            value: values[row],
+            value: F::of(values[row]),
         };
         weights
             .entry((trees[row], nodes[row]))

@@ -68,7 +68,7 @@ fn set(node: &mut NodeProto, attribute: AttributeProto) {
 
 #[test]
 fn rows_reach_the_leaf_that_the_conditions_say() {
-    let ensemble = Ensemble::read(&tree(), "target", 1).unwrap();
+    let ensemble = Ensemble::<f32>::read(&tree(), "target", 1).unwrap();
     let cases = [
         ([1.5, 1.0], 10.0),
         ([1.0, 0.0], 20.0),
@@ -83,7 +83,7 @@ fn rows_reach_the_leaf_that_the_conditions_say() {
     }
     let scores = |columns: usize| {
         let input = Tensor::zero::<f32>(&[2, columns]).unwrap();
-        ensemble.score(&input, |row, scores| scores[0] = row.len() as f32)
+        ensemble.score(&input, |row, _, scores| scores[0] = row.len() as f32)
     };
     assert!(scores(1).is_err(), "two features are used");
     assert_eq!(scores(3).unwrap(), tensor2(&[[3f32], [3.0]]));
@@ -139,7 +139,7 @@ fn node_tables_that_contradict_themselves_are_refused() {
     for (what, attribute, words) in cases {
         let mut node = tree();
         set(&mut node, attribute);
-        match Ensemble::read(&node, "target", 1) {
+        match Ensemble::<f32>::read(&node, "target", 1) {
             Ok(_) => panic!("{what}: accepted"),
             Err(error) => {
                 let text = format!("{error:#}");

@@ -27,7 +27,7 @@ impl Linear {
         let offsets: Vec<f32> = node.get_attr_opt_vec("intercepts")?.unwrap_or_default();
         let rows = rows.unwrap_or(offsets.len());
         ensure!(
-            rows > 0 && !weights.is_empty() && weights.len() % rows == 0,
+            rows > 0 && !weights.is_empty() && weights.len().is_multiple_of(rows),
             "{} has {} coefficients for {rows} rows",
             node.op_type,
             weights.len()

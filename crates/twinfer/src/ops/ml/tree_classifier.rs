@@ -5,15 +5,15 @@ use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
-use super::ensemble::{Ensemble, PostTransform, logistic};
+use super::ensemble::{Ensemble, Forest, PostTransform, Real, Width, logistic, numbers};
 use super::{Parsed, row_dim};
 use crate::ops::kernel::{Kernel, KernelOp};
 
 #[derive(Debug)]
 struct TreeClassifier {
-    ensemble: Ensemble,
+    forest: Forest,
     labels: Labels,
-    base: Vec<f32>,
+    base: Vec<f64>,
     post: PostTransform,
     binary: Option<Binary>,
 }
@@ -80,25 +80,18 @@ enum Binary {
 
 /// Reads a `TreeEnsembleClassifier` node.
 pub(super) fn parse(_context: &ParsingContext, node: &NodeProto) -> Parsed {
-    for double in [
-        "nodes_values_as_tensor",
-        "class_weights_as_tensor",
-        "base_values_as_tensor",
-    ] {
-        ensure!(
-            !node.attribute.iter().any(|a| a.name == double),
-            "TreeEnsembleClassifier with `{double}` (double precision) is not supported"
-        );
-    }
     let labels = Labels::read(node, "classlabels_int64s", "classlabels_strings")?;
     ensure!(
         labels.len() >= 2,
         "TreeEnsembleClassifier needs two classes or more"
     );
-    let base: Vec<f32> = node.get_attr_opt_vec("base_values")?.unwrap_or_default();
+    let base = numbers(node, "base_values")?.unwrap_or_default();
     let post = PostTransform::read(node)?;
-    let ensemble = Ensemble::read(node, "class", labels.len())?;
-    let binary = binary(&ensemble);
+    let forest = Forest::read(node, "class", labels.len())?;
+    let binary = match forest.of(f32::datum_type()) {
+        Width::Single(ensemble) => binary(ensemble),
+        Width::Double(ensemble) => binary(ensemble),
+    };
     ensure!(
         base.is_empty() || base.len() == labels.len() || (base.len() == 1 && labels.len() == 2),
         "TreeEnsembleClassifier has {} base values for {} classes",
@@ -107,7 +100,7 @@ pub(super) fn parse(_context: &ParsingContext, node: &NodeProto) -> Parsed {
     );
     Ok((
         KernelOp::boxed(TreeClassifier {
-            ensemble,
+            forest,
             labels,
             base,
             post,
@@ -117,13 +110,13 @@ pub(super) fn parse(_context: &ParsingContext, node: &NodeProto) -> Parsed {
     ))
 }
 
-fn binary(ensemble: &Ensemble) -> Option<Binary> {
+fn binary<F: Real>(ensemble: &Ensemble<F>) -> Option<Binary> {
     let weights = ensemble.weights();
     let first = weights.first()?.id;
     if ensemble.targets != 2 || weights.iter().any(|w| w.id != first) {
         return None;
     }
-    let positive = weights.iter().all(|w| w.value >= 0.0);
+    let positive = weights.iter().all(|w| w.value >= F::default());
     Some(if positive {
         Binary::Probability
     } else {
@@ -133,34 +126,44 @@ fn binary(ensemble: &Ensemble) -> Option<Binary> {
 
 impl TreeClassifier {
     /// Fills in the scores of a row; gives the index of its label.
-    fn classify(&self, row: &[f32], scores: &mut [f32]) -> usize {
-        scores.fill(0.0);
-        for weight in self.ensemble.reach(row).flatten() {
-            scores[weight.id as usize] += weight.value;
+    fn classify<F: Real>(
+        &self,
+        ensemble: &Ensemble<F>,
+        row: &[F],
+        sums: &mut [F],
+        scores: &mut [f32],
+    ) -> usize {
+        sums.fill(F::default());
+        for weight in ensemble.reach(row).flatten() {
+            let sum = &mut sums[weight.id as usize];
+            *sum = *sum + weight.value;
         }
         match self.binary {
-            Some(binary) => self.classify_binary(binary, scores),
+            Some(binary) => self.classify_binary(binary, sums, scores),
             None => {
-                if self.base.len() == scores.len() {
-                    scores
-                        .iter_mut()
-                        .zip(&self.base)
-                        .for_each(|(s, base)| *s += base);
+                if self.base.len() == sums.len() {
+                    let with_base = sums.iter_mut().zip(&self.base);
+                    with_base.for_each(|(s, base)| *s = *s + F::of(*base));
                 }
-                let best = argmax(scores);
+                let best = argmax(sums);
+                let singles = scores.iter_mut().zip(sums.iter());
+                singles.for_each(|(score, sum)| *score = sum.single());
                 self.post.apply(scores);
                 best
             }
         }
     }
 
-    fn classify_binary(&self, binary: Binary, scores: &mut [f32]) -> usize {
+    fn classify_binary<F: Real>(&self, binary: Binary, sums: &[F], scores: &mut [f32]) -> usize {
         // One of the two is zero: the trees score only one.
-        let score = scores[0] + scores[1] + self.base.last().copied().unwrap_or(0.0);
+        let base = F::of(self.base.last().copied().unwrap_or(0.0));
+        let score = sums[0] + sums[1] + base;
         let label = match binary {
-            Binary::Probability => score > 0.5,
-            Binary::Margin => score > 0.0,
+            Binary::Probability => score > F::of(0.5),
+            Binary::Margin => score > F::default(),
         };
+        let rest = (F::of(1.0) - score).single();
+        let score = score.single();
         let (no, yes) = match (binary, self.post) {
             // With a base value for each class, the second is the score and both go through
             // the transform.
@@ -170,12 +173,12 @@ impl TreeClassifier {
                 (both[0], both[1])
             }
             (_, PostTransform::Probit) => {
-                let mut both = [1.0 - score, score];
+                let mut both = [rest, score];
                 self.post.apply(&mut both);
                 (both[0], both[1])
             }
-            (Binary::Probability, _) => (1.0 - score, score),
-            (Binary::Margin, PostTransform::Logistic) => (logistic(-score), logistic(score)),
+            (_, PostTransform::Logistic) => (logistic(-score), logistic(score)),
+            (Binary::Probability, _) => (rest, score),
             (Binary::Margin, _) => (-score, score),
         };
         scores.copy_from_slice(&[no, yes]);
@@ -183,8 +186,22 @@ impl TreeClassifier {
     }
 }
 
+impl TreeClassifier {
+    fn eval_with<F: Real>(
+        &self,
+        ensemble: &Ensemble<F>,
+        input: &Tensor,
+    ) -> TractResult<Vec<Tensor>> {
+        let mut best = vec![];
+        let scores = ensemble.score(input, |row, sums, scores| {
+            best.push(self.classify(ensemble, row, sums, scores));
+        })?;
+        Ok(vec![self.labels.of(&best), scores])
+    }
+}
+
 /// The first of the largest; 0 where nothing is comparable.
-pub(super) fn argmax(scores: &[f32]) -> usize {
+pub(super) fn argmax<F: PartialOrd>(scores: &[F]) -> usize {
     let mut best = 0;
     for (index, score) in scores.iter().enumerate() {
         if *score > scores[best] {
@@ -216,10 +233,9 @@ impl Kernel for TreeClassifier {
     }
 
     fn eval(&self, input: &Tensor) -> TractResult<Vec<Tensor>> {
-        let mut best = vec![];
-        let scores = self.ensemble.score(input, |row, scores| {
-            best.push(self.classify(row, scores));
-        })?;
-        Ok(vec![self.labels.of(&best), scores])
+        match self.forest.of(input.datum_type()) {
+            Width::Single(ensemble) => self.eval_with(ensemble, input),
+            Width::Double(ensemble) => self.eval_with(ensemble, input),
+        }
     }
 }

@@ -4,15 +4,15 @@ use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
-use super::ensemble::{Ensemble, PostTransform};
+use super::ensemble::{Ensemble, Forest, PostTransform, Real, Width, numbers};
 use super::{Parsed, row_dim};
 use crate::ops::kernel::{Kernel, KernelOp};
 
 #[derive(Debug)]
 struct TreeRegressor {
-    ensemble: Ensemble,
+    forest: Forest,
     aggregate: Aggregate,
-    base: Vec<f32>,
+    base: Vec<f64>,
     post: PostTransform,
 }
 
@@ -27,16 +27,6 @@ enum Aggregate {
 
 /// Reads a `TreeEnsembleRegressor` node.
 pub(super) fn parse(_context: &ParsingContext, node: &NodeProto) -> Parsed {
-    for double in [
-        "nodes_values_as_tensor",
-        "target_weights_as_tensor",
-        "base_values_as_tensor",
-    ] {
-        ensure!(
-            !node.attribute.iter().any(|a| a.name == double),
-            "TreeEnsembleRegressor with `{double}` (double precision) is not supported"
-        );
-    }
     let aggregate = match node
         .get_attr_opt::<&str>("aggregate_function")?
         .unwrap_or("SUM")
@@ -53,17 +43,17 @@ pub(super) fn parse(_context: &ParsingContext, node: &NodeProto) -> Parsed {
         .ok()
         .filter(|t| (1..=1_000_000).contains(t))
         .with_context(|| format!("n_targets is {targets}"))?;
-    let base: Vec<f32> = node.get_attr_opt_vec("base_values")?.unwrap_or_default();
+    let base = numbers(node, "base_values")?.unwrap_or_default();
     ensure!(
         base.is_empty() || base.len() == targets || base.len() == 1,
         "TreeEnsembleRegressor has {} base values for {targets} targets",
         base.len()
     );
     let post = PostTransform::read(node)?;
-    let ensemble = Ensemble::read(node, "target", targets)?;
+    let forest = Forest::read(node, "target", targets)?;
     Ok((
         KernelOp::boxed(TreeRegressor {
-            ensemble,
+            forest,
             aggregate,
             base,
             post,
@@ -73,34 +63,45 @@ pub(super) fn parse(_context: &ParsingContext, node: &NodeProto) -> Parsed {
 }
 
 impl TreeRegressor {
-    fn regress(&self, row: &[f32], scores: &mut [f32]) {
-        let start = match self.aggregate {
-            Aggregate::Sum | Aggregate::Average => 0.0,
-            // NaN loses against every number in `min` and `max`.
-            Aggregate::Min | Aggregate::Max => f32::NAN,
-        };
-        scores.fill(start);
-        for weight in self.ensemble.reach(row).flatten() {
-            let score = &mut scores[weight.id as usize];
-            *score = match self.aggregate {
-                Aggregate::Sum | Aggregate::Average => *score + weight.value,
-                Aggregate::Min => score.min(weight.value),
-                Aggregate::Max => score.max(weight.value),
+    fn regress<F: Real>(
+        &self,
+        ensemble: &Ensemble<F>,
+        row: &[F],
+        sums: &mut [F],
+        scores: &mut [f32],
+    ) {
+        let is_sum = matches!(self.aggregate, Aggregate::Sum | Aggregate::Average);
+        // NaN loses against every number in `least` and `most`.
+        sums.fill(if is_sum { F::default() } else { F::NAN });
+        for weight in ensemble.reach(row).flatten() {
+            let sum = &mut sums[weight.id as usize];
+            *sum = match self.aggregate {
+                Aggregate::Sum | Aggregate::Average => *sum + weight.value,
+                Aggregate::Min => sum.least(weight.value),
+                Aggregate::Max => sum.most(weight.value),
             };
         }
-        for (target, score) in scores.iter_mut().enumerate() {
+        for (target, (sum, score)) in sums.iter().zip(scores.iter_mut()).enumerate() {
+            let mut sum = *sum;
             if self.aggregate == Aggregate::Average {
-                *score /= self.ensemble.trees() as f32;
+                sum = sum / F::of(ensemble.trees() as f64);
             }
             // A target that no tree spoke of.
-            if score.is_nan() && start.is_nan() {
-                *score = 0.0;
+            if !is_sum && sum.is_nan() {
+                sum = F::default();
             }
             if !self.base.is_empty() {
-                *score += self.base[if self.base.len() == 1 { 0 } else { target }];
+                sum = sum + F::of(self.base[if self.base.len() == 1 { 0 } else { target }]);
             }
+            *score = sum.single();
         }
         self.post.apply(scores);
+    }
+
+    fn eval_with<F: Real>(&self, ensemble: &Ensemble<F>, input: &Tensor) -> TractResult<Tensor> {
+        ensemble.score(input, |row, sums, scores| {
+            self.regress(ensemble, row, sums, scores);
+        })
     }
 }
 
@@ -114,14 +115,15 @@ impl Kernel for TreeRegressor {
         _dtype: DatumType,
         shape: &[TDim],
     ) -> TractResult<Vec<(DatumType, TVec<TDim>)>> {
-        let scores = tvec![row_dim(shape), self.ensemble.targets.to_dim()];
+        let scores = tvec![row_dim(shape), self.forest.targets().to_dim()];
         Ok(vec![(f32::datum_type(), scores)])
     }
 
     fn eval(&self, input: &Tensor) -> TractResult<Vec<Tensor>> {
-        let scores = self
-            .ensemble
-            .score(input, |row, scores| self.regress(row, scores))?;
+        let scores = match self.forest.of(input.datum_type()) {
+            Width::Single(ensemble) => self.eval_with(ensemble, input)?,
+            Width::Double(ensemble) => self.eval_with(ensemble, input)?,
+        };
         Ok(vec![scores])
     }
 }

@@ -3,7 +3,7 @@
 use super::super::arrange;
 use super::super::inputs::{self, Inputs, Kernel, kernel, tensor_kernel};
 use super::super::node::Node;
-use crate::{DType, Result, Tensor, Value, bail};
+use crate::{DType, Maps, Result, Tensor, Value, bail};
 
 /// What only programs have: the engine knows neither sequences nor optionals.
 pub(super) const OPS: super::Table = &[
@@ -85,6 +85,13 @@ fn sequence_erase(_node: &Node<'_>) -> Result<Option<Kernel>> {
 /// `SequenceAt` (Operators.md, ai.onnx 11).
 fn sequence_at(_node: &Node<'_>) -> Result<Option<Kernel>> {
     kernel(|inputs| {
+        // A sequence of maps is one table, and a map a row of it.
+        if let Value::Maps(Maps { keys, values }) = inputs.value(0)? {
+            let rows = values.shape().first().copied().unwrap_or(0);
+            let values = arrange::range(values, 0, place(inputs.int(1)?, rows)?, 1)?;
+            let keys = keys.clone();
+            return Ok(vec![Value::Maps(Maps { keys, values })]);
+        }
         let items = inputs.sequence(0)?;
         let at = place(inputs.int(1)?, items.len())?;
         Ok(items.get(at).cloned().into_iter().collect())
@@ -94,7 +101,14 @@ fn sequence_at(_node: &Node<'_>) -> Result<Option<Kernel>> {
 
 /// `SequenceLength` (Operators.md, ai.onnx 11).
 fn sequence_length(_node: &Node<'_>) -> Result<Option<Kernel>> {
-    tensor_kernel(|inputs| Tensor::from_vec(&[], vec![inputs.sequence(0)?.len() as i64])).map(Some)
+    tensor_kernel(|inputs| {
+        let length = match inputs.value(0)? {
+            Value::Maps(maps) => maps.values.shape().first().copied().unwrap_or(0),
+            _ => inputs.sequence(0)?.len(),
+        };
+        Tensor::from_vec(&[], vec![length as i64])
+    })
+    .map(Some)
 }
 
 /// `SplitToSequence` (Operators.md, ai.onnx 11 and 24).

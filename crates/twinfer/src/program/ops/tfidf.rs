@@ -196,7 +196,7 @@ fn grams(
             bail!(InvalidModel, "ngram_counts goes backwards");
         };
         let length = at + 1;
-        if part.len() % length != 0 {
+        if !part.len().is_multiple_of(length) {
             bail!(InvalidModel, "{} words are no {length}-grams", part.len());
         }
         for gram in part.chunks_exact(length) {

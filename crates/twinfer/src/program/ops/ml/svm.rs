@@ -56,7 +56,11 @@ impl Machine {
             _ => list("support_vectors"),
         };
         let rows = if vectors == 0 { models } else { vectors };
-        if coefficients.is_empty() || rho.is_empty() || rows == 0 || against.len() % rows != 0 {
+        if coefficients.is_empty()
+            || rho.is_empty()
+            || rows == 0
+            || !against.len().is_multiple_of(rows)
+        {
             bail!(
                 InvalidModel,
                 "{} coefficients, {} numbers in {rows} vectors and {} offsets do not fit",
@@ -205,7 +209,7 @@ fn svm_classifier(node: &Node<'_>) -> Result<Option<Kernel>> {
         }
         let columns = scores.len().checked_div(rows).unwrap_or(classes);
         Ok(vec![
-            Value::Tensor(classifier.labels(&best)?),
+            Value::Tensor(classifier.labels.of(&best)?),
             Value::Tensor(Tensor::from_vec(&[rows, columns], scores)?),
         ])
     })
@@ -213,11 +217,6 @@ fn svm_classifier(node: &Node<'_>) -> Result<Option<Kernel>> {
 }
 
 impl Classifier {
-    /// A single label stands for one of two.
-    fn labels(&self, best: &[usize]) -> Result<Tensor> {
-        self.labels.of(best)
-    }
-
     /// The class of a row, and its scores.
     fn classify(&self, row: &[f32]) -> (usize, Vec<f32>) {
         let classes = self.labels.len();
@@ -303,7 +302,7 @@ impl Classifier {
                     continue;
                 };
                 let p = 1.0 - crate::ops::ml::logistic(score * a + b);
-                let p = p.max(1e-7).min(1.0 - 1e-7);
+                let p = p.clamp(1e-7, 1.0 - 1e-7);
                 pairs[i * classes + j] = p;
                 pairs[j * classes + i] = 1.0 - p;
             }
