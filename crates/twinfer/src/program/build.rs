@@ -203,6 +203,11 @@ impl<'a> Builder<'a> {
         {
             return Ok(Does::Ours(kernel));
         }
+        if let Some(make) = ops::fallback(&proto.domain, &proto.op_type)
+            && let Some(kernel) = make(&node)?
+        {
+            return Ok(Does::Ours(kernel));
+        }
         let constants = inputs.iter().map(|slot| self.constant((*slot)?));
         let constants = constants.map(|c| c.cloned()).collect();
         let node = EngineNode::new(proto, &self.scope.opsets, constants)?;

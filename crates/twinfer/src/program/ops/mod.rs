@@ -1,10 +1,19 @@
 //! Operators of ours for programs: those that the engine lacks, and forms of others that it gets
 //! wrong.
 
+mod cast;
+mod forms;
+mod integer;
+mod plain;
+mod quantize;
+mod window;
+
 use super::control;
 use super::inputs::Kernel;
 use super::node::Node;
 use crate::Result;
+
+pub(crate) use self::forms::needs_program;
 
 /// Makes an operator of a node. `None` leaves this form of it to the engine.
 pub(super) type Make = fn(&Node<'_>) -> Result<Option<Kernel>>;
@@ -19,6 +28,10 @@ const ML: &[Table] = &[];
 /// Those of `com.microsoft`.
 const MICROSOFT: &[Table] = &[];
 
+/// Those of the standard domain that the engine has, too: ours only where a graph runs node by
+/// node anyway, for the types and forms that the engine lacks.
+const FALLBACK: &[Table] = &[cast::OPS, integer::OPS, plain::OPS, quantize::OPS];
+
 /// How an operator is made, where it is ours.
 pub(super) fn find(domain: &str, operator: &str) -> Option<Make> {
     let tables = match domain {
@@ -28,6 +41,16 @@ pub(super) fn find(domain: &str, operator: &str) -> Option<Make> {
         _ => return None,
     };
     let mut all = tables.iter().flat_map(|table| table.iter());
+    all.find(|(name, _)| *name == operator)
+        .map(|(_, make)| *make)
+}
+
+/// How an operator is made that is ours inside of a program only.
+pub(super) fn fallback(domain: &str, operator: &str) -> Option<Make> {
+    if !matches!(domain, "" | "ai.onnx") {
+        return None;
+    }
+    let mut all = FALLBACK.iter().flat_map(|table| table.iter());
     all.find(|(name, _)| *name == operator)
         .map(|(_, make)| *make)
 }
