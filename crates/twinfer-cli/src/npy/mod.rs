@@ -71,11 +71,9 @@ pub fn write(tensor: &Tensor) -> Result<Vec<u8>> {
         DType::Complex128 => "<c16",
         // What NumPy itself writes for the types of ml_dtypes.
         DType::BF16 => "<V2",
-        DType::F8E4M3FN
-        | DType::F8E4M3FNUZ
-        | DType::F8E5M2
-        | DType::F8E5M2FNUZ
-        | DType::F8E8M0 => "|V1",
+        DType::F8E4M3FN | DType::F8E4M3FNUZ | DType::F8E5M2 | DType::F8E5M2FNUZ | DType::F8E8M0 => {
+            "|V1"
+        }
         other => bail!(UnsupportedDtype, "{other} has no form in a .npy file"),
     };
     let mut file = header::write(descr, tensor.shape());

@@ -138,9 +138,7 @@ impl EngineNode {
             let tensor = tensor.map(widened).transpose()?;
             key.push(match tensor {
                 None => Given::Fixed,
-                Some(tensor) if is_parameter(&self.proto.op_type, index) => {
-                    Given::Content(tensor)
-                }
+                Some(tensor) if is_parameter(&self.proto.op_type, index) => Given::Content(tensor),
                 Some(tensor) => {
                     let shape = Given::Shape(tensor.dtype(), tensor.shape().to_vec());
                     given.push(to_engine_value(tensor)?);

@@ -89,7 +89,10 @@ fn product(
     shape.extend((a_shape.len() > 1).then_some(rows));
     shape.extend((b_shape.len() > 1).then_some(columns));
     if element_count(&shape)? > MAX_ELEMENTS {
-        bail!(InvalidInput, "a product of the shape {shape:?} is too large");
+        bail!(
+            InvalidInput,
+            "a product of the shape {shape:?} is too large"
+        );
     }
     let mut made = vec![0i32; shape.iter().product()];
     let starts = |own: &[usize]| places(&front, &steps(own, &front));
@@ -200,12 +203,13 @@ fn requantised(
     let zero = Numbers::of(zero)?.ints().first().copied().unwrap_or(0);
     let round = rounded(precision);
     let [a, b, y] = scales;
-    let factor = |at: usize| f64::from(round(round(a.at(at) * b.at(at)) / y.at(at)));
+    let factor = |at: usize| round(round(a.at(at) * b.at(at)) / y.at(at));
     let same = [&a, &b, &y].iter().all(|scale| scale.places.is_none());
     let first = factor(0);
     let values = sums.iter().enumerate().map(|(at, &sum)| {
         let factor = if same { first } else { factor(at) };
-        let nearest = (f64::from(sum) * factor).round_ties_even() as i64;
+        // In FP32, as ONNX Runtime does it, whose results quantised models are checked against.
+        let nearest = (sum as f32 * factor).round_ties_even() as i64;
         nearest.saturating_add(zero).clamp(low, high)
     });
     Numbers::Ints(values.collect()).into_tensor(dtype, shape, Rules::default())
@@ -235,7 +239,10 @@ fn factors(
     let (x, w) = (inputs.tensor(x)?, inputs.tensor(w)?);
     let x_zero = inputs.tensor_opt(x_zero)?;
     if x_zero.is_some_and(|zero| zero.len() != 1) {
-        bail!(InvalidInput, "the zero point of the input is not one number");
+        bail!(
+            InvalidInput,
+            "the zero point of the input is not one number"
+        );
     }
     // Zero points of the weights are one for all, or one for each channel that they give.
     let channels = w.shape().len();
@@ -272,7 +279,9 @@ fn q_linear_conv(node: &Node<'_>) -> Result<Option<Kernel>> {
             let inner: usize = shape.iter().skip(2).product();
             let planes = sums.chunks_exact_mut(inner.max(1));
             for (plane, &bias) in planes.zip(bias.iter().cycle()) {
-                plane.iter_mut().for_each(|sum| *sum = sum.wrapping_add(bias));
+                plane
+                    .iter_mut()
+                    .for_each(|sum| *sum = sum.wrapping_add(bias));
             }
         }
         let channel = shape.len().saturating_sub(1);

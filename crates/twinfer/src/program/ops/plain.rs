@@ -79,7 +79,10 @@ fn reshape(node: &Node<'_>) -> Result<Option<Kernel>> {
 
 /// Elements along the axes but the open one.
 fn wanted_count(wanted: &[i64], tensor: &Tensor, zero_is_zero: bool) -> Result<usize> {
-    let axes = wanted.iter().enumerate().filter(|(_, length)| **length != -1);
+    let axes = wanted
+        .iter()
+        .enumerate()
+        .filter(|(_, length)| **length != -1);
     let lengths = axes.map(|(at, &length)| match (length, tensor.shape().get(at)) {
         (0, Some(&same)) if !zero_is_zero => same,
         _ => usize::try_from(length).unwrap_or(0),
@@ -222,7 +225,10 @@ fn transposed(tensor: &Tensor, order: &[usize]) -> Result<Tensor> {
     let bits = tensor.dtype().bits().unwrap_or(8);
     if bits < 8 {
         let codes = unpack(bytes, bits, tensor.len());
-        let moved: Vec<u8> = places.iter().filter_map(|&at| codes.get(at).copied()).collect();
+        let moved: Vec<u8> = places
+            .iter()
+            .filter_map(|&at| codes.get(at).copied())
+            .collect();
         return Tensor::from_slice(tensor.dtype(), &shape, &pack(&moved, bits));
     }
     let moved = match bits / 8 {

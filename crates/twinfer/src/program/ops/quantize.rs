@@ -185,7 +185,10 @@ fn quantize(node: &Node<'_>) -> Result<Option<Kernel>> {
         let (x, scale, zero) = (inputs.tensor(0)?, inputs.tensor(1)?, inputs.tensor_opt(2)?);
         let dtype = zero.map(Tensor::dtype).or(output).unwrap_or(DType::U8);
         if output.is_some_and(|output| output != dtype) {
-            bail!(InvalidModel, "the zero point is of {dtype}, not of `output_dtype`");
+            bail!(
+                InvalidModel,
+                "the zero point is of {dtype}, not of `output_dtype`"
+            );
         }
         let grid = layout.grid(x, scale, zero)?;
         let round = rounded(precision.unwrap_or(scale.dtype()));
@@ -195,17 +198,27 @@ fn quantize(node: &Node<'_>) -> Result<Option<Kernel>> {
         let numbers = match range(dtype) {
             Some((low, high)) => {
                 let zeros = zero.map(|zero| Ok(Numbers::of(zero)?.ints())).transpose()?;
-                let ints = grid.each(&elements, (&scales, zeros.as_deref()), 0, |x, scale, zero| {
-                    let nearest = divided(x, scale).round_ties_even() as i64;
-                    nearest.saturating_add(zero).clamp(low, high)
-                });
+                let ints = grid.each(
+                    &elements,
+                    (&scales, zeros.as_deref()),
+                    0,
+                    |x, scale, zero| {
+                        let nearest = divided(x, scale).round_ties_even() as i64;
+                        nearest.saturating_add(zero).clamp(low, high)
+                    },
+                );
                 Numbers::Ints(ints)
             }
             None => {
-                let zeros = zero.map(|zero| Ok(Numbers::of(zero)?.singles())).transpose()?;
-                let all = grid.each(&elements, (&scales, zeros.as_deref()), 0.0, |x, scale, zero| {
-                    divided(x, scale) + zero
-                });
+                let zeros = zero
+                    .map(|zero| Ok(Numbers::of(zero)?.singles()))
+                    .transpose()?;
+                let all = grid.each(
+                    &elements,
+                    (&scales, zeros.as_deref()),
+                    0.0,
+                    |x, scale, zero| divided(x, scale) + zero,
+                );
                 Numbers::Singles(all)
             }
         };

@@ -66,11 +66,17 @@ impl Convolution {
                 let needed = output.saturating_sub(1).saturating_mul(stride);
                 let all = needed.saturating_add(reach).saturating_sub(input);
                 let half = all / 2;
-                if *lower { (all - half, half) } else { (half, all - half) }
+                if *lower {
+                    (all - half, half)
+                } else {
+                    (half, all - half)
+                }
             }
         };
         let padded = input.checked_add(before).and_then(|n| n.checked_add(after));
-        let room = padded.and_then(|n| n.checked_sub(reach)).ok_or_else(too_large)?;
+        let room = padded
+            .and_then(|n| n.checked_sub(reach))
+            .ok_or_else(too_large)?;
         Ok(Axis {
             input,
             kernel,
@@ -113,9 +119,7 @@ fn table(axes: &[Axis]) -> Result<Vec<Vec<u32>>> {
                     for at in 0..axis.output {
                         let at = (at * axis.stride + k * axis.dilation).checked_sub(axis.before);
                         along.push(match at.filter(|&at| at < axis.input) {
-                            Some(at) if place != OUTSIDE => {
-                                place * axis.input as u32 + at as u32
-                            }
+                            Some(at) if place != OUTSIDE => place * axis.input as u32 + at as u32,
                             _ => OUTSIDE,
                         });
                     }
@@ -136,7 +140,10 @@ pub(super) fn convolve(
 ) -> Result<(Vec<i32>, Vec<usize>)> {
     let ([batch, channels, inputs @ ..], [filters, depth, kernels @ ..]) = (x_shape, w_shape)
     else {
-        bail!(InvalidInput, "a convolution of {x_shape:?} with {w_shape:?}");
+        bail!(
+            InvalidInput,
+            "a convolution of {x_shape:?} with {w_shape:?}"
+        );
     };
     let groups = convolution.groups;
     let fits = inputs.len() == kernels.len()
@@ -170,7 +177,10 @@ pub(super) fn convolve(
     for (at, out) in outs {
         let (sample, filter) = (at / filters, at % filters);
         let first = sample * channels + filter / together * depth;
-        let weights = w.chunks_exact(depth * kernel).nth(filter).unwrap_or_default();
+        let weights = w
+            .chunks_exact(depth * kernel)
+            .nth(filter)
+            .unwrap_or_default();
         let planes = x.chunks_exact(plane).skip(first);
         for (plane, weights) in planes.zip(weights.chunks_exact(kernel)) {
             for (places, &weight) in table.iter().zip(weights) {
