@@ -1,13 +1,12 @@
 //! Graphs that only a program runs, although the engine knows the names of all operators in it.
 
-use std::collections::HashMap;
-
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, ValueInfoProto, type_proto};
 
 use crate::DType;
 use crate::session::{engine_dtype, onnx_dtype};
 
-/// Whether a graph has types that the engine does not have, or forms of operators that it refuses.
+/// Whether a graph has types that the engine does not have, or forms of operators that it gets
+/// wrong without a word.
 /// Graphs inside of it are not looked at.
 pub(crate) fn needs_program(graph: &GraphProto) -> bool {
     let values = graph.input.iter().chain(&graph.output);
@@ -19,7 +18,7 @@ pub(crate) fn needs_program(graph: &GraphProto) -> bool {
         return true;
     }
     let mut attributes = graph.node.iter().flat_map(|node| &node.attribute);
-    attributes.any(names_foreign) || refuses_any(graph) || casts_text(graph)
+    attributes.any(names_foreign) || quantises_otherwise(graph) || casts_text(graph)
 }
 
 /// Numbers to and from text: the engine does not read all that ONNX says, and writes some otherwise.
@@ -36,10 +35,11 @@ fn casts_text(graph: &GraphProto) -> bool {
 
 /// The type of the elements of a tensor.
 fn declared(value: &ValueInfoProto) -> Option<DType> {
-    match value.r#type.as_ref()?.value.as_ref()? {
-        type_proto::Value::TensorType(tensor) => onnx_dtype(tensor.elem_type),
-        _ => None,
-    }
+    let kind = value.r#type.as_ref().and_then(|kind| kind.value.as_ref());
+    let Some(type_proto::Value::TensorType(tensor)) = kind else {
+        return None;
+    };
+    onnx_dtype(tensor.elem_type)
 }
 
 /// A type of ONNX that the engine does not have.
@@ -59,67 +59,11 @@ fn names_foreign(attribute: &AttributeProto) -> bool {
             .is_some_and(|t| is_foreign(t.data_type))
 }
 
-/// The types of constants by name.
-type Constants<'a> = HashMap<&'a str, Option<DType>>;
-
-fn refuses_any(graph: &GraphProto) -> bool {
-    let mut quantised = graph
-        .node
-        .iter()
-        .filter(|node| is_quantisation(node))
-        .peekable();
-    if quantised.peek().is_none() {
-        return false;
-    }
-    let mut constants: Constants<'_> = (graph.initializer.iter())
-        .map(|t| (&*t.name, onnx_dtype(t.data_type)))
-        .collect();
-    for node in graph.node.iter().filter(|node| node.op_type == "Constant") {
-        if let Some(name) = node.output.first() {
-            let tensor = node.attribute.iter().find_map(|a| a.t.as_ref());
-            let other = || {
-                let is_float = node
-                    .attribute
-                    .iter()
-                    .any(|a| a.name.starts_with("value_float"));
-                is_float.then_some(DType::F32)
-            };
-            let dtype = tensor.map_or_else(other, |t| onnx_dtype(t.data_type));
-            constants.insert(name, dtype);
-        }
-    }
-    let declared: Constants<'_> = (graph.input.iter().chain(&graph.value_info))
-        .map(|value| (&*value.name, declared(value)))
-        .chain(constants.iter().map(|(name, dtype)| (*name, *dtype)))
-        .collect();
-    quantised.any(|node| refuses(node, &constants, &declared))
-}
-
-fn is_quantisation(node: &NodeProto) -> bool {
-    matches!(&*node.domain, "" | "ai.onnx")
-        && matches!(
-            &*node.op_type,
-            "QuantizeLinear" | "DequantizeLinear" | "QLinearMatMul"
-        )
-}
-
-/// The engine wants scales of FP32 and zero points of 8 bits that are there when it plans.
-fn refuses(node: &NodeProto, constants: &Constants<'_>, declared: &Constants<'_>) -> bool {
-    if node.op_type == "QLinearMatMul" {
-        // Its scales need not be constant.
-        let scales = [1, 4, 6].into_iter().filter_map(|at| node.input.get(at));
-        let mut dtypes = scales.filter_map(|name| declared.get(name.as_str()).copied()?);
-        return dtypes.any(|dtype| dtype != DType::F32);
-    }
-    let says = |name: &str| node.attribute.iter().any(|a| a.name == name && a.i != 0);
-    let constant = |at: usize| {
-        let name = node.input.get(at).filter(|name| !name.is_empty());
-        name.map(|name| constants.get(name.as_str()).copied().flatten())
-    };
-    let is_byte = |dtype| matches!(dtype, Some(DType::U8 | DType::I8 | DType::I32));
-    says("block_size")
-        || says("output_dtype")
-        || says("precision")
-        || constant(1) != Some(Some(DType::F32))
-        || constant(2).is_some_and(|dtype| !is_byte(dtype))
+/// Quantisation to or from a type of its own, or in a precision of its own: the engine does not
+/// read these attributes. What it refuses in words needs no look here.
+fn quantises_otherwise(graph: &GraphProto) -> bool {
+    let is_one =
+        |node: &&NodeProto| matches!(&*node.op_type, "QuantizeLinear" | "DequantizeLinear");
+    let mut attributes = (graph.node.iter().filter(is_one)).flat_map(|node| &node.attribute);
+    attributes.any(|a| matches!(&*a.name, "output_dtype" | "precision") && a.i != 0)
 }
