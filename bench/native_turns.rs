@@ -87,7 +87,7 @@ fn inputs(session: &Session, free: usize) -> Result<Tensors, Error> {
 
 fn sums(values: &[(String, Value)]) -> Result<Vec<f64>, Error> {
     let sum = |(_, value): &(String, Value)| {
-        let tensor = value.tensor();
+        let tensor = value.tensor()?;
         Ok(match tensor.dtype() {
             DType::F32 => tensor.view::<f32>()?.iter().map(|&v| f64::from(v)).sum(),
             DType::I64 => tensor.view::<i64>()?.iter().map(|&v| v as f64).sum(),

@@ -54,14 +54,11 @@ impl Answer {
 
     /// The values of a run or their error.
     pub fn of_run(result: twinfer::Result<Vec<(String, Value)>>) -> Self {
-        result.map_or_else(Self::of_error, |values| {
-            Self::Tensors(
-                values
-                    .iter()
-                    .map(|(name, value)| GoldenTensor::from_value(name, value))
-                    .collect(),
-            )
-        })
+        let tensors = result.and_then(|values| {
+            let golden = |(name, value): &(String, Value)| GoldenTensor::from_value(name, value);
+            values.iter().map(golden).collect::<twinfer::Result<_>>()
+        });
+        tensors.map_or_else(Self::of_error, Self::Tensors)
     }
 
     /// An error.

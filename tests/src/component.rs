@@ -221,7 +221,7 @@ fn golden(output: &Json, data: &[u8]) -> io::Result<GoldenTensor> {
     };
     let name = output["name"].as_str().unwrap_or_default();
     tensor
-        .map(|tensor| GoldenTensor::from_value(name, &Value::Tensor(tensor)))
+        .map(|tensor| GoldenTensor::from_tensor(name, &tensor))
         .map_err(|e| invalid(e.message()))
 }
 

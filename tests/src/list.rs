@@ -67,7 +67,7 @@ fn add_golden(
     let tensors: Vec<GoldenTensor> = model
         .preprocess(case.input.to_input()?)?
         .into_iter()
-        .map(|(name, tensor)| GoldenTensor::from_value(&name, &Value::Tensor(tensor)))
+        .map(|(name, tensor)| GoldenTensor::from_tensor(&name, &tensor))
         .collect();
     // The same tensors again would tell nothing new: an input with another parameter has them.
     let known = |other: &Case| {

@@ -25,6 +25,7 @@ mod golden;
 mod http;
 mod lint;
 mod npm;
+mod onnx;
 mod paths;
 mod profiles;
 mod python;
@@ -51,7 +52,11 @@ usage: cargo xtask COMMAND [OPTIONS]
                --listen ADDRESS  where to serve (default 127.0.0.1:8080)
   test       setup, build, and every test there is; the last line is `N passed, N failed`
                --only SUITE      one suite only: fmt, xtask, sizes, rust, npm, conformance,
-                                 cache, python (may be repeated)
+                                 cache, onnx, python (may be repeated)
+  conformance
+             how the backend tests of ONNX end
+               --json            as JSON
+               --write           and make tests/onnx/expected.json say so
   lint       clippy for the native crates and for both wasm targets; cargo-deny when it is there
   generate   write the files that are made from the code (docs/errors.md and alike)
   sizes      raw, gzip and brotli bytes of each artifact, beside the figures of bench/sizes.json
@@ -112,6 +117,11 @@ fn dispatch(arguments: &[String]) -> Result<()> {
             let only = options.values("--only")?;
             options.end()?;
             test::test(&only)
+        }
+        "conformance" => {
+            let (json, write) = (options.flag("--json"), options.flag("--write"));
+            options.end()?;
+            onnx::conformance(json, write)
         }
         "lint" => {
             options.end()?;

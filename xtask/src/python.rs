@@ -139,7 +139,7 @@ fn stamp() -> PathBuf {
 }
 
 /// Every file of requirements, one after the other.
-fn wanted() -> String {
+pub fn wanted() -> String {
     let mut text = String::new();
     let mut files = vec![requirements()];
     while let Some(file) = files.pop() {

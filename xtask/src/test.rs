@@ -11,6 +11,7 @@ use crate::debian;
 use crate::demo::{pack_models, run_cases};
 use crate::engines;
 use crate::failure::{Context, Failure, Result};
+use crate::onnx;
 use crate::paths;
 use crate::python;
 use crate::run::Run;
@@ -20,7 +21,7 @@ use crate::sizes;
 use crate::steps::{Job, Output, nothing_to_do, step, together, took};
 
 /// The suites, in the order in which they run: what fails soonest comes first.
-const SUITES: [&str; 8] = [
+const SUITES: [&str; 9] = [
     "fmt",
     "xtask",
     "sizes",
@@ -28,8 +29,12 @@ const SUITES: [&str; 8] = [
     "npm",
     "conformance",
     "cache",
+    "onnx",
     "python",
 ];
+
+/// Suites that are left out, and said to be, where there is no Python.
+const NEED_PYTHON: [&str; 2] = ["onnx", "python"];
 
 /// Runs the suites of these names, or all.
 pub fn test(only: &[String]) -> Result<()> {
@@ -60,7 +65,7 @@ pub fn test(only: &[String]) -> Result<()> {
         match prepare() {
             Ok(browser) => results.extend(
                 rest.into_iter()
-                    .filter(|name| *name != "python" || python::program().is_some())
+                    .filter(|name| !NEED_PYTHON.contains(name) || python::program().is_some())
                     .map(|name| suite(name, |_| run(name, &browser))),
             ),
             // What cannot be built cannot be tested: that is a failure among the others, so that
@@ -77,6 +82,7 @@ fn run(name: &str, browser: &Path) -> Result<Counts> {
         "rust" => rust(browser),
         "npm" => typescript(browser),
         "python" => references(),
+        "onnx" => watched(onnx::program()?, Runner::Plain),
         "cache" => watched(cache::suite(browser)?, Runner::Plain),
         _ => conformance(browser),
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DType, Result, Tensor, Tensors, bail};
+use crate::{DType, Result, Tensor, Tensors, Value, bail};
 
 /// One axis of a shape.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -34,6 +34,10 @@ impl std::fmt::Display for Dim {
 pub struct TensorSpec {
     /// The name, as in the model file.
     pub name: String,
+    /// A tensor, a sequence or an optional.
+    #[serde(default, skip_serializing_if = "ValueKind::is_tensor")]
+    #[cfg_attr(feature = "schema", ts(as = "Option<ValueKind>", optional))]
+    pub kind: ValueKind,
     /// The data type of the elements.
     pub dtype: DType,
     /// The axes, outermost first; absent when even the rank is free.
@@ -41,7 +45,7 @@ pub struct TensorSpec {
     pub shape: Option<Vec<Dim>>,
 }
 
-/// What kind of value an output is.
+/// What kind of value an input or output is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
@@ -52,6 +56,34 @@ pub enum ValueKind {
     /// A sequence of maps from label to number (ZipMap); dtype and shape are those of
     /// the numbers, `[rows, labels]`.
     Maps,
+    /// A sequence; dtype is that of the elements of its tensors.
+    Sequence,
+    /// A value that may be missing; dtype is that of the elements of the tensors in it.
+    Optional,
+}
+
+impl ValueKind {
+    pub(crate) fn is_tensor(&self) -> bool {
+        *self == Self::Tensor
+    }
+
+    fn is_of(self, value: &Value) -> bool {
+        match value {
+            Value::Tensor(_) => self == Self::Tensor,
+            Value::Maps(_) => self == Self::Maps,
+            Value::Sequence(_) => self == Self::Sequence,
+            Value::Optional(_) => self == Self::Optional,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tensor => "a tensor",
+            Self::Maps => "maps (ZipMap)",
+            Self::Sequence => "a sequence",
+            Self::Optional => "an optional",
+        }
+    }
 }
 
 /// An output of a model.
@@ -61,7 +93,7 @@ pub enum ValueKind {
 pub struct OutputSpec {
     /// The name, as in the model file.
     pub name: String,
-    /// A tensor or maps.
+    /// A tensor, maps, a sequence or an optional.
     #[serde(default)]
     pub kind: ValueKind,
     /// The data type of the elements.
@@ -105,7 +137,22 @@ impl Signature {
     /// # Errors
     /// `missing_input`, `unknown_input`, `wrong_dtype`, `wrong_shape`; `invalid_input`
     /// for a name that is given twice.
-    pub fn check(&self, mut given: Tensors) -> Result<Vec<Tensor>> {
+    pub fn check(&self, given: Tensors) -> Result<Vec<Tensor>> {
+        let given = given.into_iter();
+        let values = self.check_values(given.map(|(n, t)| (n, Value::Tensor(t))).collect())?;
+        let tensors = values.into_iter().map(|value| match value {
+            Value::Tensor(tensor) => Ok(tensor),
+            _ => bail!(Internal, "a tensor became something else"),
+        });
+        tensors.collect()
+    }
+
+    /// The same for values of any kind. Of sequences and optionals the kind is checked, and not
+    /// what is in them.
+    ///
+    /// # Errors
+    /// Those of [`Signature::check`]; `invalid_input` for a value of another kind.
+    pub fn check_values(&self, mut given: Vec<(String, Value)>) -> Result<Vec<Value>> {
         let mut ordered = Vec::with_capacity(self.inputs.len());
         let mut symbols: Vec<(&str, usize, &str)> = Vec::new();
         for spec in &self.inputs {
@@ -119,9 +166,19 @@ impl Signature {
                     self.input_names()
                 );
             };
-            let (_, tensor) = given.swap_remove(at);
-            spec.check(&tensor, &mut symbols)?;
-            ordered.push(tensor);
+            let (_, value) = given.swap_remove(at);
+            if !spec.kind.is_of(&value) {
+                bail!(
+                    InvalidInput,
+                    "input `{}` must be {}",
+                    spec.name,
+                    spec.kind.name()
+                );
+            }
+            if let Value::Tensor(tensor) = &value {
+                spec.check(tensor, &mut symbols)?;
+            }
+            ordered.push(value);
         }
         if let Some((name, _)) = given.first() {
             if self.inputs.iter().any(|spec| spec.name == *name) {
@@ -204,6 +261,7 @@ mod tests {
     fn signature() -> Signature {
         let input = |name: &str, shape| TensorSpec {
             name: name.into(),
+            kind: ValueKind::Tensor,
             dtype: DType::F32,
             shape,
         };

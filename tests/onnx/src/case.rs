@@ -1,6 +1,5 @@
 //! The cases, as the script writes them.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
@@ -8,7 +7,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use twinfer::{DType, Result, Tensor, bail, err};
+use twinfer::{DType, Result, Tensor, Value, bail, err};
 
 /// A test: a model, and what it gives for what.
 #[derive(Debug, Deserialize)]
@@ -23,10 +22,6 @@ pub struct Case {
     pub rtol: f64,
     /// In the unit of the number.
     pub atol: f64,
-    /// Versions of operator sets by domain.
-    pub opsets: BTreeMap<String, i64>,
-    /// `domain.Name` of each operator in the graph.
-    pub operators: Vec<String>,
     /// Calls of the model.
     pub sets: Vec<Set>,
 }
@@ -79,25 +74,37 @@ pub enum Typed {
 }
 
 impl Typed {
-    /// The tensor.
+    /// The value.
     ///
     /// # Errors
-    /// `unsupported_dtype` for a type that Twinfer has no name for, and for what is no tensor.
-    pub fn tensor(&self) -> Result<Tensor> {
-        let Self::Tensor {
-            dtype,
-            shape,
-            data,
-            strings,
-        } = self
-        else {
-            bail!(UnsupportedDtype, "sequences and optionals are not taken");
-        };
+    /// `unsupported_dtype` for a type that Twinfer has no name for.
+    pub fn value(&self) -> Result<Value> {
+        match self {
+            Self::Sequence { sequence } => {
+                let items = sequence.iter().map(Self::value);
+                Ok(Value::Sequence(items.collect::<Result<_>>()?))
+            }
+            Self::Optional { optional } => {
+                let inner = optional.as_ref().map(|inner| inner.value()).transpose()?;
+                Ok(Value::Optional(inner.map(Box::new)))
+            }
+            Self::Tensor {
+                dtype,
+                shape,
+                data,
+                strings,
+            } => tensor(dtype, shape, data, strings).map(Value::Tensor),
+        }
+    }
+}
+
+fn tensor(dtype: &str, shape: &[usize], data: &str, strings: &[String]) -> Result<Tensor> {
+    {
         let Some(known) = DType::from_name(dtype) else {
             bail!(UnsupportedDtype, "{dtype} is no type of a tensor here");
         };
         if known == DType::String {
-            return Tensor::from_strings(shape, strings.clone());
+            return Tensor::from_strings(shape, strings.to_vec());
         }
         let bytes = STANDARD
             .decode(data)

@@ -2,10 +2,33 @@
 //! numbers with `numpy.testing.assert_allclose`.
 
 use half::{bf16, f16};
-use twinfer::{DType, Element, Tensor};
+use twinfer::{DType, Element, Tensor, Value};
 
 /// What is wrong with an output; `None` when it is as expected.
-pub fn difference(got: &Tensor, expected: &Tensor, rtol: f64, atol: f64) -> Option<String> {
+pub fn difference(got: &Value, expected: &Value, rtol: f64, atol: f64) -> Option<String> {
+    match (got, expected) {
+        (Value::Tensor(got), Value::Tensor(expected)) => between(got, expected, rtol, atol),
+        (Value::Sequence(got), Value::Sequence(expected)) if got.len() == expected.len() => {
+            let mut pairs = got.iter().zip(expected);
+            pairs.find_map(|(got, expected)| difference(got, expected, rtol, atol))
+        }
+        (Value::Optional(None), Value::Optional(None)) => None,
+        (Value::Optional(Some(got)), Value::Optional(Some(expected))) => {
+            difference(got, expected, rtol, atol)
+        }
+        // ONNX's runner takes an optional for what is in it.
+        (Value::Optional(Some(got)), expected) => difference(got, expected, rtol, atol),
+        (got, Value::Optional(Some(expected))) => difference(got, expected, rtol, atol),
+        _ => Some(
+            format!("{got:?}, expected {expected:?}")
+                .chars()
+                .take(200)
+                .collect(),
+        ),
+    }
+}
+
+fn between(got: &Tensor, expected: &Tensor, rtol: f64, atol: f64) -> Option<String> {
     if (got.dtype(), got.shape()) != (expected.dtype(), expected.shape()) {
         return Some(format!(
             "{} {:?}, expected {} {:?}",

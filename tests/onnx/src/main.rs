@@ -1,25 +1,34 @@
 //! The backend tests of ONNX itself, as `cases.py` writes them:
 //!
 //! ```text
-//! twinfer-onnx native --folder DIR --out FILE [--only TEXT]
+//! twinfer-onnx native --folder DIR [--expected FILE] [--write] [--json] [--only TEXT]
 //! ```
 //!
-//! `--only` runs the cases whose name has the text in it, and says how each ended.
+//! Without more it says how each case ended that did not pass. `--expected` compares with a table,
+//! `--write` writes it, `--json` prints counts of the states. `--only` runs the cases whose name has
+//! the text in it, and says how each ended.
 
 mod case;
 mod compare;
+mod expected;
 mod run;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use run::State;
+use serde_json::json;
 
-const USAGE: &str = "usage: twinfer-onnx native --folder DIR --out FILE [--only TEXT]";
+use crate::case::Case;
+use crate::run::{State, States};
+
+const USAGE: &str =
+    "usage: twinfer-onnx native --folder DIR [--expected FILE] [--write] [--json] [--only TEXT]";
 
 fn main() -> ExitCode {
     match start() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::from(2)
@@ -29,43 +38,95 @@ fn main() -> ExitCode {
 
 type Error = Box<dyn std::error::Error>;
 
-fn start() -> Result<(), Error> {
-    let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() != Some("native") {
-        return Err(USAGE.into());
-    }
-    let (mut folder, mut out, mut only) = (None, None, None);
-    while let Some(name) = arguments.next() {
-        let value = arguments.next().ok_or(USAGE)?;
-        match name.as_str() {
-            "--folder" => folder = Some(PathBuf::from(value)),
-            "--out" => out = Some(PathBuf::from(value)),
-            "--only" => only = Some(value),
-            _ => return Err(USAGE.into()),
+#[derive(Default)]
+struct Options {
+    folder: Option<PathBuf>,
+    expected: Option<PathBuf>,
+    only: Option<String>,
+    write: bool,
+    json: bool,
+}
+
+impl Options {
+    fn read() -> Result<Self, Error> {
+        let mut arguments = std::env::args().skip(1);
+        if arguments.next().as_deref() != Some("native") {
+            return Err(USAGE.into());
         }
+        let mut options = Self::default();
+        while let Some(name) = arguments.next() {
+            let mut value = || arguments.next().ok_or(USAGE);
+            match name.as_str() {
+                "--folder" => options.folder = Some(value()?.into()),
+                "--expected" => options.expected = Some(value()?.into()),
+                "--only" => options.only = Some(value()?),
+                "--write" => options.write = true,
+                "--json" => options.json = true,
+                _ => return Err(USAGE.into()),
+            }
+        }
+        Ok(options)
     }
-    let folder = folder.ok_or(USAGE)?;
+}
+
+fn start() -> Result<bool, Error> {
+    let options = Options::read()?;
+    let folder = options.folder.ok_or(USAGE)?;
     let mut cases = case::read(&folder)?;
-    cases.retain(|case| only.as_ref().is_none_or(|only| case.name.contains(only)));
+    let only = options.only.as_ref();
+    cases.retain(|case| only.is_none_or(|only| case.name.contains(only)));
     // A panic is a finding of its own, not noise.
     std::panic::set_hook(Box::new(|_| ()));
     let states = run::run_native(&folder, &cases);
-    if only.is_some() {
-        for (name, state) in &states {
-            println!("{name}: {state:?}");
+    if options.json {
+        println!("{}", json!({ "native": counts(&cases, &states) }));
+    }
+    match options.expected {
+        Some(file) if options.write => {
+            expected::write(&file, &states)?;
+            Ok(true)
+        }
+        Some(file) => {
+            let wrong = expected::differences(&file, &states)?;
+            for difference in &wrong {
+                println!("{difference}");
+            }
+            if !options.json {
+                println!(
+                    "{} passed, {} failed",
+                    states.len() - wrong.len(),
+                    wrong.len()
+                );
+            }
+            Ok(wrong.is_empty())
+        }
+        None => {
+            for (name, state) in &states {
+                if only.is_some() || *state != State::Pass {
+                    println!("{name}: {state}");
+                }
+            }
+            println!("{}", json!(counts(&cases, &states)));
+            Ok(true)
         }
     }
-    let count = |like: fn(&State) -> bool| states.values().filter(|state| like(state)).count();
-    println!(
-        "{} cases: {} pass, {} unsupported, {} wrong, {} panic",
-        states.len(),
-        count(|s| matches!(s, State::Pass)),
-        count(|s| matches!(s, State::Unsupported(_))),
-        count(|s| matches!(s, State::Wrong(_))),
-        count(|s| matches!(s, State::Panic(_))),
-    );
-    if let Some(out) = out {
-        std::fs::write(out, serde_json::to_vec_pretty(&states)?)?;
+}
+
+/// How many cases of each suite are in each state.
+fn counts<'a>(
+    cases: &'a [Case],
+    states: &States,
+) -> BTreeMap<&'a str, BTreeMap<&'static str, u64>> {
+    let mut all: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
+    for case in cases {
+        let counts = all.entry(&case.suite).or_default();
+        for name in ["pass", "unsupported", "wrong", "panic"] {
+            counts.entry(name).or_default();
+        }
+        if let Some(state) = states.get(&case.name) {
+            *counts.entry(state.name()).or_default() += 1;
+            *counts.entry("total").or_default() += 1;
+        }
     }
-    Ok(())
+    all
 }

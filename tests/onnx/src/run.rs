@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-use twinfer::{ErrorCode, Result, Session, Value};
+use twinfer::{ErrorCode, Result, Session};
 
 use crate::case::{Case, Set};
 use crate::compare::difference;
 
 /// How a case ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     /// As expected.
     Pass,
@@ -23,6 +21,33 @@ pub enum State {
     /// A panic.
     Panic(String),
 }
+
+impl State {
+    /// The kind of state.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Unsupported(_) => "unsupported",
+            Self::Wrong(_) => "wrong",
+            Self::Panic(_) => "panic",
+        }
+    }
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Pass => f.write_str("pass"),
+            Self::Unsupported(reason) | Self::Wrong(reason) | Self::Panic(reason) => {
+                let reason: String = reason.chars().take(MAX_REASON).collect();
+                write!(f, "{}: {reason}", self.name())
+            }
+        }
+    }
+}
+
+/// Characters of a reason in the table.
+const MAX_REASON: usize = 200;
 
 /// States by the name of the case.
 pub type States = BTreeMap<String, State>;
@@ -74,14 +99,11 @@ fn is_unsupported(code: ErrorCode) -> bool {
 fn call(session: &Session, set: &Set, case: &Case) -> Result<Option<String>> {
     let inputs = set.inputs.iter();
     let inputs = inputs
-        .map(|input| Ok((input.name.clone(), input.value.tensor()?)))
+        .map(|input| Ok((input.name.clone(), input.value.value()?)))
         .collect::<Result<Vec<_>>>()?;
-    let outputs = session.run(inputs)?;
+    let outputs = session.run_values(inputs)?;
     for (expected, (name, got)) in set.outputs.iter().zip(&outputs) {
-        let Value::Tensor(got) = got else {
-            return Ok(Some(format!("`{name}` is no tensor")));
-        };
-        let wanted = expected.value.tensor()?;
+        let wanted = expected.value.value()?;
         if let Some(difference) = difference(got, &wanted, case.rtol, case.atol) {
             return Ok(Some(format!("`{name}`: {difference}")));
         }

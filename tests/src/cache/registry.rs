@@ -263,7 +263,7 @@ fn tensor(name: &str, values: &[f32]) -> io::Result<GoldenTensor> {
         .flat_map(|value| value.to_le_bytes())
         .collect();
     let tensor = Tensor::from_bytes(DType::F32, &[1, values.len()], bytes).map_err(other)?;
-    Ok(GoldenTensor::from_value(name, &Value::Tensor(tensor)))
+    Ok(GoldenTensor::from_tensor(name, &tensor))
 }
 
 fn other(error: twinfer::Error) -> io::Error {

@@ -247,7 +247,7 @@ fn files(values: &[(String, Value)]) -> Result<BTreeMap<String, Tensor>> {
     };
     for (name, value) in values {
         let base = file_name(name)?;
-        put(format!("{base}.npy"), name, value.tensor().clone())?;
+        put(format!("{base}.npy"), name, value.tensor()?.clone())?;
         if let Value::Maps(Maps { keys, .. }) = value {
             put(format!("{base}.keys.npy"), name, key_tensor(keys)?)?;
         }

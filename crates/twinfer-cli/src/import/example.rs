@@ -292,6 +292,7 @@ mod tests {
     fn ragged_lists_and_wrong_types_are_refused() {
         let spec = |dtype| TensorSpec {
             name: "x".into(),
+            kind: twinfer::ValueKind::Tensor,
             dtype,
             shape: None,
         };

@@ -211,7 +211,7 @@ fn output_steps(signature: &Signature) -> Vec<OutputStep> {
             ValueKind::Maps if classifier => OutputStep::Probabilities(plain("probabilities")),
             ValueKind::Maps => OutputStep::Probabilities(plain(&output.name)),
             ValueKind::Tensor if classifier && vector => OutputStep::Label(plain("label")),
-            ValueKind::Tensor => OutputStep::Tensor(plain(&output.name)),
+            _ => OutputStep::Tensor(plain(&output.name)),
         }
     };
     signature.outputs.iter().map(step).collect()
@@ -271,9 +271,7 @@ pub fn record_case(step: &RecordInput, names: &[String], row: &[Json]) -> Result
 
 /// A case of tensors as they are.
 pub fn tensor_case(tensors: Tensors) -> CaseInput {
-    let golden = |(name, tensor): &(String, Tensor)| {
-        GoldenTensor::from_value(name, &twinfer::Value::Tensor(tensor.clone()))
-    };
+    let golden = |(name, tensor): &(String, Tensor)| GoldenTensor::from_tensor(name, tensor);
     CaseInput {
         input: GoldenInput::Tensors(tensors.iter().map(golden).collect()),
         tensors,
@@ -360,7 +358,7 @@ fn answered(
             values
                 .iter()
                 .map(|(n, v)| GoldenTensor::from_value(n, v))
-                .collect(),
+                .collect::<Result<_>>()?,
         );
     }
     let reference = format!(

@@ -60,22 +60,33 @@ impl GoldenTensor {
     }
 
     /// The golden form of a value.
-    pub fn from_value(name: &str, value: &Value) -> Self {
-        let tensor = value.tensor();
+    ///
+    /// # Errors
+    /// `unsupported_dtype` for sequences and optionals, which have none.
+    pub fn from_value(name: &str, value: &Value) -> Result<Self> {
+        let tensor = value.tensor().map_err(|e| e.context(format!("`{name}`")))?;
+        let keys = match value {
+            Value::Maps(Maps { keys, .. }) => Some(keys.to_strings()),
+            _ => None,
+        };
+        Ok(Self {
+            keys,
+            ..Self::from_tensor(name, tensor)
+        })
+    }
+
+    /// The golden form of a tensor.
+    pub fn from_tensor(name: &str, tensor: &Tensor) -> Self {
         let data = match tensor.strings() {
             Some(strings) => GoldenData::Strings(strings.to_vec()),
             None => GoldenData::Base64(encode_base64(tensor.as_bytes().unwrap_or_default())),
-        };
-        let keys = match value {
-            Value::Maps(Maps { keys, .. }) => Some(keys.to_strings()),
-            Value::Tensor(_) => None,
         };
         Self {
             name: name.into(),
             dtype: tensor.dtype(),
             shape: tensor.shape().to_vec(),
             data,
-            keys,
+            keys: None,
         }
     }
 }

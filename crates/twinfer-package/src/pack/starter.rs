@@ -107,7 +107,10 @@ fn recipe(built: &Built, file: &str) -> String {
             // A name of the file cannot end the comment and begin something else.
             format!("#   {kind} {} {rest}\n", name.escape_debug())
         };
-        for TensorSpec { name, dtype, shape } in &signature.inputs {
+        for TensorSpec {
+            name, dtype, shape, ..
+        } in &signature.inputs
+        {
             text += &comment("input ", name, format!("{dtype} {}", show(shape)));
         }
         for OutputSpec {

@@ -293,7 +293,7 @@ fn weights_in_every_form_are_the_same() {
         assert_eq!(inputs.len(), 1, "{name}: {inputs:?}");
         let given = Tensor::from_vec(&[1, 40], x.clone()).unwrap();
         let values = session.run(vec![("x".into(), given)]).unwrap();
-        let got = values[0].1.tensor().to_vec::<f32>().unwrap();
+        let got = values[0].1.tensor().unwrap().to_vec::<f32>().unwrap();
         let close = got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-5);
         assert!(close, "{name}: {got:?} instead of {want:?}");
     }

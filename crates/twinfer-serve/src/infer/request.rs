@@ -277,6 +277,7 @@ mod tests {
     fn spec(shape: Option<Vec<Dim>>) -> TensorSpec {
         TensorSpec {
             name: "x".into(),
+            kind: twinfer::ValueKind::Tensor,
             dtype: DType::F32,
             shape,
         }

@@ -54,6 +54,11 @@ pub(crate) fn encode(
                 );
                 maps.values
             }
+            Value::Sequence(_) | Value::Optional(_) => twinfer::bail!(
+                UnsupportedDtype,
+                "output `{}` is a sequence or an optional, and the protocol has tensors only; ask for other outputs",
+                wanted.name
+            ),
         };
         let (datatype, shape) = (tensor.dtype().name(), tensor.shape().to_vec());
         let data = if wanted.binary {

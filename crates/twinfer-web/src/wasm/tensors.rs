@@ -98,7 +98,9 @@ pub(super) fn to_js<'a>(
 }
 
 fn one_to_js(name: &str, value: &Value) -> Result<JsValue, JsValue> {
-    let tensor = value.tensor();
+    let tensor = value
+        .tensor()
+        .map_err(|e| thrown(e.context(format!("`{name}`"))))?;
     let head = Head {
         name,
         dtype: tensor.dtype().name(),

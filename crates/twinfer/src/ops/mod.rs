@@ -10,7 +10,7 @@ mod conv_tests;
 mod kernel;
 #[cfg(any(test, target_family = "wasm"))]
 mod lookup;
-mod ml;
+pub(crate) mod ml;
 #[cfg(any(test, target_family = "wasm"))]
 pub(crate) mod product;
 #[cfg(test)]

@@ -161,15 +161,13 @@ fn find<'a>(signature: &'a Signature, name: &str) -> Result<&'a OutputSpec> {
 }
 
 fn check_kind(spec: &OutputSpec, kind: ValueKind) -> Result<()> {
-    let (is, needed) = match kind {
-        ValueKind::Tensor => ("maps", "a tensor"),
-        ValueKind::Maps => ("a tensor", "maps (ZipMap)"),
-    };
     if spec.kind != kind {
         bail!(
             InvalidPackage,
-            "the model output `{}` is {is}, this kind needs {needed}",
-            spec.name
+            "the model output `{}` is {}, this kind needs {}",
+            spec.name,
+            spec.kind.name(),
+            kind.name()
         );
     }
     Ok(())

@@ -173,3 +173,29 @@ fn whole_bytes(dtype: DType) -> Result<usize> {
         ),
     }
 }
+
+/// Of each row of `columns` elements those that are chosen, which are to be inside, in this shape.
+///
+/// # Errors
+/// `wrong_shape` for a shape that does not have as many.
+pub(crate) fn columns(
+    tensor: &Tensor,
+    columns: usize,
+    chosen: &[usize],
+    shape: &[usize],
+) -> Result<Tensor> {
+    if let Some(strings) = tensor.strings() {
+        let rows = strings.chunks_exact(columns.max(1));
+        let all = rows.flat_map(|row| chosen.iter().filter_map(|&at| row.get(at)));
+        return Tensor::from_strings(shape, all.cloned().collect());
+    }
+    let size = whole_bytes(tensor.dtype())?;
+    let bytes = tensor.as_bytes().unwrap_or_default();
+    let mut all = Vec::with_capacity(element_count(shape)?.saturating_mul(size));
+    for row in bytes.chunks_exact((columns * size).max(1)) {
+        for &at in chosen {
+            all.extend_from_slice(row.get(at * size..(at + 1) * size).unwrap_or_default());
+        }
+    }
+    Tensor::from_slice(tensor.dtype(), shape, &all)
+}

@@ -199,11 +199,7 @@ impl<'a> Builder<'a> {
             return Ok(Does::Control(Box::new(Control::new(&node, graphs)?)));
         }
         if let Some(make) = ops::find(&proto.domain, &proto.op_type)
-            && let Some(kernel) = make(&node)?
-        {
-            return Ok(Does::Ours(kernel));
-        }
-        if let Some(make) = ops::fallback(&proto.domain, &proto.op_type)
+            .or_else(|| ops::fallback(&proto.domain, &proto.op_type))
             && let Some(kernel) = make(&node)?
         {
             return Ok(Does::Ours(kernel));

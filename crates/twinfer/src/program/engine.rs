@@ -10,6 +10,7 @@ use tract_onnx::pb::{
 };
 use tract_onnx::prelude::*;
 
+use super::arrange;
 use super::cast::{Rules, convert};
 use super::inputs::Inputs;
 use crate::session::{Declared, engine_dtype, from_engine, guard, onnx_code, to_engine_value};
@@ -138,7 +139,9 @@ impl EngineNode {
             let tensor = tensor.map(widened).transpose()?;
             key.push(match tensor {
                 None => Given::Fixed,
-                Some(tensor) if is_parameter(&self.proto.op_type, index) => Given::Content(tensor),
+                Some(tensor) if is_parameter(&self.proto.op_type, index) => {
+                    Given::Content(self.as_wanted(index, &tensor)?)
+                }
                 Some(tensor) => {
                     let shape = Given::Shape(tensor.dtype(), tensor.shape().to_vec());
                     given.push(to_engine_value(tensor)?);
@@ -188,6 +191,19 @@ impl EngineNode {
         match narrow && !of_its_own && output.dtype() == DType::F32 {
             true => convert(&output, DType::BF16, Rules::default()),
             false => Ok(output),
+        }
+    }
+
+    /// A parameter in the shape that the engine wants: exporters write a scalar as `[1]` too.
+    fn as_wanted(&self, index: usize, tensor: &crate::Tensor) -> Result<crate::Tensor> {
+        let is_scalar = match self.proto.op_type.as_str() {
+            "Range" => true,
+            "Pad" => index == 2,
+            _ => false,
+        };
+        match tensor.shape() {
+            [1] if is_scalar => arrange::reshaped(tensor, &[]),
+            _ => Ok(tensor.clone()),
         }
     }
 
@@ -313,7 +329,7 @@ fn is_parameter(operator: &str, index: usize) -> bool {
         "Slice" | "Pad" | "Resize" | "Upsample" | "Clip" | "Dropout" => index >= 1,
         "ConstantOfShape" | "Range" | "BlackmanWindow" | "HannWindow" | "HammingWindow"
         | "MelWeightMatrix" => true,
-        "STFT" => index == 1 || index == 3,
+        "STFT" => index >= 1,
         "QuantizeLinear" | "DequantizeLinear" | "BatchNormalization" => index >= 1,
         "MatMulInteger" | "ConvInteger" => index >= 2,
         "QLinearConv" | "QLinearMatMul" => !matches!(index, 0 | 3),

@@ -2,7 +2,7 @@
 //! parts that the engine has no words for.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,7 +12,8 @@ use tract_onnx::prelude::*;
 
 use super::constants::Constants;
 use super::convert::our_dtype;
-use super::plans::guard;
+use super::plans::{Prepared, guard};
+use super::types;
 use super::weights::{self, Weights};
 use super::wire::{self, Lightened};
 use super::{Description, MAX_MODEL_BYTES};
@@ -30,14 +31,16 @@ pub(super) struct Graph {
 
 /// What runs the graph.
 pub(super) enum Source {
-    /// The engine takes it as a whole.
-    Whole(InferenceModel),
+    /// The engine takes it as a whole; where it is not sure for which shapes, there is a program
+    /// for the others.
+    Whole(Prepared, Option<Program>),
     Program(Program),
 }
 
 /// An output as the file declares it.
 pub(super) struct GraphOutput {
     name: String,
+    kind: ValueKind,
     dtype: Option<DType>,
     shape: Option<Vec<Dim>>,
     /// The keys, where the output is a sequence of maps.
@@ -58,7 +61,7 @@ impl GraphOutput {
         let kind = if self.keys.is_some() {
             ValueKind::Maps
         } else {
-            ValueKind::Tensor
+            self.kind
         };
         Ok(OutputSpec {
             name: self.name.clone(),
@@ -74,7 +77,13 @@ impl GraphOutput {
 pub(super) fn read(onnx: &[u8], weights: &dyn Weights) -> Result<Graph> {
     let mut checked = check(onnx)?;
     if !checked.whole {
-        return read_program(onnx, weights, checked);
+        let program = program_of(onnx, weights, checked.registry)?;
+        return Ok(Graph {
+            source: Source::Program(program),
+            inputs: checked.inputs,
+            outputs: checked.outputs,
+            opsets: checked.opsets,
+        });
     }
     let mut declared = None;
     if let Some(graph) = checked.proto.graph.as_mut() {
@@ -93,20 +102,43 @@ pub(super) fn read(onnx: &[u8], weights: &dyn Weights) -> Result<Graph> {
         }
         Ok(parsed)
     })
-    .map_err(|e| err!(InvalidModel, "the graph is malformed: {e}"))?;
+    .map_err(|e| err!(InvalidModel, "the graph is malformed: {e}"));
+    let parsed = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let Ok(program) = program_of(onnx, weights, checked.registry) else {
+                return Err(error);
+            };
+            return Ok(Graph {
+                source: Source::Program(program),
+                inputs: checked.inputs,
+                outputs: checked.outputs,
+                opsets: checked.opsets,
+            });
+        }
+    };
     if let Some(name) = parsed.unresolved_inputs.first() {
         bail!(InvalidModel, "a node reads `{name}`, which nothing gives");
     }
+    // While the file is at hand: what the engine does not take as a whole runs node by node.
+    let source = match Prepared::new(parsed.model, &checked.inputs) {
+        Ok(prepared) if prepared.is_sure() => Source::Whole(prepared, None),
+        Ok(prepared) => Source::Whole(prepared, program_of(onnx, weights, checked.registry).ok()),
+        Err(error) => match program_of(onnx, weights, checked.registry) {
+            Ok(program) => Source::Program(program),
+            Err(_) => return Err(error),
+        },
+    };
     Ok(Graph {
-        source: Source::Whole(parsed.model),
+        source,
         inputs: checked.inputs,
         outputs: checked.outputs,
         opsets: checked.opsets,
     })
 }
 
-/// Reads an ONNX file that the engine does not take as a whole.
-fn read_program(onnx: &[u8], weights: &dyn Weights, checked: Checked) -> Result<Graph> {
+/// The program of an ONNX file that the engine does not take as a whole.
+fn program_of(onnx: &[u8], weights: &dyn Weights, registry: Onnx) -> Result<Program> {
     let mut proto = guard(|| Onnx::default().proto_model_for_read(&mut &*onnx))
         .map_err(|e| err!(InvalidModel, "the graph is malformed: {e}"))?;
     let Some(graph) = proto.graph.as_mut() else {
@@ -115,15 +147,10 @@ fn read_program(onnx: &[u8], weights: &dyn Weights, checked: Checked) -> Result<
     zipmap::take_out(graph)?;
     weights::fill(graph, weights, &mut Constants::none())?;
     let scope = Scope {
-        opsets: Opsets::new(&proto.opset_import, Arc::new(checked.registry)),
+        opsets: Opsets::new(&proto.opset_import, Arc::new(registry)),
         functions: &proto.functions,
     };
-    Ok(Graph {
-        source: Source::Program(program::build(graph, &scope)?),
-        inputs: checked.inputs,
-        outputs: checked.outputs,
-        opsets: checked.opsets,
-    })
+    program::build(graph, &scope)
 }
 
 /// What an ONNX file says of itself; no weights are looked at.
@@ -169,8 +196,14 @@ fn check(onnx: &[u8]) -> Result<Checked> {
     let Some(graph) = proto.graph.as_mut() else {
         bail!(InvalidModel, "this is not an ONNX model: it has no graph");
     };
-    let inputs = inputs(graph)?;
-    let mut outputs = outputs(graph)?;
+    // A second look at the file, only where there is something that the first one did not see.
+    let is_tensor = |info: &ValueInfoProto| info.r#type.as_ref().is_some_and(|t| t.value.is_some());
+    let others = match graph.input.iter().chain(&graph.output).all(is_tensor) {
+        true => HashMap::new(),
+        false => types::others(onnx)?,
+    };
+    let inputs = inputs(graph, &others)?;
+    let mut outputs = outputs(graph, &others)?;
     for (output, keys) in outputs.iter_mut().zip(zipmap::take_out(graph)?) {
         output.keys = keys;
     }
@@ -186,7 +219,9 @@ fn check(onnx: &[u8]) -> Result<Checked> {
     let Some(graph) = proto.graph.as_ref() else {
         bail!(Internal, "the graph is gone");
     };
-    let whole = ops::check_supported(graph, &registry, &opsets, &functions)?;
+    let whole = ops::check_supported(graph, &registry, &opsets, &functions)?
+        && inputs.iter().all(|input| input.kind.is_tensor())
+        && outputs.iter().all(|output| output.kind.is_tensor());
     Ok(Checked {
         whole,
         proto,
@@ -197,6 +232,9 @@ fn check(onnx: &[u8]) -> Result<Checked> {
         opsets,
     })
 }
+
+/// Inputs and outputs that are no tensors.
+type Others = HashMap<String, (ValueKind, DType)>;
 
 type Places = Vec<(usize, Range<usize>)>;
 
@@ -246,7 +284,7 @@ fn opsets(proto: &ModelProto) -> Vec<String> {
 
 /// The inputs that a caller gives: those without an initializer (older files list weights as
 /// inputs too).
-fn inputs(graph: &GraphProto) -> Result<Vec<TensorSpec>> {
+fn inputs(graph: &GraphProto, others: &Others) -> Result<Vec<TensorSpec>> {
     let weights: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
     let mut seen = HashSet::new();
     let given = graph
@@ -258,6 +296,14 @@ fn inputs(graph: &GraphProto) -> Result<Vec<TensorSpec>> {
             if !seen.insert(input.name.as_str()) {
                 bail!(InvalidModel, "input `{}` is declared twice", input.name);
             }
+            if let Some(&(kind, dtype)) = others.get(&input.name) {
+                return Ok(TensorSpec {
+                    name: input.name.clone(),
+                    kind,
+                    dtype,
+                    shape: None,
+                });
+            }
             let Some((dtype, shape)) = tensor_type(input)? else {
                 bail!(
                     InvalidModel,
@@ -267,6 +313,7 @@ fn inputs(graph: &GraphProto) -> Result<Vec<TensorSpec>> {
             };
             Ok(TensorSpec {
                 name: input.name.clone(),
+                kind: ValueKind::Tensor,
                 dtype,
                 shape,
             })
@@ -274,7 +321,7 @@ fn inputs(graph: &GraphProto) -> Result<Vec<TensorSpec>> {
         .collect()
 }
 
-fn outputs(graph: &GraphProto) -> Result<Vec<GraphOutput>> {
+fn outputs(graph: &GraphProto, others: &Others) -> Result<Vec<GraphOutput>> {
     if graph.output.is_empty() {
         bail!(InvalidModel, "the graph has no outputs");
     }
@@ -297,10 +344,12 @@ fn outputs(graph: &GraphProto) -> Result<Vec<GraphOutput>> {
                     output.name
                 );
             }
+            let other = others.get(&output.name).copied().unzip();
             let (dtype, shape) = tensor_type(output)?.unzip();
             Ok(GraphOutput {
                 name: output.name.clone(),
-                dtype,
+                kind: other.0.unwrap_or_default(),
+                dtype: dtype.or(other.1),
                 shape: shape.flatten(),
                 keys: None,
             })

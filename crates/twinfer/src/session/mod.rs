@@ -4,6 +4,7 @@ mod constants;
 mod convert;
 mod graph;
 mod plans;
+mod types;
 mod weights;
 mod wire;
 
@@ -37,8 +38,9 @@ pub struct Session {
 /// How a model is run.
 #[derive(Debug)]
 enum Body {
-    /// As a whole, by the engine.
-    Whole(Plans),
+    /// As a whole, by the engine; shapes that it cannot plan for as a whole by the program, where
+    /// there is one.
+    Whole(Plans, Option<Program>),
     /// Node by node.
     Program(Program),
 }
@@ -74,7 +76,7 @@ impl Parsed {
     pub fn optimise(self) -> Result<Session> {
         let graph = self.0;
         let body = match graph.source {
-            graph::Source::Whole(model) => Body::Whole(Plans::new(model, &graph.inputs)?),
+            graph::Source::Whole(prepared, program) => Body::Whole(Plans::new(prepared)?, program),
             graph::Source::Program(program) => Body::Program(program),
         };
         let mut signature = Signature {
@@ -84,7 +86,7 @@ impl Parsed {
         let mut keys = Vec::new();
         for (index, output) in graph.outputs.into_iter().enumerate() {
             let fact = match &body {
-                Body::Whole(plans) => plans.output_fact(index),
+                Body::Whole(plans, _) => plans.output_fact(index),
                 Body::Program(_) => None,
             };
             signature.outputs.push(output.spec(fact)?);
@@ -150,7 +152,7 @@ impl Session {
     /// shapes would be made from: for a model that is loaded at build time, and made small.
     pub fn keep_used_plans_only(&mut self) {
         match &mut self.body {
-            Body::Whole(plans) => plans.forget_source(),
+            Body::Whole(plans, _) => plans.forget_source(),
             // Nodes are planned as they run: there is nothing that would not be needed again.
             Body::Program(_) => {}
         }
@@ -164,12 +166,29 @@ impl Session {
     /// `engine_function_missing` for shapes without a plan after
     /// [`Session::keep_used_plans_only`].
     pub fn run(&self, inputs: Tensors) -> Result<Vec<(String, Value)>> {
-        let inputs = self.signature.check(inputs)?;
+        let inputs = inputs.into_iter();
+        self.run_values(
+            inputs
+                .map(|(name, tensor)| (name, Value::Tensor(tensor)))
+                .collect(),
+        )
+    }
+
+    /// The same with values of any kind: sequences and optionals too.
+    ///
+    /// # Errors
+    /// As [`Session::run`]; `invalid_input` for a value of another kind than the signature says.
+    pub fn run_values(&self, inputs: Vec<(String, Value)>) -> Result<Vec<(String, Value)>> {
+        let inputs = self.signature.check_values(inputs)?;
         let outputs = match &self.body {
-            Body::Whole(plans) => whole(plans, inputs)?,
-            Body::Program(program) => {
-                program.run(inputs.into_iter().map(Value::Tensor).collect())?
+            Body::Whole(plans, program) => {
+                let tensors = inputs.into_iter().map(|value| match value {
+                    Value::Tensor(tensor) => Ok(tensor),
+                    _ => bail!(Internal, "the engine takes tensors only"),
+                });
+                whole(plans, program.as_ref(), tensors.collect::<Result<_>>()?)?
             }
+            Body::Program(program) => program.run(inputs)?,
         };
         let names = self.signature.outputs.iter().zip(&self.keys);
         outputs
@@ -200,14 +219,24 @@ impl Session {
     }
 }
 
-/// Runs a model as a whole.
-fn whole(plans: &Plans, inputs: Vec<crate::Tensor>) -> Result<Vec<Value>> {
+/// Runs a model as a whole; node by node where the engine cannot plan for the shapes.
+fn whole(
+    plans: &Plans,
+    program: Option<&Program>,
+    inputs: Vec<crate::Tensor>,
+) -> Result<Vec<Value>> {
     let shapes: Shapes = inputs.iter().map(|t| t.shape().into()).collect();
+    let plan = match (plans.get(&shapes), program) {
+        (Ok(plan), _) => plan,
+        (Err(_), Some(program)) => {
+            return program.run(inputs.into_iter().map(Value::Tensor).collect());
+        }
+        (Err(error), None) => return Err(error),
+    };
     let inputs = inputs
         .into_iter()
         .map(to_engine_value)
         .collect::<Result<TVec<TValue>>>()?;
-    let plan = plans.get(&shapes)?;
     let outputs = guard(|| plan.run(inputs)).map_err(|e| {
         crate::err!(
             InvalidInput,

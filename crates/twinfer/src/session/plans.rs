@@ -41,9 +41,19 @@ impl std::fmt::Debug for Plans {
     }
 }
 
-impl Plans {
-    /// Plans for the fixed shape; for a model with free axes, for a length of 1 on each, so
-    /// that what the engine cannot do is known when the model is loaded.
+/// A model whose types and shapes the engine worked out, and that it has not yet optimised.
+pub(super) struct Prepared {
+    source: Option<InferenceModel>,
+    dtypes: Vec<DatumType>,
+    first: Option<(Shapes, TypedModel)>,
+}
+
+impl Prepared {
+    /// Works out types and shapes: for the fixed shape; for a model with free axes, for a length
+    /// of 1 on each, so that what the engine cannot do is known early.
+    ///
+    /// # Errors
+    /// `invalid_model`, `unsupported_dtype`.
     pub(super) fn new(model: InferenceModel, inputs: &[TensorSpec]) -> Result<Self> {
         let dtypes = inputs
             .iter()
@@ -67,24 +77,50 @@ impl Plans {
             .collect();
         if fixed {
             let shapes = shapes.unwrap_or_default();
-            let plan = plan(model, &dtypes, &shapes)?;
-            let first = Some((shapes, plan));
+            let model = typed(model, &dtypes, &shapes)?;
             return Ok(Self {
                 source: None,
                 dtypes,
-                first,
-                first_used: AtomicBool::new(true),
-                recent: Mutex::default(),
+                first: Some((shapes, model)),
             });
         }
         // A length of 1 need not be possible (a kernel may be longer), so a failure here is
         // only one when the shapes of a call fail too.
-        let first = shapes.and_then(|s| Some((s.clone(), plan(model.clone(), &dtypes, &s).ok()?)));
+        let first = shapes.and_then(|s| Some((s.clone(), typed(model.clone(), &dtypes, &s).ok()?)));
         Ok(Self {
             source: Some(model),
             dtypes,
             first,
-            first_used: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether it is known that the engine can do it, for some shapes at least.
+    pub(super) fn is_sure(&self) -> bool {
+        self.first.is_some()
+    }
+}
+
+impl Plans {
+    /// Optimises the first plan.
+    ///
+    /// # Errors
+    /// `invalid_model` where all axes are fixed and that fails.
+    pub(super) fn new(prepared: Prepared) -> Result<Self> {
+        let Prepared {
+            source,
+            dtypes,
+            first,
+        } = prepared;
+        let is_fixed = source.is_none();
+        let first = match first.map(|(shapes, model)| Ok((shapes, optimised(model)?))) {
+            Some(Err(error)) if is_fixed => return Err(error),
+            first => first.and_then(Result::ok),
+        };
+        Ok(Self {
+            source,
+            dtypes,
+            first,
+            first_used: AtomicBool::new(is_fixed),
             recent: Mutex::default(),
         })
     }
@@ -148,13 +184,24 @@ impl Plans {
     }
 }
 
-fn plan(mut model: InferenceModel, dtypes: &[DatumType], shapes: &Shapes) -> Result<Plan> {
+fn plan(model: InferenceModel, dtypes: &[DatumType], shapes: &Shapes) -> Result<Plan> {
+    optimised(typed(model, dtypes, shapes)?)
+}
+
+/// Types and shapes for these inputs.
+fn typed(mut model: InferenceModel, dtypes: &[DatumType], shapes: &Shapes) -> Result<TypedModel> {
     guard(move || {
         for (index, (dtype, shape)) in dtypes.iter().zip(shapes).enumerate() {
             let fact = InferenceFact::dt_shape(*dtype, shape.as_slice());
             model.set_input_fact(index, fact)?;
         }
-        let mut model = model.into_typed()?;
+        model.into_typed()
+    })
+    .map_err(cannot)
+}
+
+fn optimised(mut model: TypedModel) -> Result<Plan> {
+    guard(move || {
         #[cfg(target_family = "wasm")]
         {
             crate::ops::conv::replace(&mut model)?;
@@ -164,7 +211,14 @@ fn plan(mut model: InferenceModel, dtypes: &[DatumType], shapes: &Shapes) -> Res
         model.optimize()?;
         model.into_runnable()
     })
-    .map_err(|e| err!(InvalidModel, "the engine cannot prepare this model: {e}"))
+    .map_err(cannot)
+}
+
+fn cannot(problem: String) -> Error {
+    err!(
+        InvalidModel,
+        "the engine cannot prepare this model: {problem}"
+    )
 }
 
 /// Runs the engine, turning an error or a panic in it into text. (On wasm a panic ends the

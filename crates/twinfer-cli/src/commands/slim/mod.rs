@@ -167,7 +167,7 @@ fn golden_form(input: &Input) -> Json {
         Input::Record(record) => json!({"record": record}),
         Input::Tensors(tensors) => {
             let golden = |(name, tensor): &(String, twinfer::Tensor)| {
-                GoldenTensor::from_value(name, &Value::Tensor(tensor.clone()))
+                GoldenTensor::from_tensor(name, tensor)
             };
             json!({"tensors": tensors.iter().map(golden).collect::<Vec<_>>()})
         }

@@ -353,7 +353,7 @@ fn read_weights(
 
 /// What turns sums into scores (`post_transform`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PostTransform {
+pub(crate) enum PostTransform {
     None,
     Logistic,
     Softmax,
@@ -361,21 +361,32 @@ pub(super) enum PostTransform {
     Probit,
 }
 
+/// How a second score follows from the only one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SecondClass {
+    /// The score is a probability: that of the first class is the rest.
+    Complement,
+    /// The score is a margin: that of the first class is the same to the other side.
+    Negated,
+}
+
 impl PostTransform {
     pub(super) fn read(node: &NodeProto) -> TractResult<Self> {
-        Ok(
-            match node
-                .get_attr_opt::<&str>("post_transform")?
-                .unwrap_or("NONE")
-            {
-                "NONE" => Self::None,
-                "LOGISTIC" => Self::Logistic,
-                "SOFTMAX" => Self::Softmax,
-                "SOFTMAX_ZERO" => Self::SoftmaxZero,
-                "PROBIT" => Self::Probit,
-                other => bail!("unknown post_transform `{other}`"),
-            },
-        )
+        let name = node.get_attr_opt::<&str>("post_transform")?;
+        let name = name.unwrap_or("NONE");
+        Self::from_name(name).with_context(|| format!("unknown post_transform `{name}`"))
+    }
+
+    /// The one of this name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "NONE" => Self::None,
+            "LOGISTIC" => Self::Logistic,
+            "SOFTMAX" => Self::Softmax,
+            "SOFTMAX_ZERO" => Self::SoftmaxZero,
+            "PROBIT" => Self::Probit,
+            _ => return None,
+        })
     }
 
     /// Applies it to the scores of one row.
@@ -388,10 +399,31 @@ impl PostTransform {
             Self::Probit => scores.iter_mut().for_each(|s| *s = probit(*s)),
         }
     }
+
+    /// The scores of a row as onnxruntime gives them: a single one is left alone but for PROBIT,
+    /// and may have a second one follow from it.
+    pub(crate) fn finish(self, scores: &mut Vec<f32>, second: Option<SecondClass>) {
+        match (&scores[..], self) {
+            (&[_], Self::Probit) => self.apply(scores),
+            (&[score], post) => {
+                let no = match second {
+                    None => return,
+                    Some(SecondClass::Complement) => 1.0 - score,
+                    Some(SecondClass::Negated) if post == Self::Logistic => {
+                        *scores = vec![logistic(-score), logistic(score)];
+                        return;
+                    }
+                    Some(SecondClass::Negated) => -score,
+                };
+                scores.insert(0, no);
+            }
+            _ => self.apply(scores),
+        }
+    }
 }
 
 /// `1 / (1 + exp(-x))`, computed on the side where `exp` does not overflow.
-pub(super) fn logistic(x: f32) -> f32 {
+pub(crate) fn logistic(x: f32) -> f32 {
     let y = 1.0 / (1.0 + (-x.abs()).exp());
     if x < 0.0 { 1.0 - y } else { y }
 }

@@ -7,6 +7,8 @@ mod ensemble_tests;
 mod tree_classifier;
 mod tree_regressor;
 
+pub(crate) use self::ensemble::{PostTransform, SecondClass, logistic};
+
 use std::borrow::Cow;
 use tract_onnx::model::OnnxOpRegister;
 

@@ -317,7 +317,7 @@ fn pipelines_that_do_not_fit_the_model_are_refused_when_it_is_loaded() {
         (
             r(),
             signature(record_x(), &[maps()]),
-            "is maps, this kind needs a tensor",
+            "is maps (ZipMap), this kind needs a tensor",
         ),
         (
             with(r(), "/outputs/0", output("probabilities")),

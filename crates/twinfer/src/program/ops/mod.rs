@@ -1,11 +1,22 @@
 //! Operators of ours for programs: those that the engine lacks, and forms of others that it gets
 //! wrong.
 
+mod attention;
+mod bits;
 mod cast;
+#[cfg(test)]
+mod checks;
+mod floats;
 mod forms;
 mod integer;
+mod linear_attention;
+mod losses;
+mod ml;
 mod plain;
+mod products;
 mod quantize;
+mod sequences;
+mod training;
 mod window;
 
 use super::control;
@@ -22,15 +33,33 @@ pub(super) type Make = fn(&Node<'_>) -> Result<Option<Kernel>>;
 type Table = &'static [(&'static str, Make)];
 
 /// Those of the standard domain, by family.
-const STANDARD: &[Table] = &[];
+const STANDARD: &[Table] = &[
+    attention::OPS,
+    bits::OPS,
+    linear_attention::OPS,
+    losses::OPS,
+    products::OPS,
+    sequences::OPS,
+];
 /// Those of `ai.onnx.ml`.
-const ML: &[Table] = &[];
+const ML: &[Table] = ml::TABLES;
 /// Those of `com.microsoft`.
 const MICROSOFT: &[Table] = &[];
+/// Those of `ai.onnx.preview`.
+const PREVIEW: &[Table] = &[attention::PREVIEW];
+/// Those of `ai.onnx.preview.training`.
+const TRAINING: &[Table] = &[training::OPS];
 
-/// Those of the standard domain that the engine has, too: ours only where a graph runs node by
-/// node anyway, for the types and forms that the engine lacks.
-const FALLBACK: &[Table] = &[cast::OPS, integer::OPS, plain::OPS, quantize::OPS];
+/// Operators of the standard domain that the engine does right where it runs a graph as a whole.
+const FALLBACK_STANDARD: &[Table] = &[
+    cast::OPS,
+    integer::OPS,
+    plain::OPS,
+    quantize::OPS,
+    sequences::FALLBACKS,
+];
+/// The same of `ai.onnx.ml`.
+const FALLBACK_ML: &[Table] = &[];
 
 /// How an operator is made, where it is ours.
 pub(super) fn find(domain: &str, operator: &str) -> Option<Make> {
@@ -38,19 +67,25 @@ pub(super) fn find(domain: &str, operator: &str) -> Option<Make> {
         "" | "ai.onnx" => STANDARD,
         "ai.onnx.ml" => ML,
         "com.microsoft" => MICROSOFT,
+        "ai.onnx.preview" => PREVIEW,
+        "ai.onnx.preview.training" => TRAINING,
         _ => return None,
     };
-    let mut all = tables.iter().flat_map(|table| table.iter());
-    all.find(|(name, _)| *name == operator)
-        .map(|(_, make)| *make)
+    look_up(tables, operator)
 }
 
-/// How an operator is made that is ours inside of a program only.
+/// How an operator is made inside of a program, where the engine has it as well: for types and
+/// values that only programs have.
 pub(super) fn fallback(domain: &str, operator: &str) -> Option<Make> {
-    if !matches!(domain, "" | "ai.onnx") {
-        return None;
+    match domain {
+        "" | "ai.onnx" => look_up(FALLBACK_STANDARD, operator),
+        "ai.onnx.ml" => look_up(FALLBACK_ML, operator),
+        _ => None,
     }
-    let mut all = FALLBACK.iter().flat_map(|table| table.iter());
+}
+
+fn look_up(tables: &[Table], operator: &str) -> Option<Make> {
+    let mut all = tables.iter().flat_map(|table| table.iter());
     all.find(|(name, _)| *name == operator)
         .map(|(_, make)| *make)
 }

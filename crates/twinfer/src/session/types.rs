@@ -1,0 +1,109 @@
+//! Types of inputs and outputs that are no tensors (onnx.proto, `TypeProto`): the engine's reader
+//! drops them.
+
+use std::collections::HashMap;
+
+use prost::Message;
+
+use super::graph::onnx_dtype;
+use crate::{DType, Result, ValueKind, err};
+
+/// Deeper types (a sequence of optionals of sequences …) are not looked into.
+const MAX_DEPTH: usize = 4;
+
+#[derive(Message)]
+struct Model {
+    #[prost(message, optional, tag = "7")]
+    graph: Option<Graph>,
+}
+
+#[derive(Message)]
+struct Graph {
+    #[prost(message, repeated, tag = "11")]
+    input: Vec<Info>,
+    #[prost(message, repeated, tag = "12")]
+    output: Vec<Info>,
+}
+
+#[derive(Message)]
+struct Info {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(message, optional, tag = "2")]
+    kind: Option<Type>,
+}
+
+#[derive(Message)]
+struct Type {
+    #[prost(message, optional, tag = "1")]
+    tensor: Option<Tensor>,
+    #[prost(message, optional, boxed, tag = "4")]
+    sequence: Option<Box<Of>>,
+    #[prost(message, optional, boxed, tag = "5")]
+    map: Option<Box<Map>>,
+    #[prost(message, optional, boxed, tag = "9")]
+    optional: Option<Box<Of>>,
+}
+
+#[derive(Message)]
+struct Tensor {
+    #[prost(int32, tag = "1")]
+    elem_type: i32,
+}
+
+#[derive(Message)]
+struct Of {
+    #[prost(message, optional, boxed, tag = "1")]
+    elem_type: Option<Box<Type>>,
+}
+
+#[derive(Message)]
+struct Map {
+    #[prost(int32, tag = "1")]
+    key_type: i32,
+    #[prost(message, optional, boxed, tag = "2")]
+    value_type: Option<Box<Type>>,
+}
+
+impl Type {
+    fn dtype(&self, depth: usize) -> Option<DType> {
+        if depth == MAX_DEPTH {
+            return None;
+        }
+        if let Some(tensor) = &self.tensor {
+            return onnx_dtype(tensor.elem_type);
+        }
+        let inner =
+            (self.sequence.iter().chain(&self.optional)).find_map(|of| of.elem_type.as_ref());
+        let inner = inner.or_else(|| self.map.iter().find_map(|map| map.value_type.as_ref()));
+        inner?.dtype(depth + 1)
+    }
+
+    fn kind(&self) -> Option<ValueKind> {
+        match (&self.sequence, &self.optional) {
+            (Some(_), _) => Some(ValueKind::Sequence),
+            (None, Some(_)) => Some(ValueKind::Optional),
+            (None, None) => None,
+        }
+    }
+}
+
+/// Kinds and types of the elements, of the inputs and outputs that are sequences or optionals.
+///
+/// # Errors
+/// `invalid_model` for what is no ONNX file.
+pub(super) fn others(onnx: &[u8]) -> Result<HashMap<String, (ValueKind, DType)>> {
+    let model =
+        Model::decode(onnx).map_err(|e| err!(InvalidModel, "the types of the graph: {e}"))?;
+    let graph = model.graph.into_iter();
+    let infos = graph.flat_map(|graph| graph.input.into_iter().chain(graph.output));
+    let typed = infos.filter_map(|info| {
+        let kind = info.kind?;
+        // Nothing is known of the elements of an optional without a type.
+        Some((
+            info.name,
+            (kind.kind()?, kind.dtype(0).unwrap_or(DType::F32)),
+        ))
+    });
+    Ok(typed.collect())
+}
