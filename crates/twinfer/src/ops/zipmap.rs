@@ -1,21 +1,28 @@
 //! `ai.onnx.ml.ZipMap`: a sequence of maps, which the engine has no type for. The node is
 //! taken out of the graph, the scores become the output, and the session puts the keys back.
 
+use std::collections::HashSet;
+
 use tract_onnx::pb::{GraphProto, NodeProto, ValueInfoProto};
 
 use super::{ML, node_name};
 use crate::{MapKeys, Result, bail};
 
 /// Takes every ZipMap at the end of the graph out of it. Gives the keys for each output of
-/// the graph, in their order.
+/// the graph, in their order. One whose maps a node reads stays: that graph is run as a program.
 ///
 /// # Errors
-/// `invalid_model` for a ZipMap without labels; `unsupported_operator` for one whose result
-/// another node reads.
+/// `invalid_model` for a ZipMap without labels.
 pub(crate) fn take_out(graph: &mut GraphProto) -> Result<Vec<Option<MapKeys>>> {
-    let (maps, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut graph.node)
-        .into_iter()
-        .partition(is_zipmap);
+    let all = std::mem::take(&mut graph.node);
+    let is_read: HashSet<String> = (all.iter())
+        .filter(|node| !is_zipmap(node))
+        .flat_map(|node| node.input.iter().cloned())
+        .collect();
+    let is_last = |node: &NodeProto| {
+        is_zipmap(node) && !node.output.iter().any(|name| is_read.contains(name))
+    };
+    let (maps, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(is_last);
     graph.node = rest;
     let mut keys = vec![None; graph.output.len()];
     for node in maps {
@@ -26,14 +33,6 @@ pub(crate) fn take_out(graph: &mut GraphProto) -> Result<Vec<Option<MapKeys>>> {
                 node_name(&node)
             );
         };
-        if let Some(reader) = graph.node.iter().find(|n| n.input.contains(result)) {
-            bail!(
-                UnsupportedOperator,
-                "`{}` reads the maps of ZipMap `{}`; only a ZipMap at the end of a model is supported",
-                node_name(reader),
-                node_name(&node)
-            );
-        }
         let labels = labels(&node)?;
         for (output, keys) in graph.output.iter_mut().zip(&mut keys) {
             if output.name == *result {

@@ -403,22 +403,18 @@ impl PostTransform {
     /// The scores of a row as onnxruntime gives them: a single one is left alone but for PROBIT,
     /// and may have a second one follow from it.
     pub(crate) fn finish(self, scores: &mut Vec<f32>, second: Option<SecondClass>) {
-        match (&scores[..], self) {
-            (&[_], Self::Probit) => self.apply(scores),
-            (&[score], post) => {
-                let no = match second {
-                    None => return,
-                    Some(SecondClass::Complement) => 1.0 - score,
-                    Some(SecondClass::Negated) if post == Self::Logistic => {
-                        *scores = vec![logistic(-score), logistic(score)];
-                        return;
-                    }
-                    Some(SecondClass::Negated) => -score,
-                };
-                scores.insert(0, no);
+        let (&[score], Some(second)) = (&scores[..], second) else {
+            if scores.len() > 1 || self == Self::Probit {
+                self.apply(scores);
             }
-            _ => self.apply(scores),
-        }
+            return;
+        };
+        *scores = match (self, second) {
+            (Self::Logistic, _) => vec![logistic(-score), logistic(score)],
+            (Self::Probit, _) => vec![probit(1.0 - score), probit(score)],
+            (_, SecondClass::Complement) => vec![1.0 - score, score],
+            (_, SecondClass::Negated) => vec![-score, score],
+        };
     }
 }
 

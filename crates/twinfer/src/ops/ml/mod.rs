@@ -4,6 +4,7 @@ mod columns;
 mod ensemble;
 #[cfg(test)]
 mod ensemble_tests;
+mod linear;
 mod tree_classifier;
 mod tree_regressor;
 
@@ -17,6 +18,8 @@ use tract_onnx::tract_hir::internal::*;
 /// Operators of this domain that are ours; of the others the engine's are used.
 pub(super) const OURS: &[&str] = &[
     "Imputer",
+    "LinearClassifier",
+    "LinearRegressor",
     "Scaler",
     "TreeEnsembleClassifier",
     "TreeEnsembleRegressor",
@@ -25,6 +28,8 @@ pub(super) const OURS: &[&str] = &[
 /// Adds ours to the engine's, under their qualified names.
 pub(super) fn register(register: &mut OnnxOpRegister) {
     register.insert("ai.onnx.ml.Imputer", columns::imputer);
+    register.insert("ai.onnx.ml.LinearClassifier", linear::classifier);
+    register.insert("ai.onnx.ml.LinearRegressor", linear::regressor);
     register.insert("ai.onnx.ml.Scaler", columns::scaler);
     register.insert("ai.onnx.ml.TreeEnsembleClassifier", tree_classifier::parse);
     register.insert("ai.onnx.ml.TreeEnsembleRegressor", tree_regressor::parse);

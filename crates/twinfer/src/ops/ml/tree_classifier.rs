@@ -18,17 +18,52 @@ struct TreeClassifier {
     binary: Option<Binary>,
 }
 
+/// Labels of classes.
 #[derive(Debug)]
-enum Labels {
+pub(super) enum Labels {
     Ints(Vec<i64>),
     Strings(Vec<String>),
 }
 
 impl Labels {
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match self {
             Labels::Ints(labels) => labels.len(),
             Labels::Strings(labels) => labels.len(),
+        }
+    }
+
+    /// Those of one of two attributes.
+    pub(super) fn read(node: &NodeProto, ints: &str, strings: &str) -> TractResult<Self> {
+        let of_ints: Option<&[i64]> = node.get_attr_opt_slice(ints)?;
+        let of_strings: Option<Vec<String>> = node.get_attr_opt_vec(strings)?;
+        match (
+            of_ints.filter(|l| !l.is_empty()),
+            of_strings.filter(|l| !l.is_empty()),
+        ) {
+            (Some(labels), None) => Ok(Labels::Ints(labels.to_vec())),
+            (None, Some(labels)) => Ok(Labels::Strings(labels)),
+            _ => bail!("{} needs one of {ints} and {strings}", node.op_type),
+        }
+    }
+
+    pub(super) fn dtype(&self) -> DatumType {
+        match self {
+            Labels::Ints(_) => i64::datum_type(),
+            Labels::Strings(_) => String::datum_type(),
+        }
+    }
+
+    /// The labels of these classes, which are to be there.
+    pub(super) fn of(&self, classes: &[usize]) -> Tensor {
+        match self {
+            Labels::Ints(labels) => {
+                tensor1(&classes.iter().map(|&b| labels[b]).collect::<Vec<_>>())
+            }
+            Labels::Strings(labels) => {
+                let labels = classes.iter().map(|&b| labels[b].clone());
+                tensor1(&labels.collect::<Vec<_>>())
+            }
         }
     }
 }
@@ -55,18 +90,7 @@ pub(super) fn parse(_context: &ParsingContext, node: &NodeProto) -> Parsed {
             "TreeEnsembleClassifier with `{double}` (double precision) is not supported"
         );
     }
-    let ints: Option<&[i64]> = node.get_attr_opt_slice("classlabels_int64s")?;
-    let strings: Option<Vec<String>> = node.get_attr_opt_vec("classlabels_strings")?;
-    let labels = match (
-        ints.filter(|l| !l.is_empty()),
-        strings.filter(|l| !l.is_empty()),
-    ) {
-        (Some(labels), None) => Labels::Ints(labels.to_vec()),
-        (None, Some(labels)) => Labels::Strings(labels),
-        _ => {
-            bail!("TreeEnsembleClassifier needs one of classlabels_int64s and classlabels_strings")
-        }
-    };
+    let labels = Labels::read(node, "classlabels_int64s", "classlabels_strings")?;
     ensure!(
         labels.len() >= 2,
         "TreeEnsembleClassifier needs two classes or more"
@@ -160,7 +184,7 @@ impl TreeClassifier {
 }
 
 /// The first of the largest; 0 where nothing is comparable.
-fn argmax(scores: &[f32]) -> usize {
+pub(super) fn argmax(scores: &[f32]) -> usize {
     let mut best = 0;
     for (index, score) in scores.iter().enumerate() {
         if *score > scores[best] {
@@ -185,12 +209,8 @@ impl Kernel for TreeClassifier {
         shape: &[TDim],
     ) -> TractResult<Vec<(DatumType, TVec<TDim>)>> {
         let rows = row_dim(shape);
-        let label = match self.labels {
-            Labels::Ints(_) => i64::datum_type(),
-            Labels::Strings(_) => String::datum_type(),
-        };
         Ok(vec![
-            (label, tvec![rows.clone()]),
+            (self.labels.dtype(), tvec![rows.clone()]),
             (f32::datum_type(), tvec![rows, self.labels.len().to_dim()]),
         ])
     }
@@ -200,12 +220,6 @@ impl Kernel for TreeClassifier {
         let scores = self.ensemble.score(input, |row, scores| {
             best.push(self.classify(row, scores));
         })?;
-        let labels = match &self.labels {
-            Labels::Ints(labels) => tensor1(&best.iter().map(|&b| labels[b]).collect::<Vec<_>>()),
-            Labels::Strings(labels) => {
-                tensor1(&best.iter().map(|&b| labels[b].clone()).collect::<Vec<_>>())
-            }
-        };
-        Ok(vec![labels, scores])
+        Ok(vec![self.labels.of(&best), scores])
     }
 }

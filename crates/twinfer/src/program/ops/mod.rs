@@ -16,6 +16,8 @@ mod plain;
 mod products;
 mod quantize;
 mod sequences;
+mod strings;
+mod tfidf;
 mod training;
 mod window;
 
@@ -40,11 +42,13 @@ const STANDARD: &[Table] = &[
     losses::OPS,
     products::OPS,
     sequences::OPS,
+    strings::OPS,
+    tfidf::OPS,
 ];
 /// Those of `ai.onnx.ml`.
 const ML: &[Table] = ml::TABLES;
 /// Those of `com.microsoft`.
-const MICROSOFT: &[Table] = &[];
+const MICROSOFT: &[Table] = &[strings::MICROSOFT];
 /// Those of `ai.onnx.preview`.
 const PREVIEW: &[Table] = &[attention::PREVIEW];
 /// Those of `ai.onnx.preview.training`.
@@ -57,6 +61,7 @@ const FALLBACK_STANDARD: &[Table] = &[
     plain::OPS,
     quantize::OPS,
     sequences::FALLBACKS,
+    strings::FALLBACKS,
 ];
 /// The same of `ai.onnx.ml`.
 const FALLBACK_ML: &[Table] = &[];

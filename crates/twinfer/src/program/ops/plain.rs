@@ -2,7 +2,7 @@
 //! plan for each shape.
 
 use super::super::arrange;
-use super::super::inputs::{self, Inputs, Kernel, kernel, tensor_kernel};
+use super::super::inputs::{self, Inputs, Kernel, tensor_kernel};
 use super::super::node::Node;
 use super::super::small::{pack, unpack};
 use crate::{Result, Tensor, bail, element_count, err};
@@ -11,7 +11,6 @@ use crate::{Result, Tensor, bail, element_count, err};
 pub(super) const OPS: super::Table = &[
     ("Constant", constant),
     ("Flatten", flatten),
-    ("Identity", identity),
     ("Reshape", reshape),
     ("Shape", shape),
     ("Size", size),
@@ -19,11 +18,6 @@ pub(super) const OPS: super::Table = &[
     ("Transpose", transpose),
     ("Unsqueeze", unsqueeze),
 ];
-
-/// `Identity` (Operators.md, ai.onnx 25).
-fn identity(_: &Node<'_>) -> Result<Option<Kernel>> {
-    kernel(|inputs| Ok(vec![inputs.value(0)?.clone()])).map(Some)
-}
 
 /// `Constant` (Operators.md, ai.onnx 25), but for sparse ones.
 fn constant(node: &Node<'_>) -> Result<Option<Kernel>> {
