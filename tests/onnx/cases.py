@@ -9,7 +9,8 @@ and sets of named inputs and expected outputs), and the models. Values are
     {"dtype": "BYTES", "shape": [2], "strings": ["a", "b"]}                          a tensor of strings
     {"sequence": [value, ...]}, {"optional": value or null}, {"keys": [...], "values": [...]}
 
-Types of 4 bits are packed two to a byte, the first in the low half, as in the files of ONNX.
+Types of 4 bits are packed two to a byte, those of 2 bits four, the first in the lowest bits, as in the
+files of ONNX.
 """
 
 import base64
@@ -35,7 +36,8 @@ NAMES = {
     "INT8": "INT8", "INT16": "INT16", "INT32": "INT32", "INT64": "INT64", "FLOAT16": "FP16",
     "BFLOAT16": "BF16", "FLOAT": "FP32", "DOUBLE": "FP64", "FLOAT8E4M3FN": "FP8E4M3FN",
     "FLOAT8E4M3FNUZ": "FP8E4M3FNUZ", "FLOAT8E5M2": "FP8E5M2", "FLOAT8E5M2FNUZ": "FP8E5M2FNUZ",
-    "UINT4": "UINT4", "INT4": "INT4", "COMPLEX64": "COMPLEX64", "COMPLEX128": "COMPLEX128",
+    "UINT4": "UINT4", "INT4": "INT4", "UINT2": "UINT2", "INT2": "INT2", "FLOAT4E2M1": "FP4E2M1",
+    "FLOAT8E8M0": "FP8E8M0", "COMPLEX64": "COMPLEX64", "COMPLEX128": "COMPLEX128",
     "STRING": "BYTES",
 }
 

@@ -25,8 +25,12 @@ const ARRAYS: Readonly<Record<Exclude<DType, "BYTES">, Constructor>> = {
   FP8E4M3FNUZ: Uint8Array,
   FP8E5M2: Uint8Array,
   FP8E5M2FNUZ: Uint8Array,
+  FP8E8M0: Uint8Array,
+  FP4E2M1: Uint8Array,
   UINT4: Uint8Array,
   INT4: Uint8Array,
+  UINT2: Uint8Array,
+  INT2: Uint8Array,
   COMPLEX64: Float32Array,
   COMPLEX128: Float64Array,
 };

@@ -57,8 +57,12 @@ dtypes! {
     F8E4M3FNUZ "FP8E4M3FNUZ" Some(8);
     F8E5M2 "FP8E5M2" Some(8);
     F8E5M2FNUZ "FP8E5M2FNUZ" Some(8);
+    F8E8M0 "FP8E8M0" Some(8);
+    F4E2M1 "FP4E2M1" Some(4);
     U4 "UINT4" Some(4);
     I4 "INT4" Some(4);
+    U2 "UINT2" Some(2);
+    I2 "INT2" Some(2);
     Complex64 "COMPLEX64" Some(64);
     Complex128 "COMPLEX128" Some(128);
     String "BYTES" None;
@@ -73,8 +77,8 @@ impl std::fmt::Display for DType {
 /// A dense tensor: data type, shape, and elements in row-major order.
 ///
 /// Numbers are kept as little-endian bytes, the form in which every boundary (HTTP,
-/// JavaScript, `.npy`) has them; 4-bit types are packed two to a byte, low half first,
-/// as in ONNX.
+/// JavaScript, `.npy`) has them; 4-bit types are packed two to a byte and 2-bit types four,
+/// the first in the lowest bits, as in ONNX.
 ///
 /// Memory that the engine computes with must be aligned. What is made with
 /// [`Tensor::from_slice`], [`Tensor::filled`] or [`Tensor::from_vec`] lies there from the
@@ -456,6 +460,7 @@ mod tests {
             assert_eq!(error.code(), ErrorCode::WrongShape, "{shape:?}");
         }
         assert!(Tensor::from_bytes(DType::U4, &[3], vec![0; 2]).is_ok());
+        assert!(Tensor::from_bytes(DType::I2, &[5], vec![0; 2]).is_ok());
         assert_eq!(
             Tensor::from_bytes(DType::Bool, &[1], vec![2])
                 .unwrap_err()

@@ -187,7 +187,7 @@ missing: Missing, };
  * Data types of tensors: those of ONNX, under the names of the Open Inference
  * Protocol v2 where it has one (`FP32`, `INT64`, `BYTES` for strings).
  */
-export type DType = "BOOL" | "UINT8" | "UINT16" | "UINT32" | "UINT64" | "INT8" | "INT16" | "INT32" | "INT64" | "FP16" | "BF16" | "FP32" | "FP64" | "FP8E4M3FN" | "FP8E4M3FNUZ" | "FP8E5M2" | "FP8E5M2FNUZ" | "UINT4" | "INT4" | "COMPLEX64" | "COMPLEX128" | "BYTES";
+export type DType = "BOOL" | "UINT8" | "UINT16" | "UINT32" | "UINT64" | "INT8" | "INT16" | "INT32" | "INT64" | "FP16" | "BF16" | "FP32" | "FP64" | "FP8E4M3FN" | "FP8E4M3FNUZ" | "FP8E5M2" | "FP8E5M2FNUZ" | "FP8E8M0" | "FP4E2M1" | "UINT4" | "INT4" | "UINT2" | "INT2" | "COMPLEX64" | "COMPLEX128" | "BYTES";
 
 /**
  * One label, kept only where the model is sure enough. The rules of Magika

@@ -49,7 +49,7 @@ pub fn read(file: &[u8], wanted: Option<DType>) -> Result<Tensor> {
 /// A tensor as a `.npy` file, in row-major order.
 ///
 /// # Errors
-/// `unsupported_dtype` for 4-bit integers, which NumPy has no form for.
+/// `unsupported_dtype` for types of 4 and 2 bits, which NumPy has no form for.
 pub fn write(tensor: &Tensor) -> Result<Vec<u8>> {
     if let Some(strings) = tensor.strings() {
         return Ok(write_strings(tensor.shape(), strings));
@@ -71,7 +71,9 @@ pub fn write(tensor: &Tensor) -> Result<Vec<u8>> {
         DType::Complex128 => "<c16",
         // What NumPy itself writes for the types of ml_dtypes.
         DType::BF16 => "<V2",
-        DType::F8E4M3FN | DType::F8E4M3FNUZ | DType::F8E5M2 | DType::F8E5M2FNUZ => "|V1",
+        DType::F8E4M3FN | DType::F8E4M3FNUZ | DType::F8E5M2 | DType::F8E5M2FNUZ | DType::F8E8M0 => {
+            "|V1"
+        }
         other => bail!(UnsupportedDtype, "{other} has no form in a .npy file"),
     };
     let mut file = header::write(descr, tensor.shape());
@@ -101,7 +103,8 @@ fn dtype(descr: &Descr, wanted: Option<DType>) -> Result<DType> {
                 | DType::F8E4M3FN
                 | DType::F8E4M3FNUZ
                 | DType::F8E5M2
-                | DType::F8E5M2FNUZ),
+                | DType::F8E5M2FNUZ
+                | DType::F8E8M0),
             ) if dtype.bits() == Some(size * 8) => dtype,
             _ => bail!(
                 UnsupportedDtype,

@@ -87,7 +87,7 @@ pub(crate) fn check_supported(
     opsets: &[String],
     functions: &[(String, String)],
 ) -> Result<bool> {
-    let mut whole = true;
+    let mut whole = !program::needs_program(graph);
     for node in &graph.node {
         let called =
             |(domain, name): &(String, String)| *domain == node.domain && *name == node.op_type;

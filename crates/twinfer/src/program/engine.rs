@@ -11,6 +11,7 @@ use tract_onnx::pb::{
 use tract_onnx::prelude::*;
 
 use super::arrange;
+use super::cast::{Rules, convert};
 use super::inputs::Inputs;
 use crate::session::{Declared, engine_dtype, from_engine, guard, onnx_code, to_engine_value};
 use crate::{DType, Result, Value, bail, err};
@@ -114,7 +115,10 @@ impl EngineNode {
             );
         }
         let constants = constants.into_iter().map(|constant| match constant {
-            Some(Value::Tensor(tensor)) => Ok(Some(to_engine_value(tensor)?.into_arc_tensor())),
+            Some(Value::Tensor(tensor)) => {
+                let tensor = widened(&tensor)?;
+                Ok(Some(to_engine_value(tensor)?.into_arc_tensor()))
+            }
             _ => Ok(None),
         });
         Ok(Self {
@@ -146,17 +150,20 @@ impl EngineNode {
     fn planned(&self, inputs: &Inputs<'_>) -> Result<Vec<Value>> {
         let mut key = Vec::with_capacity(inputs.len());
         let mut given = TVec::new();
+        let narrow = self.is_narrow(inputs);
         for index in 0..inputs.len() {
             let is_constant = self.constants.get(index).is_some_and(Option::is_some);
             let tensor = inputs.tensor_opt(index)?.filter(|_| !is_constant);
+            let tensor = tensor.map(widened).transpose()?;
             key.push(match tensor {
                 None => Given::Fixed,
                 Some(tensor) if is_parameter(&self.proto.op_type, index) => {
-                    Given::Content(self.as_wanted(index, tensor)?)
+                    Given::Content(self.as_wanted(index, &tensor)?)
                 }
                 Some(tensor) => {
-                    given.push(to_engine_value(tensor.clone())?);
-                    Given::Shape(tensor.dtype(), tensor.shape().to_vec())
+                    let shape = Given::Shape(tensor.dtype(), tensor.shape().to_vec());
+                    given.push(to_engine_value(tensor)?);
+                    shape
                 }
             });
         }
@@ -166,16 +173,43 @@ impl EngineNode {
         let mut made = outputs.into_iter();
         let names = self.proto.output.iter();
         names
-            .map(|name| match name.is_empty() {
+            .enumerate()
+            .map(|(index, name)| match name.is_empty() {
                 true => Ok(Value::Optional(None)),
                 false => {
                     let value = made
                         .next()
                         .ok_or_else(|| err!(Internal, "an output is missing"))?;
-                    from_engine(value.into_tensor()).map(Value::Tensor)
+                    let tensor = from_engine(value.into_tensor())?;
+                    self.narrowed(tensor, narrow, index).map(Value::Tensor)
                 }
             })
             .collect()
+    }
+
+    /// Whether the floating point of the inputs is BF16: that of the first that is any.
+    fn is_narrow(&self, inputs: &Inputs<'_>) -> bool {
+        let mut dtypes = (0..inputs.len()).filter_map(|at| inputs.tensor_opt(at).ok()?);
+        let first = dtypes.find_map(|tensor| match tensor.dtype() {
+            DType::BF16 => Some(true),
+            DType::F16 | DType::F32 | DType::F64 => Some(false),
+            _ => None,
+        });
+        first.unwrap_or(false)
+    }
+
+    /// An output as BF16 where ONNX says that it is of the type of the inputs.
+    fn narrowed(&self, output: crate::Tensor, narrow: bool, index: usize) -> Result<crate::Tensor> {
+        let of_its_own = match &*self.proto.op_type {
+            // Mean and deviation are of the type in which they are computed.
+            "LayerNormalization" => index > 0,
+            "EyeLike" | "RandomNormalLike" | "RandomUniformLike" => true,
+            _ => false,
+        };
+        match narrow && !of_its_own && output.dtype() == DType::F32 {
+            true => convert(&output, DType::BF16, Rules::default()),
+            false => Ok(output),
+        }
     }
 
     /// A parameter in the shape that the engine wants: exporters write a scalar as `[1]` too.
@@ -280,6 +314,14 @@ impl EngineNode {
             model.into_runnable()
         })
         .map_err(|e| self.failed(&e))
+    }
+}
+
+/// BF16 as FP32: the engine computes in that, and the result is rounded at the end.
+fn widened(tensor: &crate::Tensor) -> Result<crate::Tensor> {
+    match tensor.dtype() {
+        DType::BF16 => convert(tensor, DType::F32, Rules::default()),
+        _ => Ok(tensor.clone()),
     }
 }
 

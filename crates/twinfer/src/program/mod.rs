@@ -13,6 +13,7 @@ mod engine;
 mod inputs;
 mod node;
 mod ops;
+mod small;
 mod tensors;
 
 use self::control::Control;
@@ -22,7 +23,7 @@ use crate::{Result, Value, err};
 
 pub(crate) use self::build::{Scope, build};
 pub(crate) use self::engine::Opsets;
-pub(crate) use self::ops::takes;
+pub(crate) use self::ops::{needs_program, takes};
 
 /// The numbers in a tensor of a file.
 ///

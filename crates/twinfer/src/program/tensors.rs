@@ -63,8 +63,12 @@ fn of_fields(proto: &TensorProto, dtype: DType, shape: &[usize]) -> Result<Tenso
         | DType::F8E4M3FNUZ
         | DType::F8E5M2
         | DType::F8E5M2FNUZ
+        | DType::F8E8M0
+        | DType::F4E2M1
         | DType::U4
-        | DType::I4 => Tensor::from_bytes(dtype, shape, small().map(|x| x as u8).collect()),
+        | DType::I4
+        | DType::U2
+        | DType::I2 => Tensor::from_bytes(dtype, shape, small().map(|x| x as u8).collect()),
         DType::Complex64 => {
             let bytes = proto.float_data.iter().flat_map(|x| x.to_le_bytes());
             Tensor::from_bytes(dtype, shape, bytes.collect())

@@ -410,13 +410,17 @@ pub(crate) fn onnx_dtype(code: i32) -> Option<DType> {
         20 => DType::F8E5M2FNUZ,
         21 => DType::U4,
         22 => DType::I4,
+        23 => DType::F4E2M1,
+        24 => DType::F8E8M0,
+        25 => DType::U2,
+        26 => DType::I2,
         _ => return None,
     })
 }
 
 /// The code of a type in `TensorProto.DataType`.
 pub(crate) fn onnx_code(dtype: DType) -> i32 {
-    (1..=22)
+    (1..=26)
         .find(|&code| onnx_dtype(code) == Some(dtype))
         .unwrap_or(0)
 }

@@ -3,17 +3,22 @@
 
 mod attention;
 mod bits;
+mod cast;
 #[cfg(test)]
 mod checks;
 mod decode;
 mod dft;
 mod floats;
+mod forms;
 mod grid;
+mod integer;
 mod linear_attention;
 mod losses;
 mod ml;
+mod plain;
 mod pool;
 mod products;
+mod quantize;
 mod real;
 mod regions;
 mod resize;
@@ -23,11 +28,14 @@ mod strings;
 mod tfidf;
 mod training;
 mod unique;
+mod window;
 
 use super::control;
 use super::inputs::Kernel;
 use super::node::Node;
 use crate::Result;
+
+pub(crate) use self::forms::needs_program;
 
 /// Makes an operator of a node. `None` leaves this form of it to the engine.
 pub(super) type Make = fn(&Node<'_>) -> Result<Option<Kernel>>;
@@ -67,7 +75,11 @@ const TRAINING: &[Table] = &[training::OPS];
 /// all is known when it plans, or not for every type: they are ours inside of a program, and are no
 /// reason for one.
 const FALLBACK: &[Table] = &[
+    cast::OPS,
     grid::FALLBACK,
+    integer::OPS,
+    plain::OPS,
+    quantize::OPS,
     resize::FALLBACK,
     sequences::FALLBACKS,
     shapes::FALLBACK,
