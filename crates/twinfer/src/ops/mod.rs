@@ -66,6 +66,20 @@ fn qualify_at(graph: &mut GraphProto, depth: usize) -> Result<()> {
 
 /// Gives a node of one of our operators its qualified name.
 pub(crate) fn qualify_node(node: &mut NodeProto) {
+    if node.op_type == "ConstantOfShape" && node.attribute.iter().all(|a| a.name != "value") {
+        // The engine takes FP64 where the standard says FP32.
+        node.attribute.push(tract_onnx::pb::AttributeProto {
+            name: "value".to_owned(),
+            r#type: tract_onnx::pb::attribute_proto::AttributeType::Tensor as i32,
+            t: Some(tract_onnx::pb::TensorProto {
+                dims: vec![1],
+                data_type: 1,
+                float_data: vec![0.0],
+                ..Default::default()
+            }),
+            ..Default::default()
+        });
+    }
     if node.domain == ML && ml::OURS.contains(&node.op_type.as_str()) {
         node.op_type = format!("{ML}.{}", node.op_type);
     }

@@ -136,10 +136,10 @@ impl EngineNode {
             && let ([length], [_]) = (a.shape(), b.shape())
         {
             // The engine multiplies no vector by a vector, but a row by a vector.
-            let row = Value::Tensor(super::arrange::reshaped(a, &[1, *length])?);
+            let row = Value::Tensor(arrange::reshaped(a, &[1, *length])?);
             let made = self.planned(&Inputs(&[Some(&row), inputs.optional(1)]))?;
             let made = made.iter().map(|value| match value {
-                Value::Tensor(one) => super::arrange::reshaped(one, &[]).map(Value::Tensor),
+                Value::Tensor(one) => arrange::reshaped(one, &[]).map(Value::Tensor),
                 other => Ok(other.clone()),
             });
             return made.collect();

@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use tract_onnx::prelude::tract_ndarray::{ArrayD, ArrayViewD, IxDyn};
-
-use crate::{DType, Element, Result, Tensor, Value, bail, err};
+use crate::{DType, Result, Tensor, Value, bail, err};
 
 /// What an operator does: values in, values out. An input that is left out is `None`.
 pub(crate) type Run = dyn Fn(&Inputs<'_>) -> Result<Vec<Value>> + Send + Sync;
@@ -72,14 +70,6 @@ impl<'a> Inputs<'a> {
             None | Some(Value::Optional(None)) => Ok(None),
             Some(value) => as_tensor(value, index).map(Some),
         }
-    }
-
-    /// The elements of a tensor as an array.
-    ///
-    /// # Errors
-    /// Those of [`Inputs::tensor`]; `wrong_dtype`.
-    pub(crate) fn array<T: Element>(&self, index: usize) -> Result<ArrayD<T>> {
-        array(self.tensor(index)?)
     }
 
     /// The integers of a tensor of INT32 or INT64, flat.
@@ -155,23 +145,6 @@ fn as_tensor(value: &Value, index: usize) -> Result<&Tensor> {
         Value::Optional(None) => bail!(InvalidInput, "input {index} is an empty optional"),
         _ => bail!(InvalidInput, "input {index} is no tensor"),
     }
-}
-
-/// The elements of a tensor as an array.
-///
-/// # Errors
-/// `wrong_dtype`.
-pub(crate) fn array<T: Element>(tensor: &Tensor) -> Result<ArrayD<T>> {
-    ArrayD::from_shape_vec(IxDyn(tensor.shape()), tensor.to_vec::<T>()?)
-        .map_err(|e| err!(Internal, "a tensor of {:?}: {e}", tensor.shape()))
-}
-
-/// An array as a tensor.
-///
-/// # Errors
-/// `wrong_shape` for more elements than fit into memory.
-pub(crate) fn tensor_of<T: Element>(array: ArrayViewD<'_, T>) -> Result<Tensor> {
-    Tensor::from_vec(array.shape(), array.iter().copied().collect())
 }
 
 /// The integers of a tensor of INT32 or INT64, flat.

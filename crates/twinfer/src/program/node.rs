@@ -34,11 +34,6 @@ impl<'a> Node<'a> {
         self.proto.output.len()
     }
 
-    /// How many inputs it has, with those in between that are left out.
-    pub(crate) fn inputs(&self) -> usize {
-        self.proto.input.len()
-    }
-
     /// Whether anybody could read this output.
     pub(crate) fn has_output(&self, index: usize) -> bool {
         (self.proto.output.get(index)).is_some_and(|name| !name.is_empty())
