@@ -275,7 +275,7 @@ fn bits_of_another_number_are_refused() {
         code(run("", &node("BitCast", &[("to", 11)]), &inputs)),
         Some(ErrorCode::InvalidInput)
     );
-    for to in [8, 23, -1, i64::MAX] {
+    for to in [8, 99, -1, i64::MAX] {
         let refused = run("", &node("BitCast", &[("to", to)]), &inputs);
         assert_eq!(code(refused), Some(ErrorCode::UnsupportedOperator));
     }
