@@ -95,15 +95,15 @@ fn product(
         );
     }
     let mut made = vec![0i32; shape.iter().product()];
+    if made.is_empty() || depth == 0 {
+        return Ok((made, shape));
+    }
     let starts = |own: &[usize]| places(&front, &steps(own, &front));
     let batches = starts(a_front).into_iter().zip(starts(b_front));
-    let size = (rows * columns).max(1);
+    let size = rows * columns;
     for ((at_a, at_b), out) in batches.zip(made.chunks_exact_mut(size)) {
         let a = a.get(at_a * rows * depth..).unwrap_or_default();
         let b = b.get(at_b * depth * columns..).unwrap_or_default();
-        if depth == 0 || columns == 0 {
-            continue;
-        }
         for (row, out) in a.chunks_exact(depth).zip(out.chunks_exact_mut(columns)) {
             for (&x, line) in row.iter().zip(b.chunks_exact(columns)) {
                 for (out, &y) in out.iter_mut().zip(line) {
@@ -144,7 +144,7 @@ fn steps(own: &[usize], to: &[usize]) -> Vec<usize> {
         if length != 1 {
             *place = step;
         }
-        step *= length;
+        step = length.saturating_mul(step);
     }
     steps
 }
@@ -276,7 +276,7 @@ fn q_linear_conv(node: &Node<'_>) -> Result<Option<Kernel>> {
                 let count = bias.len();
                 return Err(err!(InvalidInput, "{count} biases for {channels} channels"));
             }
-            let inner: usize = shape.iter().skip(2).product();
+            let inner = element_count(shape.get(2..).unwrap_or_default())?;
             let planes = sums.chunks_exact_mut(inner.max(1));
             for (plane, &bias) in planes.zip(bias.iter().cycle()) {
                 plane

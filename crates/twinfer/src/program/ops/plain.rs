@@ -96,7 +96,7 @@ fn flatten(node: &Node<'_>) -> Result<Option<Kernel>> {
             _ => inputs::axis(axis, axes.len())?,
         };
         let (outer, inner) = axes.split_at(at);
-        arrange::reshaped(tensor, &[outer.iter().product(), inner.iter().product()])
+        arrange::reshaped(tensor, &[element_count(outer)?, element_count(inner)?])
     })
     .map(Some)
 }
@@ -209,6 +209,9 @@ fn transposed(tensor: &Tensor, order: &[usize]) -> Result<Tensor> {
         strides[at - 1] = strides[at].saturating_mul(old[at]);
     }
     let shape: Vec<usize> = order.iter().map(|&axis| old[axis]).collect();
+    if tensor.is_empty() {
+        return arrange::empty(tensor.dtype(), &shape);
+    }
     let steps: Vec<usize> = order.iter().map(|&axis| strides[axis]).collect();
     let places = places(&shape, &steps);
     if let Some(strings) = tensor.strings() {

@@ -4,7 +4,7 @@ use super::super::cast::{Numbers, Rules};
 use super::super::inputs::{self, Inputs, Kernel, kernel, tensor_kernel};
 use super::super::node::Node;
 use crate::session::onnx_dtype;
-use crate::{DType, Result, Tensor, Value, bail, err};
+use crate::{DType, Result, Tensor, Value, bail, element_count, err};
 
 /// The engine has them for constant scales, 8 bits and no blocks.
 pub(super) const OPS: super::Table = &[
@@ -54,8 +54,14 @@ impl Grid {
         }
         let at = inputs::axis(axis, shape.len())?;
         let length = shape.get(at).copied().unwrap_or(0);
-        grid.outer = shape.iter().take(at).product();
-        grid.inner = shape.iter().skip(at + 1).product();
+        // Without elements there is nothing to go through, whatever the other axes are.
+        let is_empty = shape.contains(&0);
+        grid.outer = if is_empty {
+            0
+        } else {
+            shape.iter().take(at).product()
+        };
+        grid.inner = element_count(shape.get(at + 1..).unwrap_or_default())?;
         grid.length = length;
         let mut blocks = shape.to_vec();
         if is_blocked && let Some(place) = blocks.get_mut(at) {

@@ -165,9 +165,8 @@ pub(super) fn convolve(
         bail!(InvalidInput, "a result of the shape {shape:?} is too large");
     }
     let mut made = vec![0i32; shape.iter().product()];
-    let plane: usize = inputs.iter().product();
-    let kernel: usize = kernels.iter().product();
-    let size: usize = shape.iter().skip(2).product();
+    let (plane, kernel) = (element_count(inputs)?, element_count(kernels)?);
+    let size = element_count(shape.get(2..).unwrap_or_default())?;
     if made.is_empty() || kernel == 0 || plane == 0 || *depth == 0 {
         return Ok((made, shape));
     }
