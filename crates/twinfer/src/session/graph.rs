@@ -118,10 +118,15 @@ fn read_program(onnx: &[u8], weights: &dyn Weights, checked: Checked) -> Result<
         opsets: Opsets::new(&proto.opset_import, Arc::new(checked.registry)),
         functions: &proto.functions,
     };
+    let mut outputs = checked.outputs;
+    for output in outputs.iter_mut().filter(|output| output.keys.is_some()) {
+        // What ZipMap takes; files name no type for it that is one of a tensor.
+        output.dtype.get_or_insert(DType::F32);
+    }
     Ok(Graph {
         source: Source::Program(program::build(graph, &scope)?),
         inputs: checked.inputs,
-        outputs: checked.outputs,
+        outputs,
         opsets: checked.opsets,
     })
 }

@@ -8,10 +8,12 @@ use super::{floats, rows_and_columns};
 use crate::{DType, Element, Result, Tensor, bail, element_count, err};
 
 pub(super) const OPS: Table = &[
-    ("ArrayFeatureExtractor", array_feature_extractor),
     ("Binarizer", binarizer),
     ("FeatureVectorizer", feature_vectorizer),
 ];
+
+/// What the engine has as well.
+pub(super) const FALLBACKS: Table = &[("ArrayFeatureExtractor", array_feature_extractor)];
 
 /// `Binarizer` (Operators-ml.md, ai.onnx.ml 1).
 fn binarizer(node: &Node<'_>) -> Result<Option<Kernel>> {
@@ -75,7 +77,7 @@ fn join(inputs: &Inputs<'_>, widths: Option<&[i64]>) -> Result<Tensor> {
                 to.zip(from).for_each(|(to, from)| *to = *from);
             }
         }
-        start += width;
+        start = start.saturating_add(width);
     }
     Tensor::from_vec(&shape, all)
 }
