@@ -27,7 +27,7 @@ const MICROSOFT: &[Table] = &[strings::MICROSOFT];
 /// Operators of the standard domain that the engine does right where it runs a graph as a whole.
 const FALLBACK_STANDARD: &[Table] = &[sequences::FALLBACKS, strings::FALLBACKS];
 /// The same of `ai.onnx.ml`.
-const FALLBACK_ML: &[Table] = &[ml::FALLBACKS];
+const FALLBACK_ML: &[Table] = &[];
 
 /// How an operator is made, where it is ours.
 pub(super) fn find(domain: &str, operator: &str) -> Option<Make> {

@@ -8,12 +8,11 @@ use super::{floats, rows_and_columns};
 use crate::{DType, Element, Result, Tensor, bail, element_count, err};
 
 pub(super) const OPS: Table = &[
+    // The engine has it, with an axis too many.
+    ("ArrayFeatureExtractor", array_feature_extractor),
     ("Binarizer", binarizer),
     ("FeatureVectorizer", feature_vectorizer),
 ];
-
-/// What the engine has as well.
-pub(super) const FALLBACKS: Table = &[("ArrayFeatureExtractor", array_feature_extractor)];
 
 /// `Binarizer` (Operators-ml.md, ai.onnx.ml 1).
 fn binarizer(node: &Node<'_>) -> Result<Option<Kernel>> {

@@ -15,9 +15,6 @@ use crate::{Result, Tensor, bail};
 pub(super) const TABLES: &[super::Table] =
     &[columns::OPS, encode::OPS, maps::OPS, svm::OPS, trees::OPS];
 
-/// Those that the engine has as well.
-pub(super) const FALLBACKS: super::Table = columns::FALLBACKS;
-
 /// The elements of any type of numbers as FP32.
 fn floats(tensor: &Tensor) -> Result<Vec<f32>> {
     match tensor.to_vec::<f32>() {
