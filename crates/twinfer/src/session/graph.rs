@@ -33,8 +33,8 @@ pub(super) struct Graph {
 pub(super) enum Source {
     /// The engine takes it as a whole; where it is not sure for which shapes, there is a program
     /// for the others.
-    Whole(Prepared, Option<Program>),
-    Program(Program),
+    Whole(Box<Prepared>, Option<Box<Program>>),
+    Program(Box<Program>),
 }
 
 /// An output as the file declares it.
@@ -51,7 +51,9 @@ impl GraphOutput {
     /// The output in the signature: as declared, completed by what the engine inferred.
     pub(super) fn spec(&self, fact: Option<TypedFact>) -> Result<OutputSpec> {
         let inferred = fact.as_ref().map(|f| our_dtype(f.datum_type)).transpose()?;
-        let Some(dtype) = self.dtype.or(inferred) else {
+        // What ZipMap takes, where the file says nothing.
+        let scores = self.keys.as_ref().map(|_| DType::F32);
+        let Some(dtype) = self.dtype.or(inferred).or(scores) else {
             bail!(
                 InvalidModel,
                 "output `{}` has no type, and none can be inferred",
@@ -79,7 +81,7 @@ pub(super) fn read(onnx: &[u8], weights: &dyn Weights) -> Result<Graph> {
     if !checked.whole {
         let program = program_of(onnx, weights, checked.registry)?;
         return Ok(Graph {
-            source: Source::Program(program),
+            source: Source::Program(Box::new(program)),
             inputs: checked.inputs,
             outputs: checked.outputs,
             opsets: checked.opsets,
@@ -110,7 +112,7 @@ pub(super) fn read(onnx: &[u8], weights: &dyn Weights) -> Result<Graph> {
                 return Err(error);
             };
             return Ok(Graph {
-                source: Source::Program(program),
+                source: Source::Program(Box::new(program)),
                 inputs: checked.inputs,
                 outputs: checked.outputs,
                 opsets: checked.opsets,
@@ -122,10 +124,13 @@ pub(super) fn read(onnx: &[u8], weights: &dyn Weights) -> Result<Graph> {
     }
     // While the file is at hand: what the engine does not take as a whole runs node by node.
     let source = match Prepared::new(parsed.model, &checked.inputs) {
-        Ok(prepared) if prepared.is_sure() => Source::Whole(prepared, None),
-        Ok(prepared) => Source::Whole(prepared, program_of(onnx, weights, checked.registry).ok()),
+        Ok(prepared) if prepared.is_sure() => Source::Whole(Box::new(prepared), None),
+        Ok(prepared) => {
+            let program = program_of(onnx, weights, checked.registry).ok();
+            Source::Whole(Box::new(prepared), program.map(Box::new))
+        }
         Err(error) => match program_of(onnx, weights, checked.registry) {
-            Ok(program) => Source::Program(program),
+            Ok(program) => Source::Program(Box::new(program)),
             Err(_) => return Err(error),
         },
     };

@@ -40,9 +40,9 @@ pub struct Session {
 enum Body {
     /// As a whole, by the engine; shapes that it cannot plan for as a whole by the program, where
     /// there is one.
-    Whole(Plans, Option<Program>),
+    Whole(Box<Plans>, Option<Box<Program>>),
     /// Node by node.
-    Program(Program),
+    Program(Box<Program>),
 }
 
 /// What a model file says of itself.
@@ -76,7 +76,9 @@ impl Parsed {
     pub fn optimise(self) -> Result<Session> {
         let graph = self.0;
         let body = match graph.source {
-            graph::Source::Whole(prepared, program) => Body::Whole(Plans::new(prepared)?, program),
+            graph::Source::Whole(prepared, program) => {
+                Body::Whole(Box::new(Plans::new(*prepared)?), program)
+            }
             graph::Source::Program(program) => Body::Program(program),
         };
         let mut signature = Signature {
@@ -186,7 +188,7 @@ impl Session {
                     Value::Tensor(tensor) => Ok(tensor),
                     _ => bail!(Internal, "the engine takes tensors only"),
                 });
-                whole(plans, program.as_ref(), tensors.collect::<Result<_>>()?)?
+                whole(plans, program.as_deref(), tensors.collect::<Result<_>>()?)?
             }
             Body::Program(program) => program.run(inputs)?,
         };

@@ -23,6 +23,9 @@ pub(super) const OPS: super::Table = &[
 /// What the engine has for tensors.
 pub(super) const FALLBACKS: super::Table = &[("Identity", identity)];
 
+/// Longer axes are not split.
+const MAX_PARTS: usize = 1 << 24;
+
 /// A sequence as the only output.
 fn sequence_kernel(
     run: impl Fn(&Inputs<'_>) -> Result<Vec<Value>> + Send + Sync + 'static,
@@ -118,6 +121,10 @@ fn split_to_sequence(node: &Node<'_>) -> Result<Option<Kernel>> {
         let tensor = inputs.tensor(0)?;
         let axis = inputs::axis(axis, tensor.shape().len())?;
         let length = tensor.shape().get(axis).copied().unwrap_or(0);
+        // An empty tensor can have an axis of any length.
+        if length > MAX_PARTS {
+            bail!(InvalidInput, "an axis of {length} is not split");
+        }
         let Some(split) = inputs.tensor_opt(1)? else {
             let part = |at| match keeps {
                 true => arrange::range(tensor, axis, at, 1),

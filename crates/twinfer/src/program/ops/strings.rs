@@ -20,8 +20,8 @@ pub(super) const MICROSOFT: super::Table = &[("Tokenizer", tokenizer)];
 /// What the engine has, but not for strings.
 pub(super) const FALLBACKS: super::Table = &[("Tile", tile)];
 
-/// More elements than a tensor of strings is made of by repeating it.
-const MAX_TILED: usize = 1 << 28;
+/// More elements than what is repeated or filled up here may have.
+const MAX_ELEMENTS: usize = 1 << 26;
 
 /// `Tile` (Operators.md, ai.onnx 6 and 13).
 fn tile(node: &Node<'_>) -> Result<Option<Kernel>> {
@@ -29,8 +29,10 @@ fn tile(node: &Node<'_>) -> Result<Option<Kernel>> {
         return Ok(None);
     }
     tensor_kernel(|inputs| {
-        let mut tensor = inputs.tensor(0)?.clone();
+        let tensor = inputs.tensor(0)?;
         let repeats = inputs.ints(1)?;
+        let of = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
+        let repeats: Vec<usize> = repeats.into_iter().map(of).collect();
         if repeats.len() != tensor.shape().len() {
             bail!(
                 InvalidInput,
@@ -38,19 +40,50 @@ fn tile(node: &Node<'_>) -> Result<Option<Kernel>> {
                 tensor.shape()
             );
         }
-        for (axis, repeat) in repeats.into_iter().enumerate() {
-            tensor = match usize::try_from(repeat) {
-                Ok(1) => continue,
-                Ok(0) => arrange::range(&tensor, axis, 0, 0)?,
-                Ok(repeat) if repeat.saturating_mul(tensor.len()) <= MAX_TILED => {
-                    arrange::concat(&vec![tensor; repeat], axis)?
-                }
-                _ => bail!(InvalidInput, "a tensor is not repeated {repeat} times"),
-            };
+        let axes = tensor.shape().iter().zip(&repeats);
+        let shape: Vec<usize> = axes.map(|(a, b)| a.saturating_mul(*b)).collect();
+        check_size(&shape)?;
+        if shape.contains(&0) {
+            return arrange::empty(tensor.dtype(), &shape);
         }
-        Ok(tensor)
+        if let Some(strings) = tensor.strings() {
+            let all = repeated(strings.to_vec(), tensor.shape(), &repeats, 1);
+            return Tensor::from_strings(&shape, all);
+        }
+        match (tensor.as_bytes(), tensor.dtype().bits()) {
+            (Some(bytes), Some(bits)) if bits % 8 == 0 => {
+                let all = repeated(bytes.to_vec(), tensor.shape(), &repeats, bits / 8);
+                Tensor::from_slice(tensor.dtype(), &shape, &all)
+            }
+            _ => bail!(UnsupportedDtype, "Tile of {}", tensor.dtype()),
+        }
     })
     .map(Some)
+}
+
+/// Elements of `size` parts, repeated along each axis, the last one first.
+fn repeated<T: Clone>(all: Vec<T>, shape: &[usize], repeats: &[usize], size: usize) -> Vec<T> {
+    let (mut all, mut chunk) = (all, size);
+    for (axis, &repeat) in shape.iter().zip(repeats).rev() {
+        chunk *= axis;
+        if repeat > 1 {
+            let chunks = all.chunks_exact(chunk.max(1));
+            all = chunks
+                .flat_map(|chunk| std::iter::repeat_n(chunk, repeat).flatten())
+                .cloned()
+                .collect();
+        }
+        chunk *= repeat;
+    }
+    all
+}
+
+/// Small inputs can ask for more than memory holds.
+fn check_size(shape: &[usize]) -> Result<()> {
+    if element_count(shape)? > MAX_ELEMENTS {
+        bail!(InvalidInput, "a tensor of {shape:?} is not made");
+    }
+    Ok(())
 }
 
 /// The strings of an input.
@@ -101,7 +134,7 @@ fn string_concat(_node: &Node<'_>) -> Result<Option<Kernel>> {
     tensor_kernel(|inputs| {
         let ((a, left), (b, right)) = (strings(inputs, 0)?, strings(inputs, 1)?);
         let shape = broadcast(a.shape(), b.shape())?;
-        element_count(&shape)?;
+        check_size(&shape)?;
         let pairs = places(a.shape(), &shape)
             .into_iter()
             .zip(places(b.shape(), &shape));
@@ -164,7 +197,8 @@ fn split<'a>(text: &'a str, delimiter: &str, most: usize) -> Vec<&'a str> {
 
 /// Rows of texts, filled up to one width.
 fn padded(rows: &[Vec<&str>], width: usize, pad: &str, shape: &[usize]) -> Result<Tensor> {
-    let mut all = Vec::with_capacity(element_count(shape)?.min(1 << 20));
+    check_size(shape)?;
+    let mut all = Vec::new();
     for row in rows {
         all.extend(row.iter().map(|&part| part.to_owned()));
         let missing = width.saturating_sub(row.len());

@@ -9,7 +9,10 @@ use crate::{Result, Tensor, bail, element_count, err};
 pub(super) const OPS: super::Table = &[("TfIdfVectorizer", tfidf_vectorizer)];
 
 /// More columns than a real model has: its attributes claim their number.
-const MAX_COLUMNS: i64 = 1 << 28;
+const MAX_COLUMNS: i64 = 1 << 24;
+
+/// More counts than one output has.
+const MAX_COUNTS: usize = 1 << 26;
 
 #[derive(Clone, Copy)]
 enum Mode {
@@ -147,7 +150,7 @@ impl Vectorizer {
             ref shape => bail!(InvalidInput, "TfIdfVectorizer takes no shape {shape:?}"),
         };
         let count = element_count(&shape)?;
-        if count > MAX_COLUMNS as usize {
+        if count > MAX_COUNTS {
             bail!(
                 InvalidInput,
                 "{rows} rows of {} columns are too many",

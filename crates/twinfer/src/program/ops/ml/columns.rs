@@ -8,6 +8,7 @@ use super::{floats, rows_and_columns};
 use crate::{DType, Element, Result, Tensor, bail, element_count, err};
 
 pub(super) const OPS: Table = &[
+    // The engine has it, with an axis too many.
     ("ArrayFeatureExtractor", array_feature_extractor),
     ("Binarizer", binarizer),
     ("FeatureVectorizer", feature_vectorizer),
@@ -75,7 +76,7 @@ fn join(inputs: &Inputs<'_>, widths: Option<&[i64]>) -> Result<Tensor> {
                 to.zip(from).for_each(|(to, from)| *to = *from);
             }
         }
-        start += width;
+        start = start.saturating_add(width);
     }
     Tensor::from_vec(&shape, all)
 }

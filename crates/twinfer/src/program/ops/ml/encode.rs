@@ -255,6 +255,9 @@ fn one_hot_encoder(node: &Node<'_>) -> Result<Option<Kernel>> {
         let input = inputs.tensor(0)?;
         let mut shape = input.shape().to_vec();
         shape.push(count);
+        if element_count(&shape)? > super::maps::MAX_ELEMENTS {
+            bail!(InvalidInput, "{shape:?} is more than can be");
+        }
         let mut all = vec![0f32; element_count(&shape)?];
         let found = places.find(input)?;
         for (row, place) in all.chunks_exact_mut(count.max(1)).zip(found) {

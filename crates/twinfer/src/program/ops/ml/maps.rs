@@ -16,7 +16,10 @@ pub(super) const OPS: Table = &[
 ];
 
 /// More elements than an output has whose size the model claims.
-pub(super) const MAX_ELEMENTS: usize = 1 << 28;
+pub(super) const MAX_ELEMENTS: usize = 1 << 26;
+
+/// A longer `max_map` than a real model has.
+const MAX_MAP: usize = 1 << 20;
 
 /// The maps of an input.
 fn maps<'a>(inputs: &Inputs<'a>) -> Result<(&'a Maps, usize)> {
@@ -65,7 +68,9 @@ fn dict_vectorizer(node: &Node<'_>) -> Result<Option<Kernel>> {
             _ => bail!(InvalidInput, "keys and vocabulary are of different types"),
         };
         let shape = [rows, columns.len()];
-        element_count(&shape)?;
+        if element_count(&shape)? > MAX_ELEMENTS {
+            bail!(InvalidInput, "{shape:?} is more than can be");
+        }
         if let Some(strings) = maps.values.strings() {
             return Tensor::from_strings(&shape, spread(strings, maps.keys.len(), &columns));
         }
@@ -123,7 +128,7 @@ fn cast_map(node: &Node<'_>) -> Result<Option<Kernel>> {
     let length = match node.text("map_form", "DENSE")? {
         "DENSE" => None,
         "SPARSE" => match usize::try_from(node.int("max_map", 1)) {
-            Ok(length) if length <= MAX_ELEMENTS => Some(length),
+            Ok(length) if length <= MAX_MAP => Some(length),
             _ => bail!(InvalidModel, "max_map is {}", node.int("max_map", 1)),
         },
         other => bail!(InvalidModel, "map_form is `{other}`"),

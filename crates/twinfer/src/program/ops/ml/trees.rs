@@ -285,6 +285,9 @@ impl Ensemble {
             );
         }
         let shape = [rows, self.targets];
+        if element_count(&shape)? > super::maps::MAX_ELEMENTS {
+            bail!(InvalidInput, "{shape:?} is more than can be");
+        }
         let mut scores = vec![0f64; element_count(&shape)?];
         let features = cast::to_f64(input)?;
         let of_rows = features.chunks_exact(columns.max(1));
