@@ -569,7 +569,7 @@ export type OutputSpec = {
  */
 name: string,
 /**
- * A tensor or maps.
+ * A tensor, maps, a sequence or an optional.
  */
 kind: ValueKind,
 /**
@@ -831,6 +831,10 @@ export type TensorSpec = {
  */
 name: string,
 /**
+ * A tensor, a sequence or an optional.
+ */
+kind?: ValueKind,
+/**
  * The data type of the elements.
  */
 dtype: DType,
@@ -884,6 +888,6 @@ revoked?: Array<string>, };
 export type Unsigned = "refuse" | "warn" | "allow";
 
 /**
- * What kind of value an output is.
+ * What kind of value an input or output is.
  */
-export type ValueKind = "tensor" | "maps";
+export type ValueKind = "tensor" | "maps" | "sequence" | "optional";

@@ -191,7 +191,7 @@ mod tests {
                 continue;
             };
             let bits = dtype.bits().unwrap();
-            for code in 0..(1u32 << bits) as u32 {
+            for code in 0..1u32 << bits {
                 let code = code as u16;
                 let value = format.decode(code);
                 if !value.is_nan() {
