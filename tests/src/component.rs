@@ -6,7 +6,7 @@ use std::io;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value as Json, json};
-use twinfer::{DType, Parameters, Tensor, Value};
+use twinfer::{DType, Parameters, Tensor};
 use twinfer_package::{Blob, GoldenData, GoldenInput, GoldenTensor};
 
 use crate::answer::{Answer, CaseResult, Failure, Results};

@@ -5,7 +5,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value as Json, json};
-use twinfer::{ErrorCode, Model, Parameters, Result, Value};
+use twinfer::{ErrorCode, Model, Parameters, Result};
 use twinfer_package::{
     Blob, Expectation, FolderStore, GoldenCase, GoldenData, GoldenInput, GoldenTensor, Index,
     Package, Reference, Store,

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
-use twinfer::{DType, Tensor, Value};
+use twinfer::{DType, Tensor};
 use twinfer_package::{FolderStore, GoldenTensor, PackOptions, REF_NAME, TITLE, media, pack};
 
 /// A model of the suite.
