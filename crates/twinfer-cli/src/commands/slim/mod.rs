@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::{Value as Json, json};
-use twinfer::{Input, Picture, Result, Value, bail, err};
+use twinfer::{Input, Picture, Result, bail, err};
 use twinfer_package::{FolderStore, GoldenTensor, Package, Reference, Store};
 use twinfer_registry::{CopyOptions, copy};
 
