@@ -47,7 +47,8 @@ fn between(got: &Tensor, expected: &Tensor, rtol: f64, atol: f64) -> Option<Stri
     };
     let wrong = |(a, b): (&f64, &f64)| {
         let same = a == b || (a.is_nan() && b.is_nan());
-        !same && !((a - b).abs() <= atol + rtol * b.abs())
+        let near = (a - b).abs() <= atol + rtol * b.abs();
+        !same && !near
     };
     let at = a.iter().zip(&b).position(wrong)?;
     let count = a.iter().zip(&b).filter(|pair| wrong(*pair)).count();
