@@ -113,17 +113,19 @@ impl PartialEq for Tensor {
 /// Number of elements of a shape.
 ///
 /// # Errors
-/// `wrong_shape` when it is more than the address space can hold.
+/// `wrong_shape` when it is more than the address space can hold, or would be without the axes
+/// that are 0: what lies between the rows of a tensor without elements is computed all the same.
 pub fn element_count(shape: &[usize]) -> Result<usize> {
-    shape
-        .iter()
-        .try_fold(1usize, |n, &axis| n.checked_mul(axis))
-        .ok_or_else(|| {
-            err!(
-                WrongShape,
-                "shape {shape:?} has more elements than fit into memory"
-            )
-        })
+    let axes = shape.iter().map(|&axis| axis.max(1));
+    // With room for elements of 16 bytes.
+    let room = axes.chain([16]).try_fold(1usize, usize::checked_mul);
+    if room.is_none() {
+        bail!(
+            WrongShape,
+            "shape {shape:?} has more elements than fit into memory"
+        );
+    }
+    Ok(shape.iter().product())
 }
 
 impl Tensor {
@@ -429,6 +431,17 @@ pub type Tensors = Vec<(String, Tensor)>;
 mod tests {
     use super::*;
     use crate::ErrorCode;
+
+    #[test]
+    fn a_shape_beyond_memory_is_refused_also_without_elements() {
+        for shape in [&[usize::MAX, 2][..], &[0, 1 << (usize::BITS - 8), 1 << 7]] {
+            let error = element_count(shape).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::WrongShape);
+            let error = Tensor::from_slice(DType::F32, shape, &[]).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::WrongShape);
+        }
+        assert_eq!(element_count(&[0, 1 << 20]).unwrap(), 0);
+    }
 
     #[test]
     fn numbers_go_in_and_come_out_unchanged() {
