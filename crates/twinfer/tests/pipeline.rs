@@ -146,7 +146,7 @@ fn a_pipeline_that_does_not_fit_the_model_is_refused_when_it_is_loaded() {
         (
             "/pipeline/outputs/1/kind",
             json!("label"),
-            "is maps, this kind needs a tensor",
+            "is maps (ZipMap), this kind needs a tensor",
         ),
     ];
     for (pointer, value, text) in cases {
