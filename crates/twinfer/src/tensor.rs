@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::session::Aligned;
-use crate::{Element, Result, bail, err};
+use crate::{Element, Result, bail};
 
 macro_rules! dtypes {
     ($($variant:ident $name:literal $bits:expr;)*) => {

@@ -120,7 +120,7 @@ fn counts<'a>(
     let mut all: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
     for case in cases {
         let counts = all.entry(&case.suite).or_default();
-        for name in ["pass", "unsupported", "wrong", "panic"] {
+        for name in ["pass", "unsupported", "near", "wrong", "panic"] {
             counts.entry(name).or_default();
         }
         if let Some(state) = states.get(&case.name) {
