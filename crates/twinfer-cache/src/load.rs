@@ -26,7 +26,7 @@ pub struct LoadOptions<'a> {
     pub trust: Option<(&'a TrustPolicy, Seen)>,
     /// Which layers.
     pub parts: Parts,
-    /// Do not remember the package as what the tag is used with: [`Cache::activate`] does,
+    /// Do not remember the package as what the tag is used with: activating it does,
     /// once it has proved itself.
     pub candidate: bool,
 }
