@@ -13,7 +13,9 @@ use tract_onnx::prelude::*;
 use super::arrange;
 use super::cast::{Rules, convert};
 use super::inputs::Inputs;
-use crate::session::{Declared, engine_dtype, from_engine, guard, onnx_code, to_engine_value};
+use crate::session::{
+    Declared, engine_dtype, from_engine, guard, onnx_code, runnable, to_engine_value,
+};
 use crate::{DType, Result, Value, bail, err};
 
 /// Plans that a node keeps: loops that grow a tensor have another shape in each turn.
@@ -303,15 +305,7 @@ impl EngineNode {
             for (index, fact) in facts.into_iter().enumerate() {
                 model.set_input_fact(index, fact)?;
             }
-            let mut model = model.into_typed()?;
-            #[cfg(target_family = "wasm")]
-            {
-                crate::ops::conv::replace(&mut model)?;
-                crate::ops::product::replace(&mut model)?;
-            }
-            model.declutter()?;
-            model.optimize()?;
-            model.into_runnable()
+            runnable(model.into_typed()?)
         })
         .map_err(|e| self.failed(&e))
     }

@@ -19,7 +19,9 @@ use super::wire::{self, Lightened};
 use super::{Description, MAX_MODEL_BYTES};
 use crate::ops::{self, zipmap};
 use crate::program::{self, Opsets, Program, Scope};
-use crate::{DType, Dim, MapKeys, OutputSpec, Result, Signature, TensorSpec, ValueKind, bail, err};
+use crate::{
+    DType, Dim, Error, MapKeys, OutputSpec, Result, Signature, TensorSpec, ValueKind, bail, err,
+};
 
 /// A model file that the engine can take.
 pub(super) struct Graph {
@@ -77,20 +79,55 @@ impl GraphOutput {
 /// Reads an ONNX file, and the weights that are outside of it. Of the weights there is one copy
 /// afterwards, which borrows nothing.
 pub(super) fn read(onnx: &[u8], weights: &dyn Weights) -> Result<Graph> {
-    let mut checked = check(onnx)?;
-    if !checked.whole {
-        let program = program_of(onnx, weights, checked.registry)?;
-        return Ok(Graph {
-            source: Source::Program(Box::new(program)),
-            inputs: checked.inputs,
-            outputs: checked.outputs,
-            opsets: checked.opsets,
-        });
-    }
+    let Checked {
+        whole,
+        proto,
+        left_out,
+        registry,
+        inputs,
+        outputs,
+        opsets,
+    } = check(onnx)?;
+    let prepared = match whole {
+        true => prepare(onnx, weights, proto, left_out, &registry, &inputs)?,
+        false => Err(None),
+    };
+    // While the file is at hand: what the engine does not take as a whole runs node by node.
+    let source = match prepared {
+        Ok(prepared) if prepared.is_sure() => Source::Whole(Box::new(prepared), None),
+        Ok(prepared) => {
+            let program = program_of(onnx, weights, registry).ok();
+            Source::Whole(Box::new(prepared), program.map(Box::new))
+        }
+        Err(problem) => {
+            let program = program_of(onnx, weights, registry);
+            // What the engine has against it says more than that a program does not do either.
+            let program = program.map_err(|error| problem.unwrap_or(error));
+            Source::Program(Box::new(program?))
+        }
+    };
+    Ok(Graph {
+        source,
+        inputs,
+        outputs,
+        opsets,
+    })
+}
+
+/// Reads a graph for the engine, as a whole. The inner error says why it does not take it so; the
+/// outer one is about the file.
+fn prepare(
+    onnx: &[u8],
+    weights: &dyn Weights,
+    mut proto: ModelProto,
+    left_out: Places,
+    registry: &Onnx,
+    inputs: &[TensorSpec],
+) -> Result<Result<Prepared, Option<Error>>> {
     let mut declared = None;
-    if let Some(graph) = checked.proto.graph.as_mut() {
+    if let Some(graph) = proto.graph.as_mut() {
         let mut constants = Constants::of(graph);
-        for (index, place) in checked.left_out {
+        for (index, place) in left_out {
             let bytes = onnx.get(place).unwrap_or_default();
             constants.give(graph, index, bytes.into())?;
         }
@@ -98,48 +135,20 @@ pub(super) fn read(onnx: &[u8], weights: &dyn Weights) -> Result<Graph> {
         declared = Some(constants.declare(graph));
     }
     let parsed = guard(|| {
-        let mut parsed = checked.registry.parse(&checked.proto, None)?;
+        let mut parsed = registry.parse(&proto, None)?;
         if let Some(declared) = declared {
             declared.put_into(&mut parsed.model)?;
         }
         Ok(parsed)
-    })
-    .map_err(|e| err!(InvalidModel, "the graph is malformed: {e}"));
+    });
     let parsed = match parsed {
         Ok(parsed) => parsed,
-        Err(error) => {
-            let Ok(program) = program_of(onnx, weights, checked.registry) else {
-                return Err(error);
-            };
-            return Ok(Graph {
-                source: Source::Program(Box::new(program)),
-                inputs: checked.inputs,
-                outputs: checked.outputs,
-                opsets: checked.opsets,
-            });
-        }
+        Err(e) => return Ok(Err(Some(err!(InvalidModel, "the graph is malformed: {e}")))),
     };
     if let Some(name) = parsed.unresolved_inputs.first() {
         bail!(InvalidModel, "a node reads `{name}`, which nothing gives");
     }
-    // While the file is at hand: what the engine does not take as a whole runs node by node.
-    let source = match Prepared::new(parsed.model, &checked.inputs) {
-        Ok(prepared) if prepared.is_sure() => Source::Whole(Box::new(prepared), None),
-        Ok(prepared) => {
-            let program = program_of(onnx, weights, checked.registry).ok();
-            Source::Whole(Box::new(prepared), program.map(Box::new))
-        }
-        Err(error) => match program_of(onnx, weights, checked.registry) {
-            Ok(program) => Source::Program(Box::new(program)),
-            Err(_) => return Err(error),
-        },
-    };
-    Ok(Graph {
-        source,
-        inputs: checked.inputs,
-        outputs: checked.outputs,
-        opsets: checked.opsets,
-    })
+    Ok(Prepared::new(parsed.model, inputs).map_err(Some))
 }
 
 /// The program of an ONNX file that the engine does not take as a whole.

@@ -16,8 +16,8 @@ use crate::{MapKeys, Maps, Result, Tensors, Value, ValueKind, bail};
 pub(crate) use self::constants::Declared;
 pub(crate) use self::convert::{Aligned, engine_dtype, from_engine, our_dtype, to_engine_value};
 pub(crate) use self::graph::{onnx_code, onnx_dtype};
-pub(crate) use self::plans::guard;
 use self::plans::{Plans, Shapes};
+pub(crate) use self::plans::{guard, runnable};
 pub use self::weights::{MAX_WEIGHTS_BYTES, NoWeights, Weights};
 use crate::program::Program;
 

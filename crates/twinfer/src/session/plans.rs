@@ -200,18 +200,20 @@ fn typed(mut model: InferenceModel, dtypes: &[DatumType], shapes: &Shapes) -> Re
     .map_err(cannot)
 }
 
-fn optimised(mut model: TypedModel) -> Result<Plan> {
-    guard(move || {
-        #[cfg(target_family = "wasm")]
-        {
-            crate::ops::conv::replace(&mut model)?;
-            crate::ops::product::replace(&mut model)?;
-        }
-        model.declutter()?;
-        model.optimize()?;
-        model.into_runnable()
-    })
-    .map_err(cannot)
+fn optimised(model: TypedModel) -> Result<Plan> {
+    guard(move || runnable(model)).map_err(cannot)
+}
+
+/// Optimises a model, with our kernels where they are better.
+pub(crate) fn runnable(mut model: TypedModel) -> TractResult<Plan> {
+    #[cfg(target_family = "wasm")]
+    {
+        crate::ops::conv::replace(&mut model)?;
+        crate::ops::product::replace(&mut model)?;
+    }
+    model.declutter()?;
+    model.optimize()?;
+    model.into_runnable()
 }
 
 fn cannot(problem: String) -> Error {

@@ -132,11 +132,7 @@ impl Kernel for Classifier {
         _dtype: DatumType,
         shape: &[TDim],
     ) -> TractResult<Vec<(DatumType, TVec<TDim>)>> {
-        let rows = row_dim(shape);
-        Ok(vec![
-            (self.labels.dtype(), tvec![rows.clone()]),
-            (f32::datum_type(), tvec![rows, self.labels.len().to_dim()]),
-        ])
+        Ok(self.labels.outputs(shape))
     }
 
     fn eval(&self, input: &Tensor) -> TractResult<Vec<Tensor>> {

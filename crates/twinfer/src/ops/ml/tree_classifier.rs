@@ -47,6 +47,15 @@ impl Labels {
         }
     }
 
+    /// What a classifier gives for an input of this shape: a label for each row, and scores.
+    pub(super) fn outputs(&self, shape: &[TDim]) -> Vec<(DatumType, TVec<TDim>)> {
+        let rows = row_dim(shape);
+        vec![
+            (self.dtype(), tvec![rows.clone()]),
+            (f32::datum_type(), tvec![rows, self.len().to_dim()]),
+        ]
+    }
+
     pub(super) fn dtype(&self) -> DatumType {
         match self {
             Labels::Ints(_) => i64::datum_type(),
@@ -225,11 +234,7 @@ impl Kernel for TreeClassifier {
         _dtype: DatumType,
         shape: &[TDim],
     ) -> TractResult<Vec<(DatumType, TVec<TDim>)>> {
-        let rows = row_dim(shape);
-        Ok(vec![
-            (self.labels.dtype(), tvec![rows.clone()]),
-            (f32::datum_type(), tvec![rows, self.labels.len().to_dim()]),
-        ])
+        Ok(self.labels.outputs(shape))
     }
 
     fn eval(&self, input: &Tensor) -> TractResult<Vec<Tensor>> {
