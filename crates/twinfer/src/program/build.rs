@@ -7,7 +7,7 @@ use tract_onnx::pb::{FunctionProto, GraphProto, NodeProto};
 use super::control::{self, Control};
 use super::engine::{EngineNode, Opsets};
 use super::node::Node;
-use super::{Does, Program, Step, ops, tensors};
+use super::{Does, Program, Step, functions, ops, tensors};
 use crate::{Result, Value, bail};
 
 /// Deeper nesting of graphs in graphs, and of functions in functions, than any real export has.
@@ -237,7 +237,7 @@ impl<'a> Builder<'a> {
         function: &FunctionProto,
         inputs: &[Option<usize>],
     ) -> Result<()> {
-        let graph = control::body_of(function, call)?;
+        let graph = functions::body_of(function, call);
         let opsets = self.scope.opsets.with(&function.opset_import);
         let scope = Scope {
             opsets,

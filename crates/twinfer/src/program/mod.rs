@@ -10,6 +10,7 @@ mod build;
 mod cast;
 mod control;
 mod engine;
+mod functions;
 mod inputs;
 mod node;
 mod ops;
