@@ -47,6 +47,42 @@ pub fn read(runner: Runner, text: &str) -> Counts {
     sum
 }
 
+/// The most characters of a report on failed tests: enough for some, and the summary stays one.
+const REPORT: usize = 12_000;
+
+/// What a runner said of the tests that failed: for the end of a long log, of which others may
+/// keep the end only.
+pub fn failures(runner: Runner, text: &str) -> String {
+    let mut report = String::new();
+    let mut inside = runner == Runner::Plain;
+    for line in text.lines() {
+        match runner {
+            // `---- name stdout ----`, what it printed, and the list of names that ends it.
+            Runner::Cargo if line.starts_with("---- ") => inside = true,
+            Runner::Cargo if line == "failures:" || line.starts_with("test result: ") => {
+                inside = false;
+            }
+            Runner::Node if line.ends_with("failing tests:") => inside = true,
+            _ => {}
+        }
+        if inside {
+            report.push_str(line);
+            report.push('\n');
+        }
+    }
+    if report.len() > REPORT {
+        // These programs say it in their last lines; the runners of tests begin with the first.
+        return if runner == Runner::Plain {
+            let start = report.ceil_char_boundary(report.len() - REPORT);
+            format!("…{}", &report[start..])
+        } else {
+            report.truncate(report.floor_char_boundary(REPORT));
+            report + "…\n"
+        };
+    }
+    report
+}
+
 fn cargo(line: &str) -> Option<Counts> {
     let rest = line.strip_prefix("test result: ")?.split_once(". ")?.1;
     let mut parts = rest.split("; ");
@@ -117,6 +153,23 @@ mod tests {
                 failed: 1
             }
         );
+    }
+
+    #[test]
+    fn what_failed_tests_said_is_kept() {
+        let cargo = "test a ... ok\ntest b ... FAILED\n\nfailures:\n\n---- b stdout ----\npanicked: no\n\n\n\
+                     failures:\n    b\n\ntest result: FAILED. 1 passed; 1 failed; 0 ignored\n";
+        assert_eq!(
+            failures(Runner::Cargo, cargo).trim_end(),
+            "---- b stdout ----\npanicked: no"
+        );
+        assert_eq!(failures(Runner::Cargo, "test a ... ok\n"), "");
+        let node = "✔ a\n✖ b\nℹ fail 1\n\n✖ failing tests:\n\ntest at x\n✖ b\n  Error: no\n";
+        assert!(failures(Runner::Node, node).ends_with("✖ b\n  Error: no\n"));
+        assert!(!failures(Runner::Node, node).contains("✔ a"));
+        let plain = format!("{}the end\n", "ä\n".repeat(REPORT));
+        let kept = failures(Runner::Plain, &plain);
+        assert!(kept.ends_with("the end\n") && kept.len() < REPORT + 9);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! `cargo xtask test`: every test there is, and one closing line for all of them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use crate::browser;
 use crate::build::{self, native_selection};
 use crate::cache;
-use crate::counts::{Counts, Runner, read};
+use crate::counts::{Counts, Runner, failures, read};
 use crate::debian;
 use crate::demo::{pack_models, run_cases};
 use crate::engines;
@@ -88,9 +89,15 @@ fn run(name: &str, browser: &Path) -> Result<Counts> {
     }
 }
 
-/// The summary, and as the last line the counts of all suites.
+/// What failed tests said, until the summary.
+static FAILURES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// The summary, what failed tests said, and as the last line the counts of all suites.
 fn finish(results: &[(&str, Counts)], start: Instant) -> Result<()> {
     let mut sum = Counts::default();
+    for report in std::mem::take(&mut *FAILURES.lock().unwrap_or_else(|e| e.into_inner())) {
+        println!("\nOnce more, what failed:\n{report}");
+    }
     println!("\nAll suites, {}:", took(start.elapsed()));
     for (name, counts) in results {
         println!("  {name}: {counts}");
@@ -219,6 +226,12 @@ fn watched(run: Run, runner: Runner) -> Result<Counts> {
     let mut counts = read(runner, &text);
     if !success && counts.failed == 0 {
         counts.failed = 1;
+    }
+    if counts.failed > 0 {
+        FAILURES
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .push(failures(runner, &text));
     }
     Ok(counts)
 }
