@@ -92,6 +92,7 @@ extern "C" fn engine_function_missing() {
 }
 
 fn endless() -> String {
+    println!("begun");
     let mut n = 0u64;
     loop {
         n = std::hint::black_box(n.wrapping_add(1));
@@ -99,6 +100,8 @@ fn endless() -> String {
 }
 
 async fn sleep(milliseconds: u64) -> String {
+    // What a test waits for, instead of guessing when it gets here.
+    println!("begun");
     monotonic_clock::wait_for(milliseconds * 1_000_000).await;
     "slept".into()
 }

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::support::{Place, Said};
 
@@ -159,8 +159,6 @@ fn killed_at_any_moment() {
     place.good(&["pack", "recipe"]);
     place.good(&["verify"]);
     assert_eq!(left_overs(&place), Vec::<String>::new());
-    // A lock does not outlive its holder: this would wait for ever.
-    assert!(start.elapsed() < Duration::from_secs(600));
 }
 
 fn left_overs(place: &Place) -> Vec<String> {

@@ -1,11 +1,12 @@
 //! What a guest does wrong costs its own request, and nothing else.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::Fixture;
 
+/// Long enough for what does answer, on a busy machine too.
 fn quick() -> Fixture {
-    Fixture::new(|config| config.limits.request_timeout = Duration::from_millis(700))
+    Fixture::new(|config| config.limits.request_timeout = Duration::from_secs(4))
 }
 
 #[test]
@@ -14,15 +15,11 @@ fn a_looping_guest_times_out_and_others_go_on() {
     fixture.get("/v2/served").expect_text("1");
     std::thread::scope(|scope| {
         let stuck = scope.spawn(|| fixture.get("/v2/loop"));
-        std::thread::sleep(Duration::from_millis(100));
-        let started = Instant::now();
+        fixture.wait_until_begun();
         for _ in 0..3 {
             assert_eq!(fixture.get("/v2/served").status, 200);
         }
-        assert!(
-            started.elapsed() < Duration::from_millis(500),
-            "the others waited for the loop"
-        );
+        assert!(!stuck.is_finished(), "the others waited for the loop");
         stuck.join().unwrap().expect_error(504, "timeout");
     });
     fixture.wait_for_log(&["instance_replaced", "timeout"]);
@@ -117,11 +114,8 @@ fn output_becomes_log_lines() {
 #[test]
 fn work_after_the_answer_is_finished() {
     let fixture = quick();
-    let started = Instant::now();
-    assert_eq!(fixture.get("/v2/background?300").status, 200);
-    assert!(
-        started.elapsed() < Duration::from_millis(250),
-        "the answer waited for the work"
-    );
-    fixture.wait_for_log(&["background work done"]);
+    assert_eq!(fixture.get("/v2/background?3000").status, 200);
+    let done = "background work done";
+    assert!(!fixture.log().contains(done), "the answer waited for it");
+    fixture.wait_for_log(&[done]);
 }

@@ -73,7 +73,7 @@ fn a_host_of_fresh_instances_gives_memory_back_when_it_rests_and_goes_on() {
     });
     for times in 1..=2 {
         host.get("/v2/served").expect_text("1");
-        for _ in 0..200 {
+        for _ in 0..2400 {
             if events(&host, "memory_given_back").len() == times {
                 break;
             }

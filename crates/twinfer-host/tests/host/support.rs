@@ -139,6 +139,11 @@ impl Fixture {
         self.lines.lock().unwrap().join("\n")
     }
 
+    /// Waits until a guest is at work: one that loops or sleeps says so.
+    pub fn wait_until_begun(&self) {
+        self.wait_for_log(&["guest_output", "begun"]);
+    }
+
     /// Waits until the log has a line with all of these.
     pub fn wait_for_log(&self, parts: &[&str]) {
         let found = || {
@@ -148,7 +153,7 @@ impl Fixture {
                 .iter()
                 .any(|line| parts.iter().all(|part| line.contains(part)))
         };
-        for _ in 0..200 {
+        for _ in 0..2400 {
             if found() {
                 return;
             }

@@ -1,7 +1,7 @@
 //! Requests that no library would send.
 
 use std::io::{Read, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::{Fixture, read_answer};
 
@@ -106,15 +106,14 @@ fn a_body_that_never_comes_times_out() {
     let fixture = Fixture::new(|config| config.limits.read_timeout = Duration::from_millis(300));
     let mut stream = fixture.connect();
     stream.write_all(b"POST /v2/echo HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: 10\r\n\r\nabc").unwrap();
-    let started = Instant::now();
     read_answer(&mut stream).expect_error(504, "timeout");
-    assert!(started.elapsed() < Duration::from_secs(5));
     // A head that never comes.
     let mut stream = fixture.connect();
     stream.write_all(b"GET /v2/ser").unwrap();
-    let mut rest = Vec::new();
-    let _ = stream.read_to_end(&mut rest);
-    assert!(started.elapsed() < Duration::from_secs(5));
+    // The host closes it, before our own patience ends.
+    let read = stream.read_to_end(&mut Vec::new());
+    let patience = [ErrorKind::WouldBlock, ErrorKind::TimedOut];
+    assert!(!read.is_err_and(|error| patience.contains(&error.kind())));
     fixture.get("/v2/served").expect_text("1");
 }
 

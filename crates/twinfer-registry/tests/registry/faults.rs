@@ -460,7 +460,7 @@ fn plain_http_stays_on_this_machine() {
 #[test]
 fn an_answer_that_drips_is_given_up() {
     use std::io::{Read, Write};
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -480,9 +480,7 @@ fn an_answer_that_drips_is_given_up() {
         ..crate::support::hasty()
     };
     let location: twinfer_registry::Location = format!("http://127.0.0.1:{port}/").parse().unwrap();
-    let begin = Instant::now();
     let error = location.open(&options).unwrap().index().unwrap_err();
     assert_eq!(error.code(), ErrorCode::Network);
     assert!(error.to_string().contains("took longer"), "{error}");
-    assert!(begin.elapsed() < Duration::from_secs(20));
 }

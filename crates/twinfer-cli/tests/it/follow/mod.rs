@@ -71,7 +71,7 @@ fn a_tag_that_moves_under_load_loses_no_request() {
         for turn in 0..20 {
             let version = ["2.0.0", "1.0.0"][turn % 2];
             move_stable(&place, version);
-            for _ in 0..1000 {
+            for _ in 0..30_000 {
                 if server.events("updated").len() > turn {
                     break;
                 }
@@ -82,7 +82,7 @@ fn a_tag_that_moves_under_load_loses_no_request() {
         move_stable(&place, "2.0.0");
         wait_for_version(&server, STABLE, "2.0.0");
         // It is told after the first answers of the new version.
-        for _ in 0..1000 {
+        for _ in 0..30_000 {
             if server.events("updated").len() > 20 {
                 break;
             }
