@@ -25,6 +25,7 @@ pub use element::Element;
 pub use error::{Error, ErrorCode, Result};
 pub use json::{number_to_json, value_to_json};
 pub use model::{Mode, Model, Prediction};
+pub use ops::MissingOperator;
 pub use pipeline::{
     Activation, BoxFormat, BoxesOutput, BytesInput, Channels, ClassesOutput, Column,
     DecisionOutput, Filter, Input, InputStep, Layout, LowConfidence, Missing, Normalize,
@@ -32,7 +33,8 @@ pub use pipeline::{
     PlainOutput, RecordInput, Resize, ShortBytes, Size,
 };
 pub use session::{
-    Description, MAX_MODEL_BYTES, MAX_WEIGHTS_BYTES, NoWeights, Parsed, Session, Weights,
+    Assessment, Cost, Description, MAX_MODEL_BYTES, MAX_WEIGHTS_BYTES, NoWeights, Parsed, Session,
+    Weights,
 };
 pub use signature::{Dim, OutputSpec, Signature, TensorSpec, ValueKind};
 pub use tensor::{DType, MapKeys, Maps, Tensor, Tensors, Value, element_count};

@@ -1,6 +1,6 @@
 //! Requests that no library would send.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
 use crate::support::{Fixture, read_answer};

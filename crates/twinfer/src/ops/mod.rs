@@ -19,7 +19,7 @@ mod tanh;
 pub(crate) mod zipmap;
 
 use tract_onnx::Onnx;
-use tract_onnx::pb::{GraphProto, NodeProto};
+use tract_onnx::pb::{FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
 
 use crate::{Result, bail, program};
 
@@ -90,48 +90,170 @@ pub(crate) fn is_known_domain(domain: &str) -> bool {
     matches!(domain, "" | "ai.onnx" | ML)
 }
 
-/// Checks that every node has an operator, before the engine sees the graph. Gives whether the
-/// engine takes all of them, so that it can run the graph as a whole.
-///
-/// # Errors
-/// `unsupported_operator`, naming operator, domain, version and node.
-pub(crate) fn check_supported(
-    graph: &GraphProto,
-    onnx: &Onnx,
-    opsets: &[String],
-    functions: &[(String, String)],
-) -> Result<bool> {
-    let mut whole = !program::needs_program(graph);
-    for node in &graph.node {
-        let called =
-            |(domain, name): &(String, String)| *domain == node.domain && *name == node.op_type;
-        let engine =
-            is_known_domain(&node.domain) && onnx.op_register.0.contains_key(&node.op_type);
-        if functions.iter().any(called) || program::takes(&node.domain, &node.op_type) {
-            whole = false;
-        } else if !engine {
-            let domain = if node.domain.is_empty() {
-                "ai.onnx"
-            } else {
-                &node.domain
-            };
-            let name = node.op_type.rsplit('.').next().unwrap_or_default();
-            let prefix = format!("{domain}:");
-            let version = opsets
-                .iter()
-                .find_map(|o| o.strip_prefix(&prefix))
-                .unwrap_or("?");
-            bail!(
-                UnsupportedOperator,
-                "operator `{name}` of {domain} (version {version}), node `{}`, is not supported; export the model without it, or run that step outside of the model",
-                node_name(node)
-            );
+/// An operator that nothing here has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingOperator {
+    /// Its name.
+    pub operator: String,
+    /// Its domain; `ai.onnx` for the standard one.
+    pub domain: String,
+    /// The version of the operator set that the model imports; `None` where it does not say.
+    pub version: Option<i64>,
+    /// The nodes that want it: their names, or what they give where they have none.
+    pub nodes: Vec<String>,
+}
+
+impl std::fmt::Display for MissingOperator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "operator `{}` of {} (version ",
+            self.operator, self.domain
+        )?;
+        match self.version {
+            Some(version) => write!(f, "{version}), ")?,
+            None => f.write_str("?), ")?,
         }
-        for inner in inner_graphs(node) {
-            whole &= check_supported(inner, onnx, opsets, functions)?;
+        let nodes = self.nodes.iter().take(MAX_NODES_NAMED);
+        let named: Vec<String> = nodes.map(|node| format!("node `{node}`")).collect();
+        f.write_str(&named.join(", "))?;
+        match self.nodes.len().saturating_sub(MAX_NODES_NAMED) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
         }
     }
-    Ok(whole)
+}
+
+/// Nodes that a message names of an operator: more say nothing more.
+const MAX_NODES_NAMED: usize = 3;
+
+/// What a model has of operators.
+#[derive(Debug, Default)]
+pub(crate) struct Support {
+    /// The engine does not take all of them, or is not right about them as a whole.
+    pub needs_program: bool,
+    /// Those that nothing here has, in the order of the file.
+    pub missing: Vec<MissingOperator>,
+}
+
+impl Support {
+    /// Looks at every node of a model, also in the graphs inside and in functions.
+    pub(crate) fn of(proto: &ModelProto, onnx: &Onnx) -> Self {
+        let mut support = Self::default();
+        let of_model = Place {
+            onnx,
+            imports: &proto.opset_import,
+            functions: &proto.functions,
+        };
+        let mut called = Vec::new();
+        if let Some(graph) = &proto.graph {
+            support.graph(graph, &of_model, &mut called);
+        }
+        // Those that nobody calls need not run.
+        let mut next = 0;
+        while let Some(function) = called.get(next).and_then(|&at| proto.functions.get(at)) {
+            let of_function = Place {
+                imports: &function.opset_import,
+                ..of_model
+            };
+            support.nodes(&function.node, &of_function, &mut called);
+            next += 1;
+        }
+        support
+    }
+
+    /// # Errors
+    /// `unsupported_operator`, naming operators, domains, versions and nodes.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.missing.is_empty() {
+            return Ok(());
+        }
+        let all: Vec<String> = self.missing.iter().map(ToString::to_string).collect();
+        let (is, it, step) = match all.len() {
+            1 => ("is", "it", "that step"),
+            _ => ("are", "them", "those steps"),
+        };
+        bail!(
+            UnsupportedOperator,
+            "{} {is} not supported; export the model without {it}, or run {step} outside of the model",
+            all.join("; ")
+        );
+    }
+
+    fn graph(&mut self, graph: &GraphProto, place: &Place<'_>, called: &mut Vec<usize>) {
+        self.needs_program |= program::needs_program(graph);
+        self.nodes(&graph.node, place, called);
+    }
+
+    /// `called` are the functions that were met so far.
+    fn nodes(&mut self, nodes: &[NodeProto], place: &Place<'_>, called: &mut Vec<usize>) {
+        for node in nodes {
+            if let Some(function) = place.function(node) {
+                self.needs_program = true;
+                if !called.contains(&function) {
+                    called.push(function);
+                }
+            } else if program::takes(&node.domain, &node.op_type) {
+                self.needs_program = true;
+            } else if !place.engine_has(node) {
+                self.missing(node, place);
+            }
+            for inner in inner_graphs(node) {
+                self.graph(inner, place, called);
+            }
+        }
+    }
+
+    fn missing(&mut self, node: &NodeProto, place: &Place<'_>) {
+        let operator = node.op_type.rsplit('.').next().unwrap_or_default();
+        let domain = named_domain(&node.domain);
+        let name = node_name(node).to_owned();
+        let mut known = self.missing.iter_mut();
+        match known.find(|m| m.operator == operator && m.domain == domain) {
+            Some(missing) => missing.nodes.push(name),
+            None => self.missing.push(MissingOperator {
+                operator: operator.to_owned(),
+                domain: domain.to_owned(),
+                version: place.version(domain),
+                nodes: vec![name],
+            }),
+        }
+    }
+}
+
+/// Where nodes are looked up.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    onnx: &'a Onnx,
+    imports: &'a [OperatorSetIdProto],
+    functions: &'a [FunctionProto],
+}
+
+impl Place<'_> {
+    /// Which function of the model a node calls.
+    fn function(&self, node: &NodeProto) -> Option<usize> {
+        let called = |function: &FunctionProto| {
+            function.domain.as_deref().unwrap_or_default() == node.domain
+                && function.name.as_deref() == Some(&node.op_type)
+        };
+        self.functions.iter().position(called)
+    }
+
+    fn engine_has(&self, node: &NodeProto) -> bool {
+        is_known_domain(&node.domain) && self.onnx.op_register.0.contains_key(&node.op_type)
+    }
+
+    fn version(&self, domain: &str) -> Option<i64> {
+        let mut imports = self.imports.iter();
+        imports
+            .find(|import| named_domain(&import.domain) == domain)
+            .map(|import| import.version)
+    }
+}
+
+/// The standard domain by its name.
+fn named_domain(domain: &str) -> &str {
+    if domain.is_empty() { "ai.onnx" } else { domain }
 }
 
 fn inner_graphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {

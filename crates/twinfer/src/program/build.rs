@@ -6,6 +6,7 @@ use tract_onnx::pb::{FunctionProto, GraphProto, NodeProto};
 
 use super::control::{self, Control};
 use super::engine::{EngineNode, Opsets};
+use super::meter::Work;
 use super::node::Node;
 use super::{Does, Program, Step, functions, ops, tensors};
 use crate::{Result, Value, bail};
@@ -168,6 +169,7 @@ impl<'a> Builder<'a> {
         let outputs = self.outputs(proto);
         self.program.steps.push(Step {
             label,
+            work: Work::of(proto),
             does,
             inputs,
             outputs,
@@ -249,6 +251,7 @@ impl<'a> Builder<'a> {
         let outputs = self.outputs(call);
         self.program.steps.push(Step {
             label: label(call),
+            work: Work::None,
             does: Does::Control(Box::new(Control::Call(body))),
             inputs: inputs.to_vec(),
             outputs,

@@ -6,7 +6,7 @@ use tract_onnx::pb::{GraphProto, NodeProto, type_proto};
 
 use super::inputs::{self, Inputs};
 use super::node::Node;
-use super::{Program, Values, arrange};
+use super::{Around, Program, Values, arrange};
 use crate::session::onnx_dtype;
 use crate::{DType, Result, Tensor, Value, bail, err};
 
@@ -110,19 +110,21 @@ impl Control {
 
     /// Slots of the graph around it that the graphs inside read.
     pub(super) fn captured(&self) -> Vec<usize> {
-        let of = |program: &Program| program.captured.iter().map(|(outer, _)| *outer).collect();
-        match self {
-            Self::If { then, otherwise } => {
-                let mut all: Vec<usize> = of(then);
-                all.extend(of(otherwise));
-                all
-            }
-            Self::Loop { body, .. } | Self::Map { body } | Self::Call(body) => of(body),
-            Self::Scan(scan) => of(&scan.body),
-        }
+        let captured = self.graphs().flat_map(|program| &program.captured);
+        captured.map(|(outer, _)| *outer).collect()
     }
 
-    pub(super) fn run(&self, inputs: &Inputs<'_>, values: &Values) -> Result<Vec<Value>> {
+    /// The graphs inside.
+    pub(super) fn graphs(&self) -> impl Iterator<Item = &Program> {
+        let (one, other) = match self {
+            Self::If { then, otherwise } => (then, Some(otherwise)),
+            Self::Loop { body, .. } | Self::Map { body } | Self::Call(body) => (body, None),
+            Self::Scan(scan) => (&scan.body, None),
+        };
+        [Some(one), other].into_iter().flatten()
+    }
+
+    pub(super) fn run(&self, inputs: &Inputs<'_>, values: &Values<'_>) -> Result<Vec<Value>> {
         match self {
             Self::If { then, otherwise } => {
                 let branch = match is_true(inputs.tensor(0)?)? {
@@ -146,19 +148,22 @@ impl Control {
                         .cloned()
                         .unwrap_or(Value::Optional(None))
                 });
-                body.run_in(given.collect(), &[])
+                body.run_in(given.collect(), &outer(body, values)?)
             }
         }
     }
 }
 
 /// The values that a graph captures.
-fn outer(program: &Program, values: &Values) -> Result<Vec<Value>> {
+fn outer<'m>(program: &Program, values: &Values<'m>) -> Result<Around<'m>> {
     let value = |(slot, _): &(usize, usize)| {
         let value = values.get(*slot).cloned();
         value.ok_or_else(|| err!(InvalidModel, "a graph reads a value that is not there"))
     };
-    program.captured.iter().map(value).collect()
+    Ok(Around {
+        values: program.captured.iter().map(value).collect::<Result<_>>()?,
+        meter: values.meter,
+    })
 }
 
 fn is_true(tensor: &Tensor) -> Result<bool> {
@@ -178,7 +183,7 @@ fn turns(
     carried: usize,
     collected: &[Option<Element>],
     inputs: &Inputs<'_>,
-    outer: &[Value],
+    outer: &Around<'_>,
 ) -> Result<Vec<Value>> {
     let most = match inputs.tensor_opt(0)? {
         Some(tensor) => match inputs::ints(tensor)?[..] {
@@ -319,7 +324,7 @@ impl Scan {
         })
     }
 
-    fn run(&self, inputs: &Inputs<'_>, outer: &[Value]) -> Result<Vec<Value>> {
+    fn run(&self, inputs: &Inputs<'_>, outer: &Around<'_>) -> Result<Vec<Value>> {
         let first = usize::from(self.batched);
         let given: Vec<&Tensor> = (first..inputs.len())
             .map(|index| inputs.tensor(index))
@@ -347,7 +352,7 @@ impl Scan {
         stacked.collect()
     }
 
-    fn scan(&self, given: &[&Tensor], outer: &[Value]) -> Result<Vec<Value>> {
+    fn scan(&self, given: &[&Tensor], outer: &Around<'_>) -> Result<Vec<Value>> {
         let states = self.body.inputs.len() - self.scanned;
         if given.len() != self.body.inputs.len() {
             bail!(
@@ -398,7 +403,7 @@ impl Scan {
 
 /// `SequenceMap`: the body for each element of the first input; other sequences go along, tensors
 /// stay the same.
-fn map(body: &Program, inputs: &Inputs<'_>, outer: &[Value]) -> Result<Vec<Value>> {
+fn map(body: &Program, inputs: &Inputs<'_>, outer: &Around<'_>) -> Result<Vec<Value>> {
     let length = inputs.sequence(0)?.len();
     let mut made: Vec<Vec<Value>> = vec![Vec::new(); body.outputs.len()];
     for turn in 0..length {

@@ -12,6 +12,7 @@ mod control;
 mod engine;
 mod functions;
 mod inputs;
+mod meter;
 mod node;
 mod ops;
 mod small;
@@ -20,10 +21,12 @@ mod tensors;
 use self::control::Control;
 use self::engine::EngineNode;
 use self::inputs::{Inputs, Kernel};
+use self::meter::Work;
 use crate::{Result, Value, err};
 
 pub(crate) use self::build::{Scope, build};
 pub(crate) use self::engine::Opsets;
+pub(crate) use self::meter::{Meter, bytes_of};
 pub(crate) use self::ops::{needs_program, takes};
 
 /// The numbers in a tensor of a file.
@@ -52,6 +55,8 @@ pub(crate) struct Program {
 struct Step {
     /// For messages: operator and node.
     label: String,
+    /// How many multiply-adds it takes.
+    work: Work,
     does: Does,
     inputs: Vec<Option<usize>>,
     outputs: Vec<Option<usize>>,
@@ -66,19 +71,54 @@ enum Does {
     Control(Box<Control>),
 }
 
-/// The values of a run, by slot.
-struct Values(Vec<Option<Value>>);
+/// The values of a run, by slot, and what measures it.
+struct Values<'m> {
+    slots: Vec<Option<Value>>,
+    meter: Option<&'m Meter>,
+    /// Bytes of what steps have made, where the run is measured.
+    sizes: Vec<u64>,
+}
 
-impl Values {
+impl Values<'_> {
     fn get(&self, slot: usize) -> Option<&Value> {
-        self.0.get(slot).and_then(Option::as_ref)
+        self.slots.get(slot).and_then(Option::as_ref)
     }
 
     fn put(&mut self, slot: usize, value: Value) {
-        if let Some(place) = self.0.get_mut(slot) {
+        if let Some(place) = self.slots.get_mut(slot) {
             *place = Some(value);
         }
     }
+
+    /// Puts what a step has made.
+    fn put_made(&mut self, slot: usize, value: Value) {
+        if let Some(meter) = self.meter {
+            let size = bytes_of(&value);
+            meter.made(size);
+            self.sizes.resize(self.slots.len(), 0);
+            if let Some(place) = self.sizes.get_mut(slot) {
+                *place = size;
+            }
+        }
+        self.put(slot, value);
+    }
+
+    fn release(&mut self, slot: usize) {
+        if let Some(place) = self.slots.get_mut(slot) {
+            *place = None;
+        }
+        if let (Some(meter), Some(size)) = (self.meter, self.sizes.get_mut(slot)) {
+            meter.released(std::mem::take(size));
+        }
+    }
+}
+
+/// What a graph inside of another one sees of it: the values that it captures, in the order of
+/// `captured`, and what measures the run.
+#[derive(Default)]
+struct Around<'m> {
+    values: Vec<Value>,
+    meter: Option<&'m Meter>,
 }
 
 impl Program {
@@ -87,17 +127,40 @@ impl Program {
     /// # Errors
     /// Those of the operators, with the node in the message.
     pub(crate) fn run(&self, inputs: Vec<Value>) -> Result<Vec<Value>> {
-        self.run_in(inputs, &[])
+        self.run_in(inputs, &Around::default())
     }
 
-    /// The same for a graph inside of another one: `outer` are the values that it captures, in the
-    /// order of `captured`.
-    fn run_in(&self, inputs: Vec<Value>, outer: &[Value]) -> Result<Vec<Value>> {
-        let mut values = Values(vec![None; self.slots]);
+    /// The bytes of the weights, of graphs inside too.
+    pub(crate) fn weight_bytes(&self) -> u64 {
+        let own = self.constants.iter().map(|(_, value)| bytes_of(value));
+        let inside = self.steps.iter().map(|step| match &step.does {
+            Does::Control(control) => control.graphs().map(Self::weight_bytes).sum(),
+            _ => 0,
+        });
+        own.chain(inside).sum()
+    }
+
+    /// The same as [`Program::run`], measured.
+    ///
+    /// # Errors
+    /// Those of [`Program::run`].
+    pub(crate) fn measure(&self, inputs: Vec<Value>, meter: &Meter) -> Result<Vec<Value>> {
+        let values = Vec::new();
+        let meter = Some(meter);
+        self.run_in(inputs, &Around { values, meter })
+    }
+
+    /// The same for a graph inside of another one.
+    fn run_in(&self, inputs: Vec<Value>, outer: &Around<'_>) -> Result<Vec<Value>> {
+        let mut values = Values {
+            slots: vec![None; self.slots],
+            meter: outer.meter,
+            sizes: Vec::new(),
+        };
         for (slot, value) in &self.constants {
             values.put(*slot, value.clone());
         }
-        for ((_, slot), value) in self.captured.iter().zip(outer) {
+        for ((_, slot), value) in self.captured.iter().zip(&outer.values) {
             values.put(*slot, value.clone());
         }
         for (slot, value) in self.inputs.iter().zip(inputs) {
@@ -110,31 +173,38 @@ impl Program {
             let value = values.get(*slot).cloned();
             value.ok_or_else(|| err!(InvalidModel, "an output of a graph was not computed"))
         };
-        self.outputs.iter().map(output).collect()
+        let outputs = self.outputs.iter().map(output).collect();
+        if let Some(meter) = outer.meter {
+            // What is left belongs to whoever gets it.
+            meter.released(values.sizes.iter().sum());
+        }
+        outputs
     }
 }
 
 impl Step {
-    fn run(&self, values: &mut Values) -> Result<()> {
+    fn run(&self, values: &mut Values<'_>) -> Result<()> {
         let made = {
             let inputs: Vec<Option<&Value>> = (self.inputs.iter())
                 .map(|slot| slot.and_then(|slot| values.get(slot)))
                 .collect();
-            match &self.does {
+            let made = match &self.does {
                 Does::Ours(kernel) => (kernel.0)(&Inputs(&inputs))?,
                 Does::Engine(node) => node.run(&Inputs(&inputs))?,
                 Does::Control(control) => control.run(&Inputs(&inputs), values)?,
+            };
+            if let Some(meter) = values.meter {
+                meter.worked(self.work.multiply_adds(&Inputs(&inputs), &made));
             }
+            made
         };
-        for slot in &self.release {
-            if let Some(place) = values.0.get_mut(*slot) {
-                *place = None;
-            }
-        }
         for (slot, value) in self.outputs.iter().zip(made) {
             if let Some(slot) = slot {
-                values.put(*slot, value);
+                values.put_made(*slot, value);
             }
+        }
+        for slot in &self.release {
+            values.release(*slot);
         }
         Ok(())
     }

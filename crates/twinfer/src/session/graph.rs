@@ -17,7 +17,7 @@ use super::types;
 use super::weights::{self, Weights};
 use super::wire::{self, Lightened};
 use super::{Description, MAX_MODEL_BYTES};
-use crate::ops::{self, zipmap};
+use crate::ops::{self, MissingOperator, Support, zipmap};
 use crate::program::{self, Opsets, Program, Scope};
 use crate::{
     DType, Dim, Error, MapKeys, OutputSpec, Result, Signature, TensorSpec, ValueKind, bail, err,
@@ -152,7 +152,7 @@ fn prepare(
 }
 
 /// The program of an ONNX file that the engine does not take as a whole.
-fn program_of(onnx: &[u8], weights: &dyn Weights, registry: Onnx) -> Result<Program> {
+pub(super) fn program_of(onnx: &[u8], weights: &dyn Weights, registry: Onnx) -> Result<Program> {
     let mut proto = guard(|| Onnx::default().proto_model_for_read(&mut &*onnx))
         .map_err(|e| err!(InvalidModel, "the graph is malformed: {e}"))?;
     let Some(graph) = proto.graph.as_mut() else {
@@ -190,6 +190,15 @@ pub(super) fn describe(onnx: &[u8]) -> Result<Description> {
     })
 }
 
+/// The operators of a file that nothing here has, all of them.
+pub(super) fn missing(onnx: &[u8]) -> Result<Vec<MissingOperator>> {
+    let (mut proto, _) = decode(onnx)?;
+    if let Some(graph) = proto.graph.as_mut() {
+        zipmap::take_out(graph)?;
+    }
+    Ok(Support::of(&proto, &ops::registry()).missing)
+}
+
 /// A model file that passed the checks that need no weights.
 struct Checked {
     proto: ModelProto,
@@ -222,18 +231,9 @@ fn check(onnx: &[u8]) -> Result<Checked> {
         output.keys = keys;
     }
     ops::qualify(graph)?;
-    let functions: Vec<(String, String)> = (proto.functions.iter())
-        .map(|f| {
-            (
-                f.domain.clone().unwrap_or_default(),
-                f.name.clone().unwrap_or_default(),
-            )
-        })
-        .collect();
-    let Some(graph) = proto.graph.as_ref() else {
-        bail!(Internal, "the graph is gone");
-    };
-    let whole = ops::check_supported(graph, &registry, &opsets, &functions)?
+    let support = Support::of(&proto, &registry);
+    support.check()?;
+    let whole = !support.needs_program
         && inputs.iter().all(|input| input.kind.is_tensor())
         && outputs.iter().all(|output| output.kind.is_tensor());
     Ok(Checked {

@@ -1,5 +1,6 @@
 //! A loaded, optimised model: everything that touches the engine is in this room and in `ops`.
 
+mod assess;
 mod constants;
 mod convert;
 mod graph;
@@ -13,6 +14,7 @@ use tract_onnx::prelude::*;
 use crate::signature::Signature;
 use crate::{MapKeys, Maps, Result, Tensors, Value, ValueKind, bail};
 
+pub use self::assess::{Assessment, Cost};
 pub(crate) use self::constants::Declared;
 pub(crate) use self::convert::{Aligned, engine_dtype, from_engine, our_dtype, to_engine_value};
 pub(crate) use self::graph::{onnx_code, onnx_dtype};
