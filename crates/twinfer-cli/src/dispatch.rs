@@ -4,6 +4,7 @@ use twinfer::Result;
 
 use crate::args::{Args, Command};
 use crate::commands::*;
+use crate::model_source::ModelSource;
 use crate::output::Output;
 use crate::registry::Registry;
 use crate::trust::Trust;
@@ -23,9 +24,13 @@ pub fn run(args: Args, output: &Output) -> Result<()> {
             args.import.plain_http = plain_http;
             pack::run(&args, &registry.folder()?, output)
         }
-        Command::Inspect(args) => registry.read(output, |_, store| {
-            inspect::run(&args, store, &trust, output)
-        }),
+        // Of a model file no registry is wanted.
+        Command::Inspect(args) => match &args.model {
+            ModelSource::File(path) => inspect::run_file(path, args.can_run, output),
+            ModelSource::Package(reference) => registry.read(output, |_, store| {
+                inspect::run(reference, args.can_run, store, &trust, output)
+            }),
+        },
         Command::Predict(args) => registry.read(output, |_, store| {
             predict::run(&args, store, &trust, output)
         }),

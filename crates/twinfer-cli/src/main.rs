@@ -2,6 +2,7 @@
 
 mod args;
 mod bar;
+mod can_run;
 mod commands;
 mod component;
 mod dispatch;
@@ -9,6 +10,7 @@ mod host_error;
 mod import;
 mod inputs;
 mod keys;
+mod model_source;
 mod npy;
 mod options;
 mod output;

@@ -74,6 +74,14 @@ fn exit_code(code: ErrorCode) -> u8 {
     }
 }
 
+/// Facts for people, a line for each.
+pub fn fact_table(facts: Vec<(&'static str, String)>) -> String {
+    let rows = facts
+        .into_iter()
+        .map(|(key, value)| vec![key.into(), value]);
+    table(&rows.collect::<Vec<_>>())
+}
+
 /// A number of bytes for people.
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["B", "kB", "MB", "GB"];

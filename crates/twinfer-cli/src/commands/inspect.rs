@@ -1,28 +1,53 @@
 //! `twinfer inspect`
 
+use std::path::Path;
+
 use clap::Args as ClapArgs;
 use serde_json::json;
-use twinfer::{Dim, InputStep, Result, ValueKind};
-use twinfer_package::{DerivedEngine, Index, Package, Parts, Reference, Store, attached_engines};
+use twinfer::{Dim, InputStep, Result, Session, Signature, ValueKind};
+use twinfer_package::{
+    DerivedEngine, Index, ModelFolder, Package, Parts, Reference, Store, attached_engines,
+};
 
-use crate::output::{Output, bytes, table};
+use crate::can_run::CanRun;
+use crate::model_source::{ModelSource, read_model};
+use crate::output::{Output, bytes, fact_table, table};
 use crate::trust::Trust;
 
-/// Show what a package has in it
+/// Show what a package or a model file has in it, and whether it can run
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
   twinfer inspect face-detector:1.0.0
-  twinfer inspect face-detector --json")]
+  twinfer inspect face-detector --json
+  twinfer inspect model.onnx --can-run")]
 pub struct InspectArgs {
-    /// name, name:version, or name@sha256:…
-    pub reference: Reference,
+    /// An .onnx file, or name, name:version, name@sha256:…
+    #[arg(value_name = "FILE.onnx|REFERENCE", value_parser = ModelSource::of)]
+    pub model: ModelSource,
+
+    /// Load the model and run it once on zeros: whether it runs natively, in a page and in the
+    /// component, which operators are missing, and the memory and multiply-adds of a prediction.
+    /// Ends with 1 when it does not run
+    #[arg(long)]
+    pub can_run: bool,
 }
 
-pub fn run(args: &InspectArgs, store: &dyn Store, trust: &Trust, output: &Output) -> Result<()> {
-    let package = trust.open(store, &args.reference, Parts::All)?;
+/// Shows a package of a registry.
+pub fn run(
+    reference: &Reference,
+    can_run: bool,
+    store: &dyn Store,
+    trust: &Trust,
+    output: &Output,
+) -> Result<()> {
+    let package = trust.open(store, reference, Parts::All)?;
     let config = package.config();
-    let engines = engines(store, &args.reference, &package);
+    let engines = engines(store, reference, &package);
+    let verdict = match can_run {
+        true => Some(CanRun::of(package.model_bytes(), &package)?),
+        false => None,
+    };
     let value = json!({
         "name": package.name(),
         "version": package.version(),
@@ -34,8 +59,54 @@ pub fn run(args: &InspectArgs, store: &dyn Store, trust: &Trust, output: &Output
         "metrics": package.metrics(),
         "engines": engines,
         "golden_cases": package.golden().map(|golden| golden.cases.len()),
+        "can_run": verdict.as_ref().map(CanRun::json),
     });
-    output.print(&value, || text(&package, &engines))
+    output.print(&value, || text(&package, &engines, verdict.as_ref()))?;
+    verdict.map_or(Ok(()), CanRun::check)
+}
+
+/// Shows a model file.
+pub fn run_file(path: &Path, can_run: bool, output: &Output) -> Result<()> {
+    let onnx = read_model(path)?;
+    let verdict = match can_run {
+        true => {
+            Some(CanRun::of(&onnx, &ModelFolder::of(path)).map_err(|e| e.context(path.display()))?)
+        }
+        false => None,
+    };
+    // What does not run has no description, and then the verdict says why.
+    let described = Session::describe(&onnx).map_err(|e| e.context(path.display()));
+    let description = match (described, &verdict) {
+        (Err(_), Some(_)) => None,
+        (described, _) => Some(described?),
+    };
+    let value = json!({
+        "file": path,
+        "signature": description.as_ref().and_then(|d| d.signature.as_ref()),
+        "opsets": description.as_ref().map(|d| &d.opsets),
+        "producer": description.as_ref().and_then(|d| d.producer.as_ref()),
+        "can_run": verdict.as_ref().map(CanRun::json),
+    });
+    output.print(&value, || {
+        let mut facts = vec![
+            ("file", path.display().to_string()),
+            ("size", bytes(onnx.len() as u64)),
+        ];
+        if let Some(description) = &description {
+            facts.push(("operators", description.opsets.join(", ")));
+            if let Some((name, version)) = &description.producer {
+                facts.push(("producer", format!("{name} {version}")));
+            }
+        }
+        facts.extend(verdict.iter().flat_map(CanRun::facts));
+        let signature = description.as_ref().and_then(|d| d.signature.as_ref());
+        let mut lines = Vec::new();
+        signature
+            .into_iter()
+            .for_each(|signature| model_lines(signature, &mut lines));
+        format!("{}\n\n{}", fact_table(facts), table(&lines))
+    })?;
+    verdict.map_or(Ok(()), CanRun::check)
 }
 
 /// What the list of its referrers says, or the index where that is not at hand.
@@ -50,7 +121,7 @@ fn engines(store: &dyn Store, reference: &Reference, package: &Package) -> Vec<D
     })
 }
 
-fn text(package: &Package, engines: &[DerivedEngine]) -> String {
+fn text(package: &Package, engines: &[DerivedEngine], verdict: Option<&CanRun>) -> String {
     let about = &package.model_pack().descriptor;
     let mut facts = vec![
         (
@@ -116,10 +187,7 @@ fn text(package: &Package, engines: &[DerivedEngine]) -> String {
         );
         facts.push(("engine", format!("{what}, {}", engine.digest)));
     }
-    let facts: Vec<Vec<String>> = facts
-        .into_iter()
-        .map(|(key, value)| vec![key.into(), value])
-        .collect();
+    facts.extend(verdict.into_iter().flat_map(CanRun::facts));
     let layer = |layer: &twinfer_package::Descriptor| {
         vec![
             format!("  {}", layer.file_name().unwrap_or("?")),
@@ -131,7 +199,7 @@ fn text(package: &Package, engines: &[DerivedEngine]) -> String {
     let layers: Vec<Vec<String>> = package.layers().iter().map(layer).collect();
     format!(
         "{}\n\n{}\n\nlayers\n{}",
-        table(&facts),
+        fact_table(facts),
         signature(package),
         table(&layers)
     )
@@ -169,6 +237,14 @@ fn signature(package: &Package) -> String {
             .collect();
         lines.push(vec!["gives".into(), outputs.join(", ")]);
     }
+    if let Some(signature) = &config.signature {
+        model_lines(signature, &mut lines);
+    }
+    table(&lines)
+}
+
+/// What the model itself takes and gives.
+fn model_lines(signature: &Signature, lines: &mut Vec<Vec<String>>) {
     let shape = |shape: &Option<Vec<Dim>>| match shape {
         Some(dims) => format!(
             "[{}]",
@@ -179,29 +255,26 @@ fn signature(package: &Package) -> String {
         ),
         None => "[any rank]".into(),
     };
-    if let Some(signature) = &config.signature {
-        for input in &signature.inputs {
-            lines.push(vec![
-                "input".into(),
-                format!("{}  {} {}", input.name, input.dtype, shape(&input.shape)),
-            ]);
-        }
-        for output in &signature.outputs {
-            let maps = if output.kind == ValueKind::Maps {
-                " maps"
-            } else {
-                ""
-            };
-            lines.push(vec![
-                "output".into(),
-                format!(
-                    "{}  {} {}{maps}",
-                    output.name,
-                    output.dtype,
-                    shape(&output.shape)
-                ),
-            ]);
-        }
+    for input in &signature.inputs {
+        lines.push(vec![
+            "input".into(),
+            format!("{}  {} {}", input.name, input.dtype, shape(&input.shape)),
+        ]);
     }
-    table(&lines)
+    for output in &signature.outputs {
+        let maps = if output.kind == ValueKind::Maps {
+            " maps"
+        } else {
+            ""
+        };
+        lines.push(vec![
+            "output".into(),
+            format!(
+                "{}  {} {}{maps}",
+                output.name,
+                output.dtype,
+                shape(&output.shape)
+            ),
+        ]);
+    }
 }

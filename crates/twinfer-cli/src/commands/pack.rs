@@ -7,13 +7,15 @@ use serde_json::json;
 use twinfer::{Result, bail};
 use twinfer_package::{Built, FolderStore, PackOptions, STARTER_VERSION, name_of, write_recipe};
 
+use crate::can_run::CanRun;
 use crate::import::{self, ImportArgs, Imported};
-use crate::output::Output;
+use crate::output::{Output, fact_table};
 
 /// Make a package of a recipe, a model file or an MLflow model, and put it into the registry
 ///
 /// Loads the model, writes its signature into the package, and runs the golden examples: a
-/// package that fails its own examples is refused. The same files always give the same digest.
+/// package that fails its own examples is refused. Says where the model runs, and what memory and
+/// how many multiply-adds a prediction takes. The same files always give the same digest.
 /// Of an .onnx file the signature is inferred, and weights in files beside it are packed too.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
@@ -37,7 +39,8 @@ pub struct PackArgs {
     #[arg(long)]
     pub force: bool,
 
-    /// Do not load the model and run the golden examples: for models larger than the memory.
+    /// Do not load the model, run the golden examples or measure a run: for models larger than
+    /// the memory.
     /// Digests and operators are checked all the same
     #[arg(long)]
     pub no_self_test: bool,
@@ -57,6 +60,10 @@ pub fn run(args: &PackArgs, store: &FolderStore, output: &Output) -> Result<()> 
         self_test: !args.no_self_test,
     };
     let packed = built.pack(store, options)?;
+    let verdict = match args.no_self_test {
+        true => None,
+        false => Some(CanRun::new(built.assess()?, 0)),
+    };
     let value = json!({
         "name": packed.reference.name(),
         "version": packed.reference.tag(),
@@ -64,8 +71,13 @@ pub fn run(args: &PackArgs, store: &FolderStore, output: &Output) -> Result<()> 
         "reference": packed.to_string(),
         "unchanged": packed.unchanged,
         "self_test": packed.self_test,
+        "can_run": verdict.as_ref().map(CanRun::json),
     });
-    output.print(&value, || packed.to_string())
+    output.print(&value, || packed.to_string())?;
+    if let Some(verdict) = verdict.filter(|_| !output.is_json()) {
+        output.note(&fact_table(verdict.facts()));
+    }
+    Ok(())
 }
 
 /// The package; `None` when only a recipe was asked for, and is written.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::json;
@@ -13,6 +13,7 @@ use twinfer_registry::CopyOptions;
 
 use crate::component;
 use crate::inputs;
+use crate::model_source::{ModelSource, read_model};
 use crate::npy;
 use crate::options::pair;
 use crate::output::Output;
@@ -105,42 +106,6 @@ pub fn run(
             .map(|(path, t)| format!("{}  {} {:?}", path.display(), t.dtype(), t.shape()));
         lines.collect::<Vec<_>>().join("\n")
     })
-}
-
-/// Where the model is.
-enum ModelSource {
-    File(PathBuf),
-    Package(Reference),
-}
-
-impl ModelSource {
-    fn of(text: &str) -> Result<Self> {
-        let path = Path::new(text);
-        if path.is_file() || path.extension().is_some_and(|e| e == "onnx") {
-            return Ok(Self::File(path.into()));
-        }
-        let reference = text.parse::<Reference>();
-        reference
-            .map(Self::Package)
-            .map_err(|e| e.context(format!("there is no file {text}, and as a reference")))
-    }
-}
-
-fn read_model(path: &Path) -> Result<Vec<u8>> {
-    let failed = |e: std::io::Error| match e.kind() {
-        std::io::ErrorKind::NotFound => err!(InvalidModel, "there is no file {}", path.display()),
-        _ => err!(Storage, "cannot read {}: {e}", path.display()),
-    };
-    let size = fs::metadata(path).map_err(failed)?.len();
-    if size > twinfer::MAX_MODEL_BYTES as u64 {
-        bail!(
-            ModelTooLarge,
-            "{} has {size} bytes; at most {} are loaded",
-            path.display(),
-            twinfer::MAX_MODEL_BYTES
-        );
-    }
-    fs::read(path).map_err(failed)
 }
 
 fn opened(store: Option<&dyn Store>) -> Result<&dyn Store> {

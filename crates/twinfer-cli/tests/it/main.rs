@@ -7,6 +7,7 @@
 mod cache;
 mod crash;
 mod follow;
+mod inspect;
 mod maintain;
 mod mlflow;
 mod packages;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use twinfer::{
-    Description, EngineRequirement, FORMAT_VERSION, InputStep, Model, ModelConfig, OutputStep,
-    Pipeline, Result, Session, Weights, bail, err,
+    Assessment, Description, EngineRequirement, FORMAT_VERSION, InputStep, Model, ModelConfig,
+    OutputStep, Pipeline, Result, Session, Weights, bail, err,
 };
 
 use super::git;
@@ -106,6 +106,14 @@ impl Built {
     /// The package, with what [`Parts::Description`] has of it.
     pub fn package(&self) -> &Package {
         &self.package
+    }
+
+    /// Whether the model runs, and what a prediction takes.
+    ///
+    /// # Errors
+    /// Those of [`Session::assess`].
+    pub fn assess(&self) -> Result<Assessment> {
+        Session::assess(&self.split.model.to_vec()?, &self.split)
     }
 
     /// Loads the model into the engine.
