@@ -320,11 +320,11 @@ mod tests {
 
     #[test]
     fn open_axes_are_one_row_and_as_small_as_the_model_takes() {
-        let mut conv = node("Conv", &["x", "w0"], "y");
-        conv.attribute = vec![];
-        let cost = one(conv, &[-1, 1, -1, 9], &[&[1, 1, 9, 9]]);
-        // The same name in the first place and in another one: it cannot be one row.
-        assert_eq!(cost.inputs[0].2, [16, 1, 16, 9]);
+        let product = || node("MatMul", &["x", "w0"], "y");
+        assert_eq!(one(product(), &[-1, 4], &[&[4, 2]]).inputs[0].2, [1, 4]);
+        // The same name in the first place and in another one: it is not the rows.
+        let cost = one(product(), &[-1, 3, -1], &[&[64, 2]]);
+        assert_eq!(cost.inputs[0].2, [64, 3, 64]);
     }
 
     #[test]

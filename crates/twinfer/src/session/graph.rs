@@ -195,6 +195,7 @@ pub(super) fn missing(onnx: &[u8]) -> Result<Vec<MissingOperator>> {
     let (mut proto, _) = decode(onnx)?;
     if let Some(graph) = proto.graph.as_mut() {
         zipmap::take_out(graph)?;
+        ops::qualify(graph)?;
     }
     Ok(Support::of(&proto, &ops::registry()).missing)
 }
