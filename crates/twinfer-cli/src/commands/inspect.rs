@@ -84,7 +84,10 @@ pub fn run_file(path: &Path, can_run: bool, output: &Output) -> Result<()> {
         "file": path,
         "signature": description.as_ref().and_then(|d| d.signature.as_ref()),
         "opsets": description.as_ref().map(|d| &d.opsets),
-        "producer": description.as_ref().and_then(|d| d.producer.as_ref()),
+        "producer": description
+            .as_ref()
+            .and_then(|d| d.producer.as_ref())
+            .map(|(name, version)| json!({"name": name, "version": version})),
         "can_run": verdict.as_ref().map(CanRun::json),
     });
     output.print(&value, || {
