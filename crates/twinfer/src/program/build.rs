@@ -8,7 +8,7 @@ use super::control::{self, Control};
 use super::engine::{EngineNode, Opsets};
 use super::meter::Work;
 use super::node::Node;
-use super::{Does, Program, Step, functions, ops, tensors};
+use super::{Does, Program, Step, functions, ops, segment, tensors};
 use crate::{Result, Value, bail};
 
 /// Deeper nesting of graphs in graphs, and of functions in functions, than any real export has.
@@ -276,11 +276,17 @@ impl<'a> Builder<'a> {
         for output in &program.outputs {
             last.remove(output);
         }
-        for (slot, at) in last {
+        for (&slot, &at) in &last {
             if let Some(step) = program.steps.get_mut(at) {
                 step.release.push(slot);
             }
         }
+        let read_after = |slot: usize, at: usize| match last.get(&slot) {
+            Some(&last) => last > at,
+            None => program.outputs.contains(&slot),
+        };
+        let steps = std::mem::take(&mut program.steps);
+        self.program.steps = segment::join(steps, &read_after);
         Ok(self.program)
     }
 }

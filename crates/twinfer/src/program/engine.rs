@@ -18,8 +18,8 @@ use crate::session::{
 };
 use crate::{DType, Result, Value, bail, err};
 
-/// Plans that a node keeps: loops that grow a tensor have another shape in each turn.
-const MAX_PLANS: usize = 4;
+/// Plans that a node or a segment keeps: loops that grow a tensor have another shape in each turn.
+pub(super) const MAX_PLANS: usize = 4;
 
 /// Versions of operator sets by domain, and the engine's operators.
 #[derive(Clone)]
@@ -69,12 +69,11 @@ fn domain_of(domain: &str) -> &str {
 
 /// A node of the engine.
 pub(super) struct EngineNode {
-    proto: NodeProto,
-    opsets: Opsets,
+    pub(super) proto: NodeProto,
+    pub(super) opsets: Opsets,
     /// The inputs that are the same in every run.
-    constants: Vec<Option<Arc<Tensor>>>,
-    /// The most recently used last.
-    plans: Mutex<Vec<(Vec<Given>, Arc<TypedRunnableModel>)>>,
+    pub(super) constants: Vec<Option<Arc<Tensor>>>,
+    plans: Cache,
 }
 
 impl std::fmt::Debug for EngineNode {
@@ -85,9 +84,41 @@ impl std::fmt::Debug for EngineNode {
     }
 }
 
+/// A plan that can run.
+pub(super) type Plan = Arc<TypedRunnableModel>;
+
+/// Plans by what they are made for, the most recently used last.
+#[derive(Default)]
+pub(super) struct Cache(Mutex<Vec<(Vec<Given>, Plan)>>);
+
+impl Cache {
+    /// The plan that was made for this, or what `make` makes.
+    pub(super) fn get(
+        &self,
+        key: Vec<Given>,
+        make: impl FnOnce(&[Given]) -> Result<Plan>,
+    ) -> Result<Plan> {
+        let mut plans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = plans.iter().position(|(known, _)| *known == key) {
+            let entry = plans.remove(at);
+            let plan = entry.1.clone();
+            plans.push(entry);
+            return Ok(plan);
+        }
+        drop(plans);
+        let plan = make(&key)?;
+        let mut plans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if plans.len() == MAX_PLANS {
+            plans.remove(0);
+        }
+        plans.push((key, plan.clone()));
+        Ok(plan)
+    }
+}
+
 /// What a plan is made for, of an input.
 #[derive(Clone, PartialEq)]
-enum Given {
+pub(super) enum Given {
     /// Left out, or the same in every run.
     Fixed,
     Shape(DType, Vec<usize>),
@@ -127,7 +158,7 @@ impl EngineNode {
             proto,
             opsets: opsets.clone(),
             constants: constants.collect::<Result<_>>()?,
-            plans: Mutex::default(),
+            plans: Cache::default(),
         })
     }
 
@@ -169,7 +200,7 @@ impl EngineNode {
                 }
             });
         }
-        let plan = self.plan(key)?;
+        let plan = self.plans.get(key, |key| self.make(key))?;
         let outputs = guard(|| plan.run(given)).map_err(|e| self.failed(&e))?;
         // Those that nobody reads are not there.
         let mut made = outputs.into_iter();
@@ -231,88 +262,102 @@ impl EngineNode {
         err!(InvalidInput, "the engine cannot compute this: {problem}")
     }
 
-    fn plan(&self, key: Vec<Given>) -> Result<Arc<TypedRunnableModel>> {
-        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = plans.iter().position(|(known, _)| *known == key) {
-            let entry = plans.remove(at);
-            let plan = entry.1.clone();
-            plans.push(entry);
-            return Ok(plan);
-        }
-        drop(plans);
-        let plan = self.make(&key)?;
-        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        if plans.len() == MAX_PLANS {
-            plans.remove(0);
-        }
-        plans.push((key, plan.clone()));
-        Ok(plan)
-    }
-
-    fn make(&self, key: &[Given]) -> Result<Arc<TypedRunnableModel>> {
+    fn make(&self, key: &[Given]) -> Result<Plan> {
         let mut node = self.proto.clone();
-        let mut declared = HashMap::new();
-        let mut inputs = Vec::new();
-        let mut facts = Vec::new();
+        let mut inputs = Vec::with_capacity(key.len());
         for (index, given) in key.iter().enumerate() {
             let name = format!("input-{index}");
-            let constant = match given {
-                Given::Fixed => self.constants.get(index).cloned().flatten(),
-                Given::Content(tensor) => Some(to_engine_value(tensor.clone())?.into_arc_tensor()),
-                Given::Shape(dtype, shape) => {
-                    facts.push(InferenceFact::dt_shape(engine_dtype(*dtype)?, shape));
-                    inputs.push(info(&name, onnx_code(*dtype)));
-                    None
-                }
+            let input = match given {
+                Given::Fixed => self
+                    .constants
+                    .get(index)
+                    .cloned()
+                    .flatten()
+                    .map(Input::Constant),
+                Given::Content(tensor) => Some(Input::content(tensor)?),
+                Given::Shape(dtype, shape) => Some(Input::Shape(*dtype, shape.clone())),
             };
-            let is_there = constant.is_some() || matches!(given, Given::Shape(..));
-            if let Some(constant) = constant {
-                let code = onnx_code(crate::session::our_dtype(constant.datum_type())?);
-                inputs.push(info(&name, code));
-                declared.insert(name.clone(), constant);
-            }
             if let Some(place) = node.input.get_mut(index) {
-                *place = if is_there { name } else { String::new() };
+                *place = input.as_ref().map_or(String::new(), |_| name.clone());
             }
+            inputs.extend(input.map(|input| (name, input)));
         }
-        let names: Vec<String> = node
-            .output
-            .iter()
-            .filter(|o| !o.is_empty())
-            .cloned()
-            .collect();
-        let model = ModelProto {
-            ir_version: 10,
-            opset_import: self.opsets.imports(),
-            graph: Some(GraphProto {
-                node: vec![node],
-                input: inputs,
-                output: names
-                    .iter()
-                    .map(|name| ValueInfoProto {
-                        name: name.clone(),
-                        ..ValueInfoProto::default()
-                    })
-                    .collect(),
-                ..GraphProto::default()
-            }),
-            ..ModelProto::default()
-        };
-        guard(|| {
-            let mut parsed = self.opsets.engine.parse(&model, None)?;
-            Declared::new(declared).put_into(&mut parsed.model)?;
-            let mut model = parsed.model;
-            for (index, fact) in facts.into_iter().enumerate() {
-                model.set_input_fact(index, fact)?;
-            }
-            runnable(model.into_typed()?)
-        })
-        .map_err(|e| self.failed(&e))
+        let outputs = node.output.iter().filter(|o| !o.is_empty());
+        let outputs: Vec<String> = outputs.cloned().collect();
+        plan_of(&self.opsets, vec![node], inputs, &outputs).map_err(|e| self.failed(&e))
     }
 }
 
+/// An input of nodes that are planned.
+pub(super) enum Input {
+    /// It is known.
+    Constant(Arc<Tensor>),
+    /// Its shape is known.
+    Shape(DType, Vec<usize>),
+}
+
+impl Input {
+    /// A value that is known.
+    pub(super) fn content(tensor: &crate::Tensor) -> Result<Self> {
+        let tensor = to_engine_value(tensor.clone())?;
+        Ok(Self::Constant(tensor.into_arc_tensor()))
+    }
+}
+
+/// Plans nodes together. The outer error is about what they are given; the inner text is the
+/// engine's.
+pub(super) fn plan_of(
+    opsets: &Opsets,
+    nodes: Vec<NodeProto>,
+    inputs: Vec<(String, Input)>,
+    outputs: &[String],
+) -> Result<Plan, String> {
+    let say = |e: crate::Error| e.message().to_owned();
+    let mut declared = HashMap::new();
+    let mut infos = Vec::with_capacity(inputs.len());
+    let mut facts = Vec::new();
+    for (name, input) in inputs {
+        match input {
+            Input::Shape(dtype, shape) => {
+                let dtype_of_engine = engine_dtype(dtype).map_err(say)?;
+                facts.push(InferenceFact::dt_shape(dtype_of_engine, &shape));
+                infos.push(info(&name, onnx_code(dtype)));
+            }
+            Input::Constant(constant) => {
+                let dtype = crate::session::our_dtype(constant.datum_type()).map_err(say)?;
+                infos.push(info(&name, onnx_code(dtype)));
+                declared.insert(name, constant);
+            }
+        }
+    }
+    let output = |name: &String| ValueInfoProto {
+        name: name.clone(),
+        ..ValueInfoProto::default()
+    };
+    let model = ModelProto {
+        ir_version: 10,
+        opset_import: opsets.imports(),
+        graph: Some(GraphProto {
+            node: nodes,
+            input: infos,
+            output: outputs.iter().map(output).collect(),
+            ..GraphProto::default()
+        }),
+        ..ModelProto::default()
+    };
+    guard(|| {
+        let mut parsed = opsets.engine.parse(&model, None)?;
+        Declared::new(declared).put_into(&mut parsed.model)?;
+        let mut model = parsed.model;
+        for (index, fact) in facts.into_iter().enumerate() {
+            model.set_input_fact(index, fact)?;
+        }
+        runnable(model.into_typed()?)
+    })
+}
+
 /// BF16 as FP32: the engine computes in that, and the result is rounded at the end.
-fn widened(tensor: &crate::Tensor) -> Result<crate::Tensor> {
+pub(super) fn widened(tensor: &crate::Tensor) -> Result<crate::Tensor> {
     match tensor.dtype() {
         DType::BF16 => convert(tensor, DType::F32, Rules::default()),
         _ => Ok(tensor.clone()),
@@ -334,7 +379,7 @@ fn info(name: &str, code: i32) -> ValueInfoProto {
 }
 
 /// Inputs that say how to compute, not with what: the engine wants them when it plans.
-fn is_parameter(operator: &str, index: usize) -> bool {
+pub(super) fn is_parameter(operator: &str, index: usize) -> bool {
     match operator {
         "Reshape" | "Expand" | "Tile" | "TopK" | "Squeeze" | "Unsqueeze" | "Split" | "CumSum"
         | "Trilu" | "OneHot" | "DFT" | "CenterCropPad" => index >= 1,

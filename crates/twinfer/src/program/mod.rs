@@ -15,6 +15,7 @@ mod inputs;
 mod meter;
 mod node;
 mod ops;
+mod segment;
 mod small;
 mod tensors;
 
@@ -22,6 +23,7 @@ use self::control::Control;
 use self::engine::EngineNode;
 use self::inputs::{Inputs, Kernel};
 use self::meter::Work;
+use self::segment::Segment;
 use crate::{Result, Value, err};
 
 pub(crate) use self::build::{Scope, build};
@@ -53,7 +55,7 @@ pub(crate) struct Program {
 /// One node.
 #[derive(Debug)]
 struct Step {
-    /// For messages: operator and node.
+    /// For messages: operator and node. Nothing where the steps inside have their own.
     label: String,
     /// How many multiply-adds it takes.
     work: Work,
@@ -69,6 +71,8 @@ enum Does {
     Ours(Kernel),
     Engine(Box<EngineNode>),
     Control(Box<Control>),
+    /// Several nodes of the engine.
+    Segment(Box<Segment>),
 }
 
 /// The values of a run, by slot, and what measures it.
@@ -167,7 +171,7 @@ impl Program {
             values.put(*slot, value);
         }
         for step in &self.steps {
-            step.run(&mut values).map_err(|e| e.context(&step.label))?;
+            step.run(&mut values)?;
         }
         let output = |slot: &usize| {
             let value = values.get(*slot).cloned();
@@ -184,19 +188,12 @@ impl Program {
 
 impl Step {
     fn run(&self, values: &mut Values<'_>) -> Result<()> {
-        let made = {
-            let inputs: Vec<Option<&Value>> = (self.inputs.iter())
-                .map(|slot| slot.and_then(|slot| values.get(slot)))
-                .collect();
-            let made = match &self.does {
-                Does::Ours(kernel) => (kernel.0)(&Inputs(&inputs))?,
-                Does::Engine(node) => node.run(&Inputs(&inputs))?,
-                Does::Control(control) => control.run(&Inputs(&inputs), values)?,
-            };
-            if let Some(meter) = values.meter {
-                meter.worked(self.work.multiply_adds(&Inputs(&inputs), &made));
+        let Some(made) = self.made(values).map_err(|e| e.context(&self.label))? else {
+            // One by one: what is wrong is said of a node.
+            if let Does::Segment(segment) = &self.does {
+                segment.steps.iter().try_for_each(|step| step.run(values))?;
             }
-            made
+            return Ok(());
         };
         for (slot, value) in self.outputs.iter().zip(made) {
             if let Some(slot) = slot {
@@ -207,5 +204,26 @@ impl Step {
             values.release(*slot);
         }
         Ok(())
+    }
+
+    /// What it gives for the values that are there; nothing for nodes that the engine does not take
+    /// together.
+    fn made(&self, values: &Values<'_>) -> Result<Option<Vec<Value>>> {
+        let inputs: Vec<Option<&Value>> = (self.inputs.iter())
+            .map(|slot| slot.and_then(|slot| values.get(slot)))
+            .collect();
+        let inputs = Inputs(&inputs);
+        let made = match &self.does {
+            Does::Ours(kernel) => (kernel.0)(&inputs)?,
+            Does::Engine(node) => node.run(&inputs)?,
+            Does::Control(control) => control.run(&inputs, values)?,
+            // Measured node by node.
+            Does::Segment(_) if values.meter.is_some() => return Ok(None),
+            Does::Segment(segment) => return Ok(segment.run(&inputs)),
+        };
+        if let Some(meter) = values.meter {
+            meter.worked(self.work.multiply_adds(&inputs, &made));
+        }
+        Ok(Some(made))
     }
 }

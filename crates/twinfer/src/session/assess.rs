@@ -155,126 +155,23 @@ fn zeros(dtype: DType, shape: &[usize]) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use prost::Message;
-    use tract_onnx::pb::{
-        AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
-        TensorShapeProto, TypeProto, ValueInfoProto, tensor_shape_proto, type_proto,
-    };
+    use tract_onnx::pb::{GraphProto, NodeProto};
 
+    use super::super::test_models::{info, int, ints, model, node, open, text, weights};
     use super::*;
     use crate::{ErrorCode, NoWeights};
-
-    fn info(name: &str, dims: &[i64]) -> ValueInfoProto {
-        use tensor_shape_proto::{Dimension, dimension::Value};
-        let dim = |&n: &i64| Dimension {
-            value: Some(match n {
-                // Open axes by the name of their place.
-                -1 => Value::DimParam("n".into()),
-                n => Value::DimValue(n),
-            }),
-            ..Dimension::default()
-        };
-        let shape = TensorShapeProto {
-            dim: dims.iter().map(dim).collect(),
-        };
-        let tensor = type_proto::Tensor {
-            elem_type: 1,
-            shape: Some(shape),
-        };
-        ValueInfoProto {
-            name: name.into(),
-            r#type: Some(TypeProto {
-                value: Some(type_proto::Value::TensorType(tensor)),
-                ..TypeProto::default()
-            }),
-            ..ValueInfoProto::default()
-        }
-    }
-
-    fn node(operator: &str, inputs: &[&str], output: &str) -> NodeProto {
-        NodeProto {
-            op_type: operator.into(),
-            input: inputs.iter().map(ToString::to_string).collect(),
-            output: vec![output.into()],
-            ..NodeProto::default()
-        }
-    }
-
-    fn ints(name: &str, values: &[i64]) -> AttributeProto {
-        AttributeProto {
-            name: name.into(),
-            r#type: 7,
-            ints: values.to_vec(),
-            ..AttributeProto::default()
-        }
-    }
-
-    fn int(name: &str, value: i64) -> AttributeProto {
-        AttributeProto {
-            name: name.into(),
-            r#type: 2,
-            i: value,
-            ..AttributeProto::default()
-        }
-    }
-
-    fn text(name: &str, value: &str) -> AttributeProto {
-        AttributeProto {
-            name: name.into(),
-            r#type: 3,
-            s: value.as_bytes().to_vec(),
-            ..AttributeProto::default()
-        }
-    }
-
-    fn weights(name: &str, dims: &[i64]) -> TensorProto {
-        let count: i64 = dims.iter().product();
-        TensorProto {
-            name: name.into(),
-            dims: dims.to_vec(),
-            data_type: 1,
-            raw_data: vec![0; count as usize * 4],
-            ..TensorProto::default()
-        }
-    }
-
-    fn model(graph: GraphProto) -> Vec<u8> {
-        let import = OperatorSetIdProto {
-            domain: String::new(),
-            version: 13,
-        };
-        let model = ModelProto {
-            ir_version: 8,
-            opset_import: vec![import],
-            graph: Some(graph),
-            ..ModelProto::default()
-        };
-        model.encode_to_vec()
-    }
 
     fn one(node: NodeProto, x: &[i64], w: &[&[i64]]) -> Cost {
         let graph = GraphProto {
             name: "g".into(),
             input: vec![info("x", x)],
-            output: vec![ValueInfoProto {
-                name: "y".into(),
-                ..info("y", &[])
-            }],
+            output: vec![open("y")],
             initializer: (w.iter().enumerate())
                 .map(|(at, dims)| weights(&format!("w{at}"), dims))
                 .collect(),
             node: vec![node],
             ..GraphProto::default()
         };
-        let mut graph = graph;
-        // Nothing is known of it before the run.
-        graph.output[0].r#type = Some(TypeProto {
-            value: Some(type_proto::Value::TensorType(type_proto::Tensor {
-                elem_type: 1,
-                shape: None,
-            })),
-            ..TypeProto::default()
-        });
         let assessment = Session::assess(&model(graph), &NoWeights).unwrap();
         assert!(assessment.problem.is_none(), "{:?}", assessment.problem);
         assessment

@@ -5,6 +5,8 @@ mod constants;
 mod convert;
 mod graph;
 mod plans;
+#[cfg(test)]
+pub(crate) mod test_models;
 mod types;
 mod weights;
 mod wire;
