@@ -5,4 +5,4 @@
 mod wasm;
 
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
-pub use wasm::{TensorList, WebCache, WebInput, WebModel, WebPackage};
+pub use wasm::{TensorList, WebCache, WebInput, WebModel, WebPackage, WebSession};

@@ -113,6 +113,14 @@ impl Model {
         self.session.run(inputs)
     }
 
+    /// The same with values of any kind: sequences and optionals too.
+    ///
+    /// # Errors
+    /// Those of [`Session::run_values`].
+    pub fn run_values(&self, inputs: Vec<(String, Value)>) -> Result<Vec<(String, Value)>> {
+        self.session.run_values(inputs)
+    }
+
     /// The tensors that the pipeline makes of an input. Empty when it answers without the
     /// model (input that is too short for it).
     ///

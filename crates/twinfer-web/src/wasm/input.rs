@@ -49,8 +49,12 @@ impl WebInput {
     }
 
     /// The model's own tensors; the steps before the model are left out.
-    pub fn tensors(list: TensorList) -> WebInput {
-        Input::Tensors(list.tensors).into()
+    ///
+    /// # Errors
+    /// `invalid_input` for values that are no tensors.
+    pub fn tensors(list: TensorList) -> Result<WebInput, JsValue> {
+        let tensors = list.into_tensors().map_err(thrown)?;
+        Ok(Input::Tensors(tensors).into())
     }
 }
 

@@ -8,6 +8,7 @@ mod fuse;
 mod input;
 mod memory;
 mod model;
+mod onnx;
 mod origin;
 mod stop;
 mod tensors;
@@ -15,6 +16,7 @@ mod tensors;
 pub use cache::{WebCache, WebPackage};
 pub use input::WebInput;
 pub use model::WebModel;
+pub use onnx::WebSession;
 pub use tensors::TensorList;
 
 use serde::Serialize;

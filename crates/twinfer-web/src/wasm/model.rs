@@ -140,7 +140,7 @@ impl WebModel {
     /// # Errors
     /// Those of [`Model::run`].
     pub fn run(&self, inputs: TensorList) -> Result<Array, JsValue> {
-        let values = or_throw(self.model.run(inputs.tensors))?;
+        let values = or_throw(self.model.run_values(inputs.into_values()))?;
         tensors::to_js(values.iter().map(|(name, value)| (name.as_str(), value)))
     }
 

@@ -2,16 +2,25 @@
 
 use js_sys::{Array, BigInt, Object, Reflect, Uint8Array};
 use serde::Serialize;
-use twinfer::{DType, MapKeys, Result, Tensor, Tensors, Value, err};
+use twinfer::{DType, MapKeys, Result, Tensor, Tensors, Value, bail, err};
 use wasm_bindgen::prelude::*;
 
 use super::error::to_js as thrown;
 
-/// Named tensors on their way in.
+/// Named values on their way in.
 #[wasm_bindgen]
 #[derive(Default)]
 pub struct TensorList {
-    pub(super) tensors: Tensors,
+    values: Vec<(String, Value)>,
+    /// Sequences and optionals that were begun, the innermost last.
+    open: Vec<Open>,
+}
+
+/// What comes next belongs into it.
+struct Open {
+    name: String,
+    is_sequence: bool,
+    values: Vec<Value>,
 }
 
 #[wasm_bindgen]
@@ -57,10 +66,64 @@ impl TensorList {
         self.add(name, Tensor::from_strings(&axes(shape), strings))
     }
 
+    /// Begins a sequence, or an optional: what is added up to [`TensorList::end`] is in it.
+    pub fn begin(&mut self, name: &str, is_sequence: bool) {
+        self.open.push(Open {
+            name: name.into(),
+            is_sequence,
+            values: Vec::new(),
+        });
+    }
+
+    /// Ends what was begun last; an optional in which nothing is, is empty.
+    ///
+    /// # Errors
+    /// `invalid_input` when nothing was begun.
+    pub fn end(&mut self) -> Result<(), JsValue> {
+        let Some(ended) = self.open.pop() else {
+            return Err(thrown(err!(
+                InvalidInput,
+                "nothing was begun that could end"
+            )));
+        };
+        let value = match ended.is_sequence {
+            true => Value::Sequence(ended.values),
+            false => Value::Optional(ended.values.into_iter().next().map(Box::new)),
+        };
+        self.put(&ended.name, value);
+        Ok(())
+    }
+
     fn add(&mut self, name: &str, tensor: Result<Tensor>) -> Result<(), JsValue> {
         let tensor = tensor.map_err(|e| thrown(e.context(format!("input `{name}`"))))?;
-        self.tensors.push((name.into(), tensor));
+        self.put(name, Value::Tensor(tensor));
         Ok(())
+    }
+
+    fn put(&mut self, name: &str, value: Value) {
+        match self.open.last_mut() {
+            Some(open) => open.values.push(value),
+            None => self.values.push((name.into(), value)),
+        }
+    }
+}
+
+impl TensorList {
+    /// The values.
+    pub(super) fn into_values(self) -> Vec<(String, Value)> {
+        self.values
+    }
+
+    /// The values, where all of them are tensors.
+    pub(super) fn into_tensors(self) -> Result<Tensors> {
+        let tensors = self.values.into_iter().map(|(name, value)| match value {
+            Value::Tensor(tensor) => Ok((name, tensor)),
+            _ => bail!(
+                InvalidInput,
+                "`{name}` is no tensor, which this call takes only"
+            ),
+        });
+        tensors.collect()
     }
 }
 
@@ -82,25 +145,38 @@ fn dtype_of(name: &str) -> Result<DType> {
 /// What JavaScript gets of a tensor beside its elements.
 #[derive(Serialize)]
 struct Head<'a> {
-    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
     dtype: &'a str,
     shape: &'a [usize],
 }
 
-/// Named values as `{name, dtype, shape, data: Uint8Array | string[], keys?}[]`.
+/// Named values as `{name, dtype, shape, data: Uint8Array | string[], keys?}[]`; a sequence is
+/// `{name, sequence: […]}` and an optional `{name, optional: … | null}`, with the same inside.
 pub(super) fn to_js<'a>(
     values: impl IntoIterator<Item = (&'a str, &'a Value)>,
 ) -> Result<Array, JsValue> {
     values
         .into_iter()
-        .map(|(name, value)| one_to_js(name, value))
+        .map(|(name, value)| one_to_js(Some(name), value))
         .collect()
 }
 
-fn one_to_js(name: &str, value: &Value) -> Result<JsValue, JsValue> {
-    let tensor = value
-        .tensor()
-        .map_err(|e| thrown(e.context(format!("`{name}`"))))?;
+fn one_to_js(name: Option<&str>, value: &Value) -> Result<JsValue, JsValue> {
+    let tensor = match value {
+        Value::Sequence(items) => {
+            let items = items.iter().map(|item| one_to_js(None, item));
+            let items: Array = items.collect::<Result<_, _>>()?;
+            return inside(name, "sequence", &items);
+        }
+        Value::Optional(inner) => {
+            let inner = inner.as_deref().map(|inner| one_to_js(None, inner));
+            let inner = inner.transpose()?.unwrap_or(JsValue::NULL);
+            return inside(name, "optional", &inner);
+        }
+        Value::Tensor(tensor) => tensor,
+        Value::Maps(maps) => &maps.values,
+    };
     let head = Head {
         name,
         dtype: tensor.dtype().name(),
@@ -116,6 +192,16 @@ fn one_to_js(name: &str, value: &Value) -> Result<JsValue, JsValue> {
     if let Value::Maps(maps) = value {
         Reflect::set(&object, &"keys".into(), &keys_to_js(&maps.keys))?;
     }
+    Ok(object.into())
+}
+
+/// `{name?, [kind]: value}`.
+fn inside(name: Option<&str>, kind: &str, value: &JsValue) -> Result<JsValue, JsValue> {
+    let object = Object::new();
+    if let Some(name) = name {
+        Reflect::set(&object, &"name".into(), &name.into())?;
+    }
+    Reflect::set(&object, &kind.into(), value)?;
     Ok(object.into())
 }
 
