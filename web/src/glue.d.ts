@@ -23,6 +23,7 @@ export interface Glue {
     tensors(list: TensorList): WebInput;
   };
   TensorList: new () => TensorList;
+  WebSession: new (onnx: Uint8Array) => WebSession;
   engineVersion(): string;
   failedAllocation(): number;
   panicMessage(): string | undefined;
@@ -55,6 +56,8 @@ export interface TensorList {
   free(): void;
   push(name: string, dtype: string, shape: Uint32Array, bytes: Uint8Array): void;
   pushStrings(name: string, shape: Uint32Array, strings: readonly string[]): void;
+  begin(name: string, isSequence: boolean): void;
+  end(): void;
 }
 
 export interface WebTensor {
@@ -65,11 +68,22 @@ export interface WebTensor {
   keys?: bigint[] | string[];
 }
 
+/** What comes out: a tensor, a sequence, or an optional. */
+export type WebValue = Omit<WebTensor, "name"> | { sequence: WebValue[] } | { optional: WebValue | null };
+
+export type NamedValue = WebValue & { name: string };
+
+/** A bare ONNX file. */
+export interface WebSession {
+  info(): unknown;
+  run(list: TensorList): NamedValue[];
+}
+
 export interface WebModel {
   info(): unknown;
   predict(input: WebInput, parameters: object): string;
   preprocess(input: WebInput): WebTensor[];
-  run(list: TensorList): WebTensor[];
+  run(list: TensorList): NamedValue[];
   goldenJson(): Promise<string | undefined>;
   selfTest(progress?: (done: number, total: number) => boolean): Promise<unknown>;
 }

@@ -2,7 +2,7 @@ import { compileEngine } from "./engine.js";
 import type { WireError } from "./errors.js";
 import { TwinferError, describe, isErrorCode } from "./errors.js";
 import type { SelfTestReport } from "./generated/types.js";
-import type { WebTensor } from "./glue.js";
+import type { NamedValue, WebTensor } from "./glue.js";
 import { Instance, originsOf, still } from "./instance.js";
 import { keyOf } from "./lookup.js";
 import type { Origin } from "./origin.js";
@@ -10,7 +10,7 @@ import { nameOf } from "./registry.js";
 import type { Storage } from "./storage/storage.js";
 import { openStorage } from "./storage/storage.js";
 import type { Lookup, ModelEngine } from "./types.js";
-import type { Inside, LoadEvent, ModelInfo, Notice, Setup, Start, WireInput, WirePrediction, WireTensor, Wish } from "./wire.js";
+import type { Inside, LoadEvent, ModelInfo, Notice, OnnxInfo, Setup, Start, WireInput, WirePrediction, WireValue, Wish } from "./wire.js";
 
 /** Methods of the cache that people call. */
 export type Inspection = "list" | "verify" | "prune" | "clear" | "statistics";
@@ -129,8 +129,20 @@ export class EngineHost {
     return this.#do((instance) => instance.loaded().preprocess(instance.input(read)));
   }
 
-  run({ tensors }: { tensors: WireTensor[] }): Promise<WebTensor[]> {
+  run({ tensors }: { tensors: WireValue[] }): Promise<NamedValue[]> {
     return this.#do((instance) => instance.loaded().run(instance.tensors(tensors))).finally(this.#answered);
+  }
+
+  /** Opens a bare ONNX file: the full engine does, so that nothing is ever missing. */
+  openOnnx({ onnx }: { onnx: Uint8Array }): Promise<OnnxInfo> {
+    return this.#do((instance) => instance.openOnnx(onnx).info() as OnnxInfo);
+  }
+
+  runOnnx({ values }: { values: WireValue[] }): Promise<NamedValue[]> {
+    return this.#do((instance) => {
+      if (!instance.session) throw new Error("a call came before what it builds on");
+      return instance.session.run(instance.tensors(values));
+    });
   }
 
   goldenJson(): Promise<string | undefined> {
@@ -318,7 +330,7 @@ export class EngineHost {
     const last = this.#last;
     // A panic while a model is loaded is the model's fault as far as anyone can tell from
     // here, and natively, where panics are caught, it is reported as that.
-    const loading = last !== undefined && last.model === undefined;
+    const loading = last !== undefined && last.model === undefined && last.session === undefined;
     const next = "the engine was stopped; the next call starts a new one";
     const allocation = last?.afterwards((glue) => glue.failedAllocation()) ?? 0;
     if (allocation > 0) {

@@ -27,6 +27,7 @@ export async function loadModel(url: string, options: LoadOptions = {}): Promise
   return new LoadedModel(plan, await open(plan, options.onProgress ?? (() => undefined), options.signal));
 }
 
+export { loadOnnx } from "./onnx.js";
 export { cache } from "./cache.js";
 /** @internal For `offline.js`: which engines this page runs is known here alone. */
 export * as internal from "./shared.js";
@@ -67,6 +68,10 @@ export type {
   LoadOptions,
   Lookup,
   Model,
+  ModelInput,
+  ModelOutput,
+  OnnxModel,
+  OnnxOptions,
   ModelEngine,
   PictureSource,
   Pixels,

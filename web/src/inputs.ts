@@ -1,8 +1,8 @@
 import { TwinferError, describe } from "./errors.js";
 import type { ModelConfig, Signature } from "./generated/types.js";
-import { bytesOf, isTensor, kindOf, toWireTensors } from "./tensors.js";
-import type { ByteSource, InputValue, Pixels, TensorInput } from "./types.js";
-import type { WireInput, WireTensor } from "./wire.js";
+import { bytesOf, isTensor, kindOf, toWireValues } from "./tensors.js";
+import type { ByteSource, InputValue, ModelInput, Pixels, TensorInput } from "./types.js";
+import type { WireInput, WireValue } from "./wire.js";
 
 /** An input on its way, with the buffers that are handed over. */
 export interface Packed<T> {
@@ -52,19 +52,22 @@ export async function packInput(
   }
 }
 
-/** Tensors for the engine. */
+/** Values for the engine. */
 export function packTensors(
-  tensors: Readonly<Record<string, TensorInput>>,
+  tensors: Readonly<Record<string, ModelInput>>,
   signature: Signature,
   ownership: Ownership,
-): Packed<WireTensor[]> {
+): Packed<WireValue[]> {
   const transfer: Transferable[] = [];
-  const value = toWireTensors(tensors, signature).map((tensor) => {
-    if (!(tensor.data instanceof Uint8Array)) return tensor;
-    const { value: data, transfer: own } = packView(tensor.data, ownership);
+  const pack = (one: WireValue): WireValue => {
+    if ("sequence" in one) return { ...one, sequence: one.sequence.map(pack) };
+    if ("optional" in one) return { ...one, optional: one.optional && pack(one.optional) };
+    if (!(one.data instanceof Uint8Array)) return one;
+    const { value: data, transfer: own } = packView(one.data, ownership);
     transfer.push(...own);
-    return { ...tensor, data };
-  });
+    return { ...one, data };
+  };
+  const value = toWireValues(tensors, signature).map(pack);
   // Two tensors on one buffer: it can be handed over only once.
   return { value, transfer: [...new Set(transfer)] };
 }
@@ -90,7 +93,7 @@ async function packPicture(name: string, value: InputValue, ownership: Ownership
   }
 }
 
-async function packBytes(name: string, value: InputValue, ownership: Ownership, kind: "picture" | "bytes"): Promise<Packed<WireInput>> {
+export async function packBytes(name: string, value: InputValue, ownership: Ownership, kind: "picture" | "bytes"): Promise<Packed<{ kind: "picture" | "bytes"; bytes: Uint8Array }>> {
   if (!isBytes(value)) {
     const hint = typeof value === "string" ? "; encode text with TextEncoder" : "";
     throw new TwinferError("invalid_input", `input \`${name}\` must be bytes (ArrayBuffer, typed array or Blob), got ${kindOf(value)}${hint}`);

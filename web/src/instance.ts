@@ -1,11 +1,11 @@
 /** One instance of an engine, with its storage, its registries and its model. */
 
 import { TwinferError, describe } from "./errors.js";
-import type { Glue, WebCache, WebInput, WebModel } from "./glue.js";
+import type { Glue, TensorList, WebCache, WebInput, WebModel, WebSession } from "./glue.js";
 import { Origin } from "./origin.js";
 import type { Storage } from "./storage/storage.js";
 import type { ModelEngine } from "./types.js";
-import type { Setup, Start, WireInput, WireTensor } from "./wire.js";
+import type { Setup, Start, WireInput, WireValue } from "./wire.js";
 
 type GlueModule = typeof import("./glue.js");
 
@@ -22,6 +22,8 @@ export class Instance {
   readonly engine: ModelEngine;
   readonly storage: Storage | undefined;
   model: WebModel | undefined;
+  /** A bare ONNX file, where that was opened. */
+  session: WebSession | undefined;
   /** It lacks something, and another one must do all that it was asked for: why. */
   lacks: string | undefined;
   /** The function that was called, and is not there. */
@@ -110,13 +112,15 @@ export class Instance {
     }
   }
 
-  tensors(tensors: WireTensor[]) {
+  tensors(values: WireValue[]): TensorList {
     const list = new this.#glue.TensorList();
-    for (const { name, dtype, shape, data } of tensors) {
-      if (data instanceof Uint8Array) list.push(name, dtype, shape, data);
-      else list.pushStrings(name, shape, data);
-    }
+    for (const value of values) push(list, value);
     return list;
+  }
+
+  openOnnx(onnx: Uint8Array): WebSession {
+    this.session = new this.#glue.WebSession(onnx);
+    return this.session;
   }
 
   loaded(): WebModel {
@@ -130,6 +134,20 @@ export class Instance {
     this.missing ??= missing;
     this.lacks ??= describe(error);
   }
+}
+
+function push(list: TensorList, value: WireValue): void {
+  const { name } = value;
+  if ("data" in value) {
+    const { dtype, shape, data } = value;
+    if (data instanceof Uint8Array) list.push(name, dtype, shape, data);
+    else list.pushStrings(name, shape, data);
+    return;
+  }
+  const inside = "sequence" in value ? value.sequence : value.optional ? [value.optional] : [];
+  list.begin(name, "sequence" in value);
+  for (const one of inside) push(list, one);
+  list.end();
 }
 
 export function originsOf({ registries, reference, keep }: Setup): Origin[] {

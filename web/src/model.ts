@@ -6,7 +6,7 @@ import type { Ownership } from "./inputs.js";
 import { packInput, packTensors } from "./inputs.js";
 import type { Opened, Plan } from "./load.js";
 import { open, prefetchEngine, wishOf } from "./load.js";
-import { fromWireTensors } from "./tensors.js";
+import { fromWireTensors, fromWireValues } from "./tensors.js";
 import type {
   CallOptions,
   Example,
@@ -17,7 +17,8 @@ import type {
   ModelEngine,
   PredictOptions,
   Prediction,
-  TensorInput,
+  ModelInput,
+  ModelOutput,
   TensorOutput,
   TrustDecision,
   UpdateResult,
@@ -102,10 +103,10 @@ export class LoadedModel implements Model {
     });
   }
 
-  run(tensors: Readonly<Record<string, TensorInput>>, options: CallOptions = {}): Promise<Record<string, TensorOutput>> {
+  run<Outputs extends Record<string, ModelOutput> = Record<string, TensorOutput>>(tensors: Readonly<Record<string, ModelInput>>, options: CallOptions = {}): Promise<Outputs> {
     return this.#use(async (calls) => {
       const { value, transfer } = packTensors(tensors, calls.info.signature, this.#ownership(options));
-      return fromWireTensors(await calls.enqueue((to) => to.call("run", { tensors: value }, transfer), options.signal));
+      return fromWireValues(await calls.enqueue((to) => to.call("run", { tensors: value }, transfer), options.signal)) as Outputs;
     });
   }
 

@@ -1,8 +1,8 @@
 import { TwinferError } from "./errors.js";
-import type { DType, Signature } from "./generated/types.js";
-import type { WebTensor } from "./glue.js";
-import type { TensorInput, TensorOutput, TypedArray } from "./types.js";
-import type { WireTensor } from "./wire.js";
+import type { DType, Signature, TensorSpec, ValueKind } from "./generated/types.js";
+import type { NamedValue, WebTensor, WebValue } from "./glue.js";
+import type { ModelInput, ModelOutput, TensorInput, TensorOutput, TypedArray } from "./types.js";
+import type { WireTensor, WireValue } from "./wire.js";
 
 type Constructor = { new (buffer: ArrayBuffer, offset: number, length: number): TypedArray; readonly BYTES_PER_ELEMENT: number; readonly name: string };
 
@@ -53,22 +53,36 @@ export function isTensor(value: unknown): value is TensorInput {
   return Array.isArray(shape) && typeof data === "object";
 }
 
-/** Named tensors as bytes. What the typed arrays hold is not copied yet. */
-export function toWireTensors(tensors: Readonly<Record<string, TensorInput>>, signature: Signature): WireTensor[] {
-  if (typeof tensors !== "object" || tensors === null) {
-    throw new TwinferError("invalid_input", `expected an object of named tensors, got ${kindOf(tensors)}`);
+/** Named values as bytes. What the typed arrays hold is not copied yet. */
+export function toWireValues(values: Readonly<Record<string, ModelInput>>, signature: Signature): WireValue[] {
+  if (typeof values !== "object" || values === null) {
+    throw new TwinferError("invalid_input", `expected an object of named tensors, got ${kindOf(values)}`);
   }
-  return Object.entries(tensors).map(([name, tensor]) => toWireTensor(name, tensor, signature));
-}
-
-function toWireTensor(name: string, tensor: TensorInput, signature: Signature): WireTensor {
-  if (!isTensor(tensor)) {
-    throw new TwinferError("invalid_input", `input \`${name}\` must be a tensor, { shape, data }, got ${kindOf(tensor)}`);
-  }
-  const spec = signature.inputs.find((input) => input.name === name);
-  if (!spec) {
+  return Object.entries(values).map(([name, value]) => {
+    const spec = signature.inputs.find((input) => input.name === name);
+    if (spec) return toWireValue(name, value, spec, spec.kind ?? "tensor");
     const names = signature.inputs.map((input) => `\`${input.name}\``).join(", ");
     throw new TwinferError("unknown_input", `there is no input \`${name}\`; the model takes ${names}`);
+  });
+}
+
+/** Where a tensor may also be left out (`null`), or is one of a list, the value shows which it is. */
+function toWireValue(name: string, value: ModelInput, spec: TensorSpec, kind: ValueKind): WireValue {
+  if (kind === "optional") {
+    const optional = value === null ? null : toWireValue(name, value, spec, Array.isArray(value) ? "sequence" : "tensor");
+    return { name, optional };
+  }
+  if (kind !== "sequence") return toWireTensor(name, value, spec);
+  if (!Array.isArray(value)) {
+    throw new TwinferError("invalid_input", `input \`${name}\` must be a list of tensors, got ${kindOf(value)}`);
+  }
+  const sequence = (value as readonly ModelInput[]).map((item, at) => toWireValue(`${name}[${at}]`, item, spec, Array.isArray(item) ? "sequence" : "tensor"));
+  return { name, sequence };
+}
+
+function toWireTensor(name: string, tensor: ModelInput, spec: TensorSpec): WireTensor {
+  if (!isTensor(tensor)) {
+    throw new TwinferError("invalid_input", `input \`${name}\` must be a tensor, { shape, data }, got ${kindOf(tensor)}`);
   }
   const dtype = tensor.dtype ?? spec.dtype;
   return { name, dtype, shape: axes(name, tensor.shape), data: elements(name, dtype, tensor.data) };
@@ -98,7 +112,9 @@ function typedElements(name: string, dtype: DType, data: TypedArray): Uint8Array
   const wanted = dtype === "BYTES" ? undefined : ARRAYS[dtype];
   // Canvas pixels come clamped; the bytes are those of a Uint8Array.
   const given = data.constructor === Uint8ClampedArray ? Uint8Array : data.constructor;
-  if (given !== wanted) {
+  // Not every runtime has it; where there is one, it has the same bits.
+  const halves = dtype === "FP16" && given.name === "Float16Array";
+  if (given !== wanted && !halves) {
     const instead = wanted ? `a ${wanted.name}` : "a list of strings";
     throw new TwinferError("wrong_dtype", `input \`${name}\` is ${dtype}: give ${instead}, not a ${data.constructor.name}`);
   }
@@ -168,6 +184,17 @@ export function kindOf(value: unknown): string {
 /** Tensors of the engine by name. */
 export function fromWireTensors(tensors: readonly WebTensor[]): Record<string, TensorOutput> {
   return Object.fromEntries(tensors.map(({ name, ...tensor }) => [name, fromWireTensor(tensor)]));
+}
+
+/** Values of the engine by name. */
+export function fromWireValues(values: readonly NamedValue[]): Record<string, ModelOutput> {
+  return Object.fromEntries(values.map(({ name, ...value }) => [name, fromWireValue(value as WebValue)]));
+}
+
+function fromWireValue(value: WebValue): ModelOutput {
+  if ("sequence" in value) return value.sequence.map(fromWireValue);
+  if ("optional" in value) return value.optional && fromWireValue(value.optional);
+  return fromWireTensor(value);
 }
 
 function fromWireTensor({ dtype, shape, data, keys }: Omit<WebTensor, "name">): TensorOutput {

@@ -247,7 +247,8 @@ export interface TensorInput {
   /**
    * The elements in row-major order. A typed array must be the one of the data type
    * (`Float32Array` for FP32, `BigInt64Array` for INT64, `Uint8Array` for BOOL and 8-bit
-   * types, `Uint16Array` with the bits for FP16 and BF16). Plain numbers are converted; integer
+   * types, `Uint16Array` with the bits for FP16 and BF16, or `Float16Array` for FP16; types of
+   * less than 8 bits are packed as in ONNX, the first in the lowest bits). Plain numbers are converted; integer
    * types refuse those that they cannot hold exactly.
    */
   readonly data: TypedArray | readonly (number | bigint)[] | readonly boolean[] | readonly string[];
@@ -266,6 +267,12 @@ export interface TensorOutput {
   /** For maps (ZipMap): the labels of the columns; `shape` is then `[rows, labels]`. */
   readonly keys?: bigint[] | string[];
 }
+
+/** A value for a model: a tensor; for sequences a list; for optionals the value or `null`. */
+export type ModelInput = TensorInput | readonly ModelInput[] | null;
+
+/** A value from a model: a tensor; of a sequence a list; of an optional the value or `null`. */
+export type ModelOutput = TensorOutput | ModelOutput[] | null;
 
 /** What can stand under a name in `predict`. */
 export type InputValue = PictureSource | RecordSource | TensorInput;
@@ -343,8 +350,11 @@ export interface Model {
   ): Promise<Prediction<Outputs>>;
   /** The tensors that the pipeline makes of an input; none where it answers without the model. */
   preprocess(inputs: Readonly<Record<string, InputValue>>, options?: CallOptions): Promise<Record<string, TensorOutput>>;
-  /** Tensors in, tensors out: the model alone. */
-  run(tensors: Readonly<Record<string, TensorInput>>, options?: CallOptions): Promise<Record<string, TensorOutput>>;
+  /** Tensors in, tensors out: the model alone. Of a model with sequences or optionals, say so by its type. */
+  run<Outputs extends Record<string, ModelOutput> = Record<string, TensorOutput>>(
+    tensors: Readonly<Record<string, ModelInput>>,
+    options?: CallOptions,
+  ): Promise<Outputs>;
   /** The golden examples of the package. */
   examples(options?: { signal?: AbortSignal }): Promise<Example[]>;
   /** Runs the golden examples here and compares with what must come out. */
@@ -441,4 +451,22 @@ export interface CacheOptions {
   place?: Place;
   /** Address of `twinfer_web_bg.wasm`; by default beside `index.js`. */
   engineUrl?: string | URL;
+}
+
+/** How a bare ONNX file is loaded. */
+export interface OnnxOptions extends Pick<LoadOptions, "thread" | "engineUrl" | "signal"> {}
+
+/** A bare ONNX file that is ready to run: the model alone, without a package around it. */
+export interface OnnxModel {
+  /** Named, typed, shaped inputs and outputs. */
+  readonly signature: Signature;
+  /** The operator sets that it imports, as `domain:version`. */
+  readonly opsets: readonly string[];
+  /** Named values in, named values out. */
+  run<Outputs extends Record<string, ModelOutput> = Record<string, TensorOutput>>(
+    inputs: Readonly<Record<string, ModelInput>>,
+    options?: CallOptions,
+  ): Promise<Outputs>;
+  /** Ends the worker and gives all memory back. Calls that still wait reject with `closed`. */
+  close(): Promise<void>;
 }

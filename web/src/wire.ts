@@ -13,6 +13,9 @@ export interface WireTensor {
   data: Uint8Array | readonly string[];
 }
 
+/** A value of any kind by name: a tensor, a sequence, or an optional. Inside of others the names do not count. */
+export type WireValue = WireTensor | { name: string; sequence: WireValue[] } | { name: string; optional: WireValue | null };
+
 /** An input of a pipeline. */
 export type WireInput =
   | { kind: "picture"; bytes: Uint8Array }
@@ -20,7 +23,7 @@ export type WireInput =
   | { kind: "bitmap"; bitmap: ImageBitmap }
   | { kind: "bytes"; bytes: Uint8Array }
   | { kind: "record"; record: object }
-  | { kind: "tensors"; tensors: WireTensor[] };
+  | { kind: "tensors"; tensors: WireValue[] };
 
 /** What an engine is set up with. */
 export interface Setup {
@@ -126,6 +129,13 @@ export interface ModelInfo {
   kept?: string;
 }
 
+/** What a bare ONNX file says of itself. */
+export interface OnnxInfo {
+  signature: Signature;
+  /** As `domain:version`. */
+  opsets: string[];
+}
+
 /** A prediction as JSON text, and the milliseconds in the engine. */
 export interface WirePrediction {
   text: string;
@@ -140,6 +150,8 @@ export type Method =
   | "predict"
   | "preprocess"
   | "run"
+  | "openOnnx"
+  | "runOnnx"
   | "goldenJson"
   | "selfTest"
   | "cancel"
@@ -164,6 +176,18 @@ export type Reply =
 /** Buffers in a result that are handed over rather than copied. */
 export function buffersOf(result: unknown): ArrayBuffer[] {
   if (!Array.isArray(result)) return [];
-  const tensors = result as { data?: unknown }[];
-  return tensors.flatMap(({ data }) => (data instanceof Uint8Array && data.buffer instanceof ArrayBuffer ? [data.buffer] : []));
+  return (result as MaybeTensor[]).flatMap(buffersIn);
+}
+
+/** Anything of which a tensor may be a part. */
+interface MaybeTensor {
+  data?: unknown;
+  sequence?: MaybeTensor[];
+  optional?: MaybeTensor | null;
+}
+
+function buffersIn({ data, sequence, optional }: MaybeTensor): ArrayBuffer[] {
+  if (sequence) return sequence.flatMap(buffersIn);
+  if (optional) return buffersIn(optional);
+  return data instanceof Uint8Array && data.buffer instanceof ArrayBuffer ? [data.buffer] : [];
 }

@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { DType, Signature, TensorInput } from "twinfer";
 import { TwinferError } from "../../errors.js";
-import { fromWireTensors, toWireTensors } from "../../tensors.js";
+import { fromWireTensors, toWireValues } from "../../tensors.js";
 
 function convert(dtype: DType, data: unknown, shape: unknown = [2]): Uint8Array | readonly string[] | undefined {
   const signature: Signature = { inputs: [{ name: "x", dtype, shape: [null] }], outputs: [] };
-  const [tensor] = toWireTensors({ x: { shape, data } as TensorInput }, signature);
+  const [tensor] = toWireValues({ x: { shape, data } as TensorInput }, signature);
   return tensor?.data;
 }
 
@@ -76,7 +76,7 @@ test("axes are whole numbers", () => {
 
 test("a tensor that the model does not have is refused by name", () => {
   const signature: Signature = { inputs: [{ name: "a" , dtype: "FP32" }, { name: "b", dtype: "FP32" }], outputs: [] };
-  assert.throws(() => toWireTensors({ c: { shape: [1], data: [1] } }, signature), { code: "unknown_input", message: /`a`, `b`/ });
+  assert.throws(() => toWireValues({ c: { shape: [1], data: [1] } }, signature), { code: "unknown_input", message: /`a`, `b`/ });
 });
 
 test("tensors of the engine come out as typed arrays, strings and keys", () => {
