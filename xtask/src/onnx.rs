@@ -1,75 +1,186 @@
-//! The backend tests of ONNX itself: `cargo xtask conformance`, and a suite of `cargo xtask test`.
+//! The backend tests of ONNX itself, and what others make in the same form: natively and in the
+//! page's engine. `cargo xtask conformance`, and a suite of `cargo xtask test`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::build::native_selection;
+use crate::build::{self, native_selection};
+use crate::counts::{Counts, Runner, read};
+use crate::engines;
 use crate::failure::{Context, Failure, Result};
 use crate::paths;
 use crate::python;
 use crate::run::Run;
 use crate::setup::Setup;
-use crate::steps::{Output, nothing_to_do, step, together};
+use crate::steps::{Job, Output, nothing_to_do, step, together};
 
-/// Prints how the tests of ONNX end, in a line or as JSON; with `write`, the table of expected
-/// states becomes what they are now.
+/// Cases that a script writes, and the tables of what is expected of them.
+struct Suite {
+    /// Of the folder under `target/`.
+    name: &'static str,
+    /// Under `tests/onnx/`.
+    script: &'static str,
+    /// What does not pass, under `tests/onnx/`: natively, and as wasm.
+    expected: [&'static str; 2],
+}
+
+const SUITES: [Suite; 1] = [Suite {
+    name: "onnx",
+    script: "cases.py",
+    expected: ["expected.json", "expected-wasm.json"],
+}];
+
+/// Prints how the tests of ONNX end, in lines or as JSON; with `write`, the tables of expected
+/// states become what they are now.
 pub fn conformance(json: bool, write: bool) -> Result<()> {
     let setup = Setup::begin()?;
     let mut jobs = setup.jobs();
     if let python::Setup::With(python) = python::setup() {
         jobs.push(python::job(python));
     }
-    together(jobs)?;
-    step("build the runner", |output| {
+    jobs.push(Job::new("build the runner and the page's wasm", |output| {
         Run::new("cargo")
             .args(["build", "--bin", "twinfer-onnx"])
             .args(native_selection())
             .to(output)
-            .run()
-    })?;
-    let mut run = program()?;
+            .run()?;
+        build::web_wasm(&setup, "dev", output)
+    }));
+    together(jobs)?;
+    build::npm_package()?;
+    // Building the package leaves its slim engine out.
+    engines::default_engine("dev")?;
+    let mut all = serde_json::Map::new();
+    for suite in &SUITES {
+        let folder = suite.cases()?;
+        for Place { name, run, table } in suite.places(&folder)? {
+            if write {
+                run.expecting(&table).args(["--write"]).run()?;
+            } else if json {
+                gather(&mut all, suite.name, name, &run.args(["--json"]).read()?)?;
+            } else {
+                run.expecting(&table).watch()?;
+            }
+        }
+    }
     if json {
-        run = run.args(["--json"]);
+        println!("{}", serde_json::Value::Object(all));
     }
-    if write {
-        run = run.args(["--write"]);
-    }
-    run.run()
+    Ok(())
 }
 
-/// The runner on all cases, which says at its end how many are as expected.
-pub fn program() -> Result<Run> {
-    let folder = cases()?;
-    let name = format!("twinfer-onnx{}", std::env::consts::EXE_SUFFIX);
-    let expected = paths::root().join("tests/onnx/expected.json");
-    Ok(Run::new(paths::target().join("debug").join(name))
-        .args(["native"])
-        .args(["--folder".as_ref(), folder.as_os_str()])
-        .args(["--expected".as_ref(), expected.as_os_str()]))
+/// The counts of a place; those of the node tests under its name, as everybody reads them.
+fn gather(
+    all: &mut serde_json::Map<String, serde_json::Value>,
+    suite: &str,
+    place: &str,
+    text: &str,
+) -> Result<()> {
+    let line = text.lines().find(|line| line.starts_with('{'));
+    let counts: serde_json::Value = serde_json::from_str(line.unwrap_or_default())
+        .map_err(|e| Failure::new(format!("the runner printed no counts: {e}")))?;
+    let kinds = counts[place].as_object().into_iter().flatten();
+    for (kind, counts) in kinds {
+        match (suite, kind.as_str()) {
+            ("onnx", "node") => all.insert(place.to_owned(), counts.clone()),
+            _ => all.insert(format!("{kind} ({place})"), counts.clone()),
+        };
+    }
+    Ok(())
 }
 
-/// The cases, written from the package `onnx` when the script or its pins are not those of the last
-/// time.
-fn cases() -> Result<PathBuf> {
-    let folder = paths::target().join("onnx");
-    let script = paths::root().join("tests/onnx/cases.py");
-    let stamp = folder.join(".made-by");
-    let read = |path: &PathBuf| std::fs::read_to_string(path).context(|| paths::show(path));
-    let wanted = read(&script)? + &python::wanted();
-    if std::fs::read_to_string(&stamp).is_ok_and(|made_by| made_by == wanted) {
-        nothing_to_do("cases of ONNX");
-        return Ok(folder);
+/// All suites, natively and as wasm.
+pub fn run() -> Result<Counts> {
+    let mut counts = Counts::default();
+    for suite in &SUITES {
+        let folder = suite.cases()?;
+        for Place { name, run, table } in suite.places(&folder)? {
+            println!("{} ({name})", suite.name);
+            let (text, success) = run.expecting(&table).watch()?;
+            let mut these = read(Runner::Plain, &text);
+            if !success && these.failed == 0 {
+                these.failed = 1;
+            }
+            counts += these;
+        }
     }
-    let Some(python) = python::program() else {
-        return Err(Failure::new(
-            "the tests of ONNX come from its Python package; install Python 3.11",
-        ));
-    };
-    step("write the cases of ONNX", |output: &Output| {
-        Run::new(python)
-            .args([script.as_os_str(), folder.as_os_str()])
-            .to(output)
-            .run()
-    })?;
-    std::fs::write(&stamp, wanted).context(|| paths::show(&stamp))?;
-    Ok(folder)
+    Ok(counts)
+}
+
+/// Where cases ran, and how they are judged.
+struct Place {
+    name: &'static str,
+    run: Run,
+    /// The states that are expected.
+    table: PathBuf,
+}
+
+impl Run {
+    /// A runner that says at its end how many states are as in this table.
+    fn expecting(self, table: &Path) -> Self {
+        self.args(["--expected".as_ref(), table.as_os_str()])
+    }
+}
+
+impl Suite {
+    /// Runs the cases as wasm, and gives the runner of each place.
+    fn places(&self, folder: &Path) -> Result<[Place; 2]> {
+        let answers = folder.join("answers.jsonl");
+        step(
+            &format!("cases of {} as wasm in Node", self.name),
+            |output| {
+                Run::new("node")
+                    .args([
+                        "test/run-onnx.mjs".as_ref(),
+                        "--folder".as_ref(),
+                        folder.as_os_str(),
+                    ])
+                    .args(["--out".as_ref(), answers.as_os_str()])
+                    .dir(paths::web())
+                    .to(output)
+                    .run()
+            },
+        )?;
+        let program = format!("twinfer-onnx{}", std::env::consts::EXE_SUFFIX);
+        let place = |name: &'static str, table: &str| Place {
+            name,
+            run: Run::new(paths::target().join("debug").join(&program))
+                .args([name])
+                .args(["--folder".as_ref(), folder.as_os_str()]),
+            table: paths::root().join("tests/onnx").join(table),
+        };
+        let [native, wasm] = self.expected;
+        let mut wasm = place("wasm", wasm);
+        wasm.run = wasm.run.args(["--answers".as_ref(), answers.as_os_str()]);
+        Ok([place("native", native), wasm])
+    }
+
+    /// The cases, written anew when the script or the pins of its packages are not those of the last
+    /// time.
+    fn cases(&self) -> Result<PathBuf> {
+        let folder = paths::target().join(self.name);
+        let script = paths::root().join("tests/onnx").join(self.script);
+        let stamp = folder.join(".made-by");
+        let text = |path: &PathBuf| std::fs::read_to_string(path).context(|| paths::show(path));
+        let wanted = text(&script)? + &python::wanted();
+        if std::fs::read_to_string(&stamp).is_ok_and(|made_by| made_by == wanted) {
+            nothing_to_do(&format!("cases of {}", self.name));
+            return Ok(folder);
+        }
+        let Some(python) = python::program() else {
+            return Err(Failure::new(
+                "the tests of ONNX come from its Python package; install Python 3.11",
+            ));
+        };
+        step(
+            &format!("write the cases of {}", self.name),
+            |output: &Output| {
+                Run::new(python)
+                    .args([script.as_os_str(), folder.as_os_str()])
+                    .to(output)
+                    .run()
+            },
+        )?;
+        std::fs::write(&stamp, wanted).context(|| paths::show(&stamp))?;
+        Ok(folder)
+    }
 }

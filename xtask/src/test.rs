@@ -83,7 +83,7 @@ fn run(name: &str, browser: &Path) -> Result<Counts> {
         "rust" => rust(browser),
         "npm" => typescript(browser),
         "python" => references(),
-        "onnx" => watched(onnx::program()?, Runner::Plain),
+        "onnx" => onnx::run(),
         "cache" => watched(cache::suite(browser)?, Runner::Plain),
         _ => conformance(browser),
     }

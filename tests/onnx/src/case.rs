@@ -118,7 +118,15 @@ fn tensor(dtype: &str, shape: &[usize], data: &str, strings: &[String]) -> Resul
 /// # Errors
 /// When the file cannot be read, or is not what the script writes.
 pub fn read(folder: &Path) -> io::Result<Vec<Case>> {
-    let lines = BufReader::new(File::open(folder.join("cases.jsonl"))?).lines();
+    lines(&folder.join("cases.jsonl"))
+}
+
+/// Reads a file of JSON, a value in each line.
+///
+/// # Errors
+/// When the file cannot be read, or is not of this kind.
+pub fn lines<T: serde::de::DeserializeOwned>(file: &Path) -> io::Result<Vec<T>> {
+    let lines = BufReader::new(File::open(file)?).lines();
     lines
         .map(|line| serde_json::from_str(&line?).map_err(io::Error::other))
         .collect()

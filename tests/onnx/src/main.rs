@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! twinfer-onnx native --folder DIR [--expected FILE] [--write] [--json] [--only TEXT]
+//! twinfer-onnx wasm --folder DIR --answers FILE [the same]
 //! ```
 //!
 //! Without more it says how each case ended that did not pass. `--expected` compares with a table,
 //! `--write` writes it, `--json` prints counts of the states. `--only` runs the cases whose name has
-//! the text in it, and says how each ended.
+//! the text in it, and says how each ended. `wasm` judges what `web/test/run-onnx.mjs` wrote.
 
 mod case;
 mod compare;
@@ -22,8 +23,7 @@ use serde_json::json;
 use crate::case::Case;
 use crate::run::{State, States};
 
-const USAGE: &str =
-    "usage: twinfer-onnx native --folder DIR [--expected FILE] [--write] [--json] [--only TEXT]";
+const USAGE: &str = "usage: twinfer-onnx native|wasm --folder DIR [--answers FILE] [--expected FILE] [--write] [--json] [--only TEXT]";
 
 fn main() -> ExitCode {
     match start() {
@@ -40,6 +40,8 @@ type Error = Box<dyn std::error::Error>;
 
 #[derive(Default)]
 struct Options {
+    place: String,
+    answers: Option<PathBuf>,
     folder: Option<PathBuf>,
     expected: Option<PathBuf>,
     only: Option<String>,
@@ -50,14 +52,19 @@ struct Options {
 impl Options {
     fn read() -> Result<Self, Error> {
         let mut arguments = std::env::args().skip(1);
-        if arguments.next().as_deref() != Some("native") {
+        let place = arguments.next().unwrap_or_default();
+        if !matches!(&*place, "native" | "wasm") {
             return Err(USAGE.into());
         }
-        let mut options = Self::default();
+        let mut options = Self {
+            place,
+            ..Self::default()
+        };
         while let Some(name) = arguments.next() {
             let mut value = || arguments.next().ok_or(USAGE);
             match name.as_str() {
                 "--folder" => options.folder = Some(value()?.into()),
+                "--answers" => options.answers = Some(value()?.into()),
                 "--expected" => options.expected = Some(value()?.into()),
                 "--only" => options.only = Some(value()?),
                 "--write" => options.write = true,
@@ -75,11 +82,19 @@ fn start() -> Result<bool, Error> {
     let mut cases = case::read(&folder)?;
     let only = options.only.as_ref();
     cases.retain(|case| only.is_none_or(|only| case.name.contains(only)));
-    // A panic is a finding of its own, not noise.
-    std::panic::set_hook(Box::new(|_| ()));
-    let states = run::run_native(&folder, &cases);
+    let states = match options.place.as_str() {
+        "native" => {
+            // A panic is a finding of its own, not noise.
+            std::panic::set_hook(Box::new(|_| ()));
+            run::run_native(&folder, &cases)
+        }
+        _ => {
+            let file = options.answers.as_ref().ok_or(USAGE)?;
+            run::judge_answers(&cases, &case::lines(file)?)
+        }
+    };
     if options.json {
-        println!("{}", json!({ "native": counts(&cases, &states) }));
+        println!("{}", json!({ &options.place: counts(&cases, &states) }));
     }
     match options.expected {
         Some(file) if options.write => {

@@ -1,12 +1,13 @@
-//! Running the cases natively.
+//! Running the cases natively, and judging what they gave, here or elsewhere.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use twinfer::{ErrorCode, Result, Session};
+use serde::Deserialize;
+use twinfer::{ErrorCode, Result, Session, Value};
 
-use crate::case::{Case, Set};
+use crate::case::{Case, Named, Set};
 use crate::compare::{self, difference};
 
 /// How a case ended.
@@ -79,11 +80,15 @@ fn one(folder: &Path, case: &Case) -> State {
         Ok(onnx) => onnx,
         Err(error) => return State::Wrong(format!("{}: {error}", case.model)),
     };
-    let outcome = Session::load(&onnx).and_then(|session| {
+    judged(Session::load(&onnx).and_then(|session| {
         let sets = case.sets.iter();
-        sets.map(|set| call(&session, set, case))
+        sets.map(|set| judge(&call(&session, set)?, set, case))
             .collect::<Result<Vec<_>>>()
-    });
+    }))
+}
+
+/// The state of a case whose sets differ by this.
+fn judged(outcome: Result<Vec<Option<Difference>>>) -> State {
     match outcome {
         // The worst of all sets.
         Ok(differences) => {
@@ -110,21 +115,94 @@ fn is_unsupported(code: ErrorCode) -> bool {
 /// How far apart sums of numbers of about 1 are, in single precision and in another order.
 const NOISE: f64 = 1e-6;
 
-/// What is wrong with the outputs of a call, if anything, and whether it is so little that another
-/// processor may do otherwise.
-fn call(session: &Session, set: &Set, case: &Case) -> Result<Option<(String, bool)>> {
-    let inputs = set.inputs.iter();
-    let inputs = inputs
-        .map(|input| Ok((input.name.clone(), input.value.value()?)))
-        .collect::<Result<Vec<_>>>()?;
-    let outputs = session.run_values(inputs)?;
-    for (expected, (name, got)) in set.outputs.iter().zip(&outputs) {
+/// What is wrong with an output, and whether it is so little that another processor may do otherwise.
+type Difference = (String, bool);
+
+fn call(session: &Session, set: &Set) -> Result<Vec<(String, Value)>> {
+    session.run_values(values(&set.inputs)?)
+}
+
+fn values(named: &[Named]) -> Result<Vec<(String, Value)>> {
+    let named = named.iter();
+    named
+        .map(|named| Ok((named.name.clone(), named.value.value()?)))
+        .collect()
+}
+
+/// What is wrong with the outputs of a call, if anything.
+fn judge(outputs: &[(String, Value)], set: &Set, case: &Case) -> Result<Option<Difference>> {
+    for expected in &set.outputs {
+        let name = &expected.name;
+        let Some((_, got)) = outputs.iter().find(|(given, _)| given == name) else {
+            return Ok(Some((format!("`{name}` did not come out"), false)));
+        };
         let wanted = expected.value.value()?;
         if let Some(difference) = difference(got, &wanted, case.rtol, case.atol) {
             let near = compare::difference(got, &wanted, case.rtol, case.atol.max(NOISE));
             return Ok(Some((format!("`{name}`: {difference}"), near.is_none())));
         }
     }
-    let fewer = outputs.len() < set.outputs.len();
-    Ok(fewer.then(|| (format!("{} outputs", outputs.len()), false)))
+    Ok(None)
+}
+
+/// What a case gave elsewhere, as `web/test/run-onnx.mjs` writes it.
+#[derive(Debug, Deserialize)]
+pub struct Answer {
+    name: String,
+    #[serde(default)]
+    sets: Vec<Outputs>,
+    error: Option<Thrown>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Outputs {
+    outputs: Vec<Named>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Thrown {
+    code: String,
+    message: String,
+    /// The engine has stopped, and has to be replaced.
+    stopped: bool,
+}
+
+/// The states of cases that ran elsewhere. One that gave nothing is wrong.
+pub fn judge_answers(cases: &[Case], answers: &[Answer]) -> States {
+    let answers: BTreeMap<&str, &Answer> = answers.iter().map(|a| (&*a.name, a)).collect();
+    cases
+        .iter()
+        .map(|case| {
+            let state = match answers.get(&*case.name) {
+                Some(answer) => answered(case, answer),
+                None => State::Wrong("it did not run".into()),
+            };
+            (case.name.clone(), state)
+        })
+        .collect()
+}
+
+fn answered(case: &Case, answer: &Answer) -> State {
+    if let Some(Thrown {
+        code,
+        message,
+        stopped,
+    }) = &answer.error
+    {
+        let unsupported = [ErrorCode::UnsupportedOperator, ErrorCode::UnsupportedDtype];
+        return match unsupported.iter().any(|known| known.as_str() == code) {
+            _ if *stopped => State::Panic(format!("{code}: {message}")),
+            true => State::Unsupported(message.clone()),
+            false => State::Wrong(format!("{code}: {message}")),
+        };
+    }
+    if answer.sets.len() != case.sets.len() {
+        return State::Wrong(format!("{} sets", answer.sets.len()));
+    }
+    let pairs = answer.sets.iter().zip(&case.sets);
+    judged(
+        pairs
+            .map(|(given, set)| judge(&values(&given.outputs)?, set, case))
+            .collect(),
+    )
 }

@@ -1,0 +1,86 @@
+/**
+ * Runs the cases of `tests/onnx` where this script runs. What came out has the form of the cases, and
+ * is judged by `twinfer-onnx judge`.
+ */
+import type { DType, ModelInput, ModelOutput, TensorOutput, TypedArray, loadOnnx } from "twinfer";
+
+type Typed =
+  | { dtype: DType; shape: number[]; data?: string; strings?: string[] }
+  | { sequence: Typed[] }
+  | { optional: Typed | null }
+  | { keys: "INT64" | "BYTES"; maps: [string | number, number][][] };
+
+interface Named {
+  name: string;
+  value: Typed;
+}
+
+export interface OnnxCase {
+  name: string;
+  model: string;
+  sets: { inputs: Named[] }[];
+}
+
+/** What a case gave: its outputs by set, or what was thrown. */
+export type OnnxAnswer = { name: string; sets: { outputs: Named[] }[] } | { name: string; error: { code: string; message: string; stopped: boolean } };
+
+export async function runOnnxCase(load: typeof loadOnnx, onnx: Uint8Array, { name, sets }: OnnxCase): Promise<OnnxAnswer> {
+  try {
+    const model = await load(onnx, { thread: "main" });
+    const made: { outputs: Named[] }[] = [];
+    for (const { inputs } of sets) {
+      const given = Object.fromEntries(inputs.map((input) => [input.name, fromTyped(input.value)]));
+      const outputs = await model.run<Record<string, ModelOutput>>(given);
+      made.push({ outputs: Object.entries(outputs).map(([key, value]) => ({ name: key, value: toTyped(value) })) });
+    }
+    await model.close();
+    return { name, sets: made };
+  } catch (error) {
+    const { code = "no code", message = String(error) } = error as { code?: string; message?: string };
+    // `EngineStopped` is no part of the interface, its name is.
+    const stopped = (error as object).constructor.name === "EngineStopped" || code === "no code";
+    return { name, error: { code, message, stopped } };
+  }
+}
+
+const ARRAYS: Partial<Record<DType, new (buffer: ArrayBuffer) => TypedArray>> = {
+  UINT16: Uint16Array,
+  UINT32: Uint32Array,
+  UINT64: BigUint64Array,
+  INT8: Int8Array,
+  INT16: Int16Array,
+  INT32: Int32Array,
+  INT64: BigInt64Array,
+  FP16: Uint16Array,
+  BF16: Uint16Array,
+  FP32: Float32Array,
+  FP64: Float64Array,
+  COMPLEX64: Float32Array,
+  COMPLEX128: Float64Array,
+};
+
+function fromTyped(value: Typed): ModelInput {
+  if ("sequence" in value) return value.sequence.map(fromTyped);
+  if ("optional" in value) return value.optional && fromTyped(value.optional);
+  if ("maps" in value) throw new Error("no model takes maps");
+  const { dtype, shape, data = "", strings } = value;
+  if (dtype === "BYTES") return { dtype, shape, data: strings ?? [] };
+  const Typed = ARRAYS[dtype] ?? Uint8Array;
+  return { dtype, shape, data: new Typed(Uint8Array.from(Buffer.from(data, "base64")).buffer) };
+}
+
+function toTyped(value: ModelOutput): Typed {
+  if (value === null) return { optional: null };
+  if (Array.isArray(value)) return { sequence: value.map(toTyped) };
+  const { dtype, shape, data, keys } = value as TensorOutput;
+  if (keys) return maps(value as TensorOutput, keys);
+  if (Array.isArray(data)) return { dtype, shape, strings: data };
+  const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  return { dtype, shape, data: bytes.toString("base64") };
+}
+
+function maps({ shape: [rows = 0, columns = 0], data }: TensorOutput, keys: bigint[] | string[]): Typed {
+  const names = Array.from<bigint | string, string | number>(keys, (key) => (typeof key === "bigint" ? Number(key) : key));
+  const row = (at: number): [string | number, number][] => names.map((key, column) => [key, Number(data[at * columns + column])]);
+  return { keys: typeof keys[0] === "bigint" ? "INT64" : "BYTES", maps: Array.from({ length: rows }, (_, at) => row(at)) };
+}
