@@ -11,6 +11,8 @@ export interface TensorType {
   type: keyof typeof ELEMENTS;
   /** Numbers are fixed axes, texts free ones. */
   shape: (number | string)[];
+  /** A list of such tensors, or one that may be absent. */
+  kind?: "sequence" | "optional";
 }
 
 /** Numbers of ONNX's data types. */
@@ -106,10 +108,14 @@ function nodeProto({ op, inputs, outputs }: Graph["nodes"][number]): number[] {
   ];
 }
 
-function valueInfo({ name, type, shape }: TensorType): number[] {
+/** Fields of `TypeProto`. */
+const KINDS = { sequence: 4, optional: 9 } as const;
+
+function valueInfo({ name, type, shape, kind }: TensorType): number[] {
   const dims = shape.flatMap((axis) => field(1, typeof axis === "number" ? number(1, axis) : field(2, text(axis))));
   const tensor = [...number(1, ELEMENTS[type]), ...field(2, dims)];
-  return [...field(1, text(name)), ...field(2, field(1, tensor))];
+  const plain = field(1, tensor);
+  return [...field(1, text(name)), ...field(2, kind ? field(KINDS[kind], field(1, plain)) : plain)];
 }
 
 function number(key: number, value: number): number[] {

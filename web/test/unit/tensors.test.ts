@@ -39,6 +39,14 @@ test("typed arrays are taken as they are, without a copy", () => {
   assert.deepEqual(convert("FP16", Uint16Array.of(0x3c00, 0)), bytes(Uint16Array.of(0x3c00, 0)));
 });
 
+test("half precision is taken from a Float16Array where there is one", () => {
+  const Halves = (globalThis as { Float16Array?: { of(...numbers: number[]): Uint16Array } }).Float16Array;
+  // Node 20 has none: then a class with its name, as what other realms and polyfills bring.
+  const given = Halves?.of(1, 0) ?? new (class Float16Array extends Uint16Array {})([0x3c00, 0]);
+  assert.deepEqual(convert("FP16", given), bytes(Uint16Array.of(0x3c00, 0)));
+  assert.throws(() => convert("BF16", given), { code: "wrong_dtype" });
+});
+
 test("what a data type cannot hold is refused with a code and the place", () => {
   const cases: [string, DType, unknown, string, RegExp][] = [
     ["fraction", "INT64", [1, 1.5], "invalid_input", /element 1 is 1\.5/],
