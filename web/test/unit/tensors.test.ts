@@ -7,7 +7,7 @@ import { fromWireTensors, toWireValues } from "../../tensors.js";
 function convert(dtype: DType, data: unknown, shape: unknown = [2]): Uint8Array | readonly string[] | undefined {
   const signature: Signature = { inputs: [{ name: "x", dtype, shape: [null] }], outputs: [] };
   const [tensor] = toWireValues({ x: { shape, data } as TensorInput }, signature);
-  return tensor?.data;
+  return tensor && "data" in tensor ? tensor.data : undefined;
 }
 
 function bytes(data: ArrayBufferView): Uint8Array {
