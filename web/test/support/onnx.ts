@@ -10,7 +10,7 @@ export interface TensorType {
   name: string;
   type: keyof typeof ELEMENTS;
   /** Numbers are fixed axes, texts free ones. */
-  shape: (number | string)[];
+  shape: readonly (number | string)[];
   /** A list of such tensors, or one that may be absent. */
   kind?: "sequence" | "optional";
 }
