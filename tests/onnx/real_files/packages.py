@@ -64,7 +64,7 @@ class Packages:
             npm = shutil.which("npm")
             if npm is None:
                 raise Missing(f"{package} is a package of npm, and there is no npm here: install Node 20 or later")
-            command = [npm, "pack", "--silent", f"{package}@{version}", "--pack-destination", str(self.folder)]
+            command = [npm, "pack", "--loglevel=error", f"{package}@{version}", "--pack-destination", str(self.folder)]
         said = ""
         for _ in range(TRIES):
             run = subprocess.run(command, capture_output=True, text=True)
