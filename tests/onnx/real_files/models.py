@@ -326,11 +326,13 @@ def names(script: str, part: str, calls: Callable, check: Callable) -> Model:
 MODELS = {
     "basic-pitch": Model(member("basic-pitch", "basic_pitch/saved_models/icassp_2022/nmp.onnx"), pitch_calls, pitch_check, "basic-pitch",
                          atol=3e-4),  # 2.6e-4 of values in 0..1: logarithms of the power of bands that are nearly silent.
-    "rapidocr-det": Model(member(RAPID, f"{RAPID_MODELS}/ch_PP-OCRv4_det_infer.onnx"), finder_calls, finder_check, RAPID),
+    "rapidocr-det": Model(member(RAPID, f"{RAPID_MODELS}/ch_PP-OCRv4_det_infer.onnx"), finder_calls, finder_check, RAPID,
+                         atol=3e-5),  # 3.0e-5 of probabilities.
     "rapidocr-cls": Model(member(RAPID, f"{RAPID_MODELS}/ch_ppocr_mobile_v2.0_cls_infer.onnx"), turner_calls, turner_check, RAPID),
     "rapidocr-rec": Model(member(RAPID, f"{RAPID_MODELS}/ch_PP-OCRv4_rec_infer.onnx"), reader_calls, reader_check(rapid_letters), RAPID,
                          atol=4e-5),  # 3.4e-5 of probabilities.
-    "gutenye-det": Model(member(GUTENYE, f"{GUTENYE_MODELS}/ch_PP-OCRv4_det_infer.onnx"), finder_calls, finder_check, GUTENYE),
+    "gutenye-det": Model(member(GUTENYE, f"{GUTENYE_MODELS}/ch_PP-OCRv4_det_infer.onnx"), finder_calls, finder_check, GUTENYE,
+                         atol=3e-5),  # 3.0e-5 of probabilities.
     "gutenye-cls": Model(member(GUTENYE, f"{GUTENYE_MODELS}/ch_ppocr_mobile_v2.0_cls_infer.onnx"), turner_calls, turner_check, GUTENYE),
     "gutenye-rec": Model(member(GUTENYE, f"{GUTENYE_MODELS}/ch_PP-OCRv4_rec_infer.onnx"), reader_calls, reader_check(gutenye_letters), GUTENYE,
                          atol=4e-5),  # 3.4e-5 of probabilities.
