@@ -6,7 +6,7 @@ use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
-use super::ensemble::PostTransform;
+use super::ensemble::{PostTransform, SecondClass};
 use super::tree_classifier::{Labels, argmax};
 use super::{Parsed, floats, row_dim, rows_and_columns};
 use crate::ops::kernel::{Kernel, KernelOp};
@@ -84,19 +84,6 @@ struct Classifier {
     labels: Labels,
 }
 
-/// The scores of two classes of which the model has weights for the second only, as onnxruntime makes
-/// them (`ml_common.h`, `batched_update_scores_inplace`): but for LOGISTIC the score is taken for a
-/// probability. With PROBIT onnxruntime leaves half of the scores unwritten; here it is as for trees.
-fn both(score: f32, post: PostTransform) -> [f32; 2] {
-    let mut both = match post {
-        PostTransform::Logistic => [-score, score],
-        PostTransform::Probit => [1.0 - score, score],
-        _ => return [1.0 - score, score],
-    };
-    post.apply(&mut both);
-    both
-}
-
 /// Reads a `LinearClassifier` node.
 pub(super) fn classifier(_context: &ParsingContext, node: &NodeProto) -> Parsed {
     let labels = Labels::read(node, "classlabels_ints", "classlabels_strings")?;
@@ -139,13 +126,16 @@ impl Kernel for Classifier {
                 [sum] if self.labels.len() == 2 => usize::from(sum > 0.0),
                 _ => argmax(sums),
             });
-            match (&sums[..], self.linear.post) {
-                (&[score], post) if self.labels.len() == 2 => scores.extend(both(score, post)),
-                (_, post) => {
-                    post.finish(sums, None);
-                    scores.append(sums);
+            let second = (self.labels.len() == 2).then_some(SecondClass::Negated);
+            match self.linear.post {
+                // As the specification's reference has it: transforms see both.
+                PostTransform::Softmax | PostTransform::SoftmaxZero if sums.len() == 1 => {
+                    PostTransform::None.finish(sums, second);
+                    self.linear.post.finish(sums, None);
                 }
+                post => post.finish(sums, second),
             }
+            scores.append(sums);
         })?;
         let scores = Tensor::from_shape(&[rows, self.labels.len()], &scores)?;
         Ok(vec![self.labels.of(&best), scores])
@@ -179,7 +169,8 @@ impl Kernel for Regressor {
     fn eval(&self, input: &Tensor) -> TractResult<Vec<Tensor>> {
         let mut scores = vec![];
         let rows = self.0.sums(input, |sums| {
-            self.0.post.finish(sums, None);
+            // Also to a single one, which onnxruntime leaves as it is.
+            self.0.post.apply(sums);
             scores.append(sums);
         })?;
         Ok(vec![Tensor::from_shape(
