@@ -51,7 +51,8 @@ def inputs(of, free):
     made = {}
     for spec in of.get_inputs():
         shape = [n if isinstance(n, int) and n > 0 else free for n in spec.shape]
-        steps = np.arange(int(np.prod(shape))) % 251
+        # Scattered: what a processor predicts of one row must not help it with the next.
+        steps = np.arange(int(np.prod(shape)), dtype=np.int64) * 40503 % 65521 % 251
         if spec.type == "tensor(float)":
             values = steps.astype(np.float32) / np.float32(251)
         elif spec.type == "tensor(double)":

@@ -72,7 +72,8 @@ fn inputs(session: &Session, free: usize) -> Result<Tensors, Error> {
             .iter()
             .map(|dim| if let Dim::Fixed(n) = dim { *n } else { free })
             .collect();
-        let steps = (0..shape.iter().product::<usize>()).map(|i| i % 251);
+        let count = shape.iter().product::<usize>();
+        let steps = (0..count).map(|i| i * 40503 % 65521 % 251);
         let tensor = match spec.dtype {
             DType::F32 => Tensor::from_vec(&shape, steps.map(|i| i as f32 / 251.0).collect()),
             DType::F64 => Tensor::from_vec(&shape, steps.map(|i| i as f64 / 251.0).collect()),

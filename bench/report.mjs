@@ -19,6 +19,7 @@ const sections = [
   page.network,
   page.firsts,
   page.medians,
+  page.trees,
   host.component,
   host.fresh,
   host.throughput,

@@ -66,6 +66,25 @@ ${table(
 `;
 }
 
+/** Tree ensembles: one section for both places, because it is the same question. */
+export function trees({ trees: measured }) {
+  if (!measured) return "";
+  const { results } = measured;
+  const cells = (one) => (one.skipped ? ["", "", ""] : [ms(one.twinfer), ms(one.onnxruntime), ratio(one.twinfer, one.onnxruntime)]);
+  return `
+## Tree ensembles, ms
+
+Complete trees over 30 features: 100 of depth 8 (a classifier of two classes), 1,000 of depth 6 (a
+regressor). One thread. Natively beside onnxruntime's CPU provider, processes in turns; in the page
+beside onnxruntime-web, in turns.
+
+${table(
+  ["ensemble", "rows", "native: Twinfer", "onnxruntime", "ratio", "page: Twinfer", "onnxruntime-web", "ratio"],
+  results.filter(({ skipped }) => !skipped).map(({ ensemble, batch, native, page }) => [ensemble, batch, ...cells(native), ...cells(page)]),
+)}${skips(results.flatMap(({ reference, skipped, native }) => [[reference, skipped], [`${reference} natively`, native?.skipped]]))}
+`;
+}
+
 export function medians({ page }) {
   const list = [...page.results, ...(page.outside ?? [])];
   const measured = list.filter(({ median }) => median);

@@ -7,7 +7,8 @@ and sets of named inputs and expected outputs), and the models. Values are
 
     {"dtype": "FP32", "shape": [2, 3], "data": base64 of the little-endian bytes}    a tensor
     {"dtype": "BYTES", "shape": [2], "strings": ["a", "b"]}                          a tensor of strings
-    {"sequence": [value, ...]}, {"optional": value or null}, {"keys": [...], "values": [...]}
+    {"sequence": [value, ...]}, {"optional": value or null}
+    {"keys": "INT64" or "BYTES", "maps": [[[key, number], ...], ...]}                a sequence of maps (ZipMap)
 
 Types of 4 bits are packed two to a byte, those of 2 bits four, the first in the lowest bits, as in the
 files of ONNX.

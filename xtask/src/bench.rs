@@ -20,10 +20,11 @@ use crate::sizes;
 use crate::steps::{Job, Output, nothing_to_do, step, together};
 
 /// What is measured: names of results, and of scripts in `bench/measures/` but for the sizes.
-const MEASURES: [&str; 11] = [
+const MEASURES: [&str; 12] = [
     "sizes",
     "network",
     "page",
+    "trees",
     "component",
     "fresh",
     "throughput",
@@ -187,11 +188,11 @@ impl Bench<'_> {
         })?;
         let python = step("Python packages of bench/", python::for_bench)?;
         step(
-            "models that others made, and models of several sizes",
+            "models that others made, tree ensembles, and models of several sizes",
             |output| {
-                for (script, folder) in [("outside", "outside"), ("sized", "sized")] {
-                    let script = paths::root().join(format!("bench/models/{script}.py"));
-                    let out = self.folder.join(folder);
+                for name in ["outside", "trees", "sized"] {
+                    let script = paths::root().join(format!("bench/models/{name}.py"));
+                    let out = self.folder.join(name);
                     Run::new(&python)
                         .args([&script])
                         .args(["--program".as_ref(), twinfer.as_os_str()])
@@ -220,6 +221,8 @@ impl Bench<'_> {
             "browser": self.browser,
             "python": python,
             "outside": self.folder.join("outside"),
+            "trees": self.folder.join("trees"),
+            "turns": self.program("twinfer-native-turns"),
             "derived": derived,
         });
         self.write("plan", &plan)

@@ -65,8 +65,8 @@ usage: cargo xtask COMMAND [OPTIONS]
                --profile NAME    profile of wasm-pack.toml: dev (default) or release
   bench      measure everything, write bench/results/ and docs/benchmarks.md
                --quick           fewer rounds, results are not written to docs/
-               --only MEASURE    one measure only: sizes, network, page, component, fresh,
-                                 throughput, start, artifacts, native, host-memory, load-memory;
+               --only MEASURE    one measure only: sizes, network, page, trees, component,
+                                 fresh, throughput, start, artifacts, native, host-memory, load-memory;
                                  or prepare: build, and measure nothing (may be repeated)
                --profile NAME    profile of wasm-pack.toml: release (default) or dev
   help       this text

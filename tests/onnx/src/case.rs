@@ -7,12 +7,12 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use twinfer::{DType, Result, Tensor, Value, bail, err};
+use twinfer::{DType, MapKeys, Maps, Result, Tensor, Value, bail, err};
 
 /// A test: a model, and what it gives for what.
 #[derive(Debug, Deserialize)]
 pub struct Case {
-    /// `node`, `simple`, `pytorch-converted`, `pytorch-operator`.
+    /// `node`, `simple`, `pytorch-converted`, `pytorch-operator`; `scikit-learn`, `lightgbm`, `xgboost`.
     pub suite: String,
     /// As ONNX calls it.
     pub name: String,
@@ -61,6 +61,13 @@ pub enum Typed {
         #[serde(default)]
         strings: Vec<String>,
     },
+    /// A sequence of maps that share their keys, as `ZipMap` gives it.
+    Maps {
+        /// The type of the keys: `INT64` or `BYTES`.
+        keys: String,
+        /// Key and number, of each map, in the order of the keys.
+        maps: Vec<Vec<(Key, f32)>>,
+    },
     /// A sequence.
     Sequence {
         /// Its elements.
@@ -73,6 +80,16 @@ pub enum Typed {
     },
 }
 
+/// A key of a map.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum Key {
+    /// A whole number.
+    Int(i64),
+    /// A text.
+    Text(String),
+}
+
 impl Typed {
     /// The value.
     ///
@@ -80,6 +97,7 @@ impl Typed {
     /// `unsupported_dtype` for a type that Twinfer has no name for.
     pub fn value(&self) -> Result<Value> {
         match self {
+            Self::Maps { keys, maps } => Ok(Value::Maps(shared(keys, maps)?)),
             Self::Sequence { sequence } => {
                 let items = sequence.iter().map(Self::value);
                 Ok(Value::Sequence(items.collect::<Result<_>>()?))
@@ -96,6 +114,40 @@ impl Typed {
             } => tensor(dtype, shape, data, strings).map(Value::Tensor),
         }
     }
+}
+
+/// The maps with the keys that they share.
+fn shared(kind: &str, maps: &[Vec<(Key, f32)>]) -> Result<Maps> {
+    let first: Vec<&Key> = maps
+        .first()
+        .into_iter()
+        .flatten()
+        .map(|(key, _)| key)
+        .collect();
+    let keys = match kind {
+        "INT64" => {
+            let keys = first.iter().filter_map(|key| match key {
+                Key::Int(key) => Some(*key),
+                Key::Text(_) => None,
+            });
+            MapKeys::Ints(keys.collect())
+        }
+        "BYTES" => {
+            let keys = first.iter().filter_map(|key| match key {
+                Key::Int(_) => None,
+                Key::Text(key) => Some(key.clone()),
+            });
+            MapKeys::Strings(keys.collect())
+        }
+        other => bail!(UnsupportedDtype, "{other} is no type of a key"),
+    };
+    let same = |map: &Vec<(Key, f32)>| map.iter().map(|(key, _)| key).eq(first.iter().copied());
+    if keys.len() != first.len() || !maps.iter().all(same) {
+        bail!(Internal, "the maps of a case do not share their keys");
+    }
+    let values: Vec<f32> = maps.iter().flatten().map(|(_, number)| *number).collect();
+    let values = Tensor::from_vec(&[maps.len(), keys.len()], values)?;
+    Ok(Maps { keys, values })
 }
 
 fn tensor(dtype: &str, shape: &[usize], data: &str, strings: &[String]) -> Result<Tensor> {

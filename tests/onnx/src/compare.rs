@@ -12,6 +12,12 @@ pub fn difference(got: &Value, expected: &Value, rtol: f64, atol: f64) -> Option
             let mut pairs = got.iter().zip(expected);
             pairs.find_map(|(got, expected)| difference(got, expected, rtol, atol))
         }
+        (Value::Maps(got), Value::Maps(expected)) => {
+            if got.keys != expected.keys {
+                return Some(format!("keys {:?}, expected {:?}", got.keys, expected.keys));
+            }
+            between(&got.values, &expected.values, rtol, atol)
+        }
         (Value::Optional(None), Value::Optional(None)) => None,
         (Value::Optional(Some(got)), Value::Optional(Some(expected))) => {
             difference(got, expected, rtol, atol)

@@ -1,5 +1,6 @@
-//! `ai.onnx.ml.LinearClassifier` and `LinearRegressor`: forms of them that the engine lacks, which
-//! are labels of text and two of the transforms. For the others the engine's own are taken.
+//! `ai.onnx.ml.LinearClassifier` and `LinearRegressor`. The engine has both, without labels of text
+//! and two of the transforms, and gives wrong numbers where the input has another number of features
+//! than there are weights for.
 
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
@@ -52,21 +53,26 @@ impl Linear {
     }
 
     /// The sums for each row of the input.
-    fn sums(&self, input: &Tensor, mut take: impl FnMut(Vec<f32>)) -> TractResult<usize> {
+    fn sums(&self, input: &Tensor, mut take: impl FnMut(&mut Vec<f32>)) -> TractResult<usize> {
         let (rows, columns) = rows_and_columns(input.shape())?;
+        // Of a model with weights for more, onnxruntime takes as many as the input has use for, from
+        // the first on: so does the Iris model among its own examples.
         ensure!(
-            columns == self.features,
+            (1..=self.features).contains(&columns),
             "the model has {} features, the input {columns}",
             self.features
         );
         let input = floats(input)?;
         let input = input.try_as_plain_ram()?;
+        let mut sums = Vec::with_capacity(self.offsets.len());
         for row in input.as_slice::<f32>()?.chunks_exact(columns) {
             let weights = self.weights.chunks_exact(columns).zip(&self.offsets);
             let sum = |(weights, offset): (&[f32], &f32)| {
                 row.iter().zip(weights).map(|(x, w)| x * w).sum::<f32>() + offset
             };
-            take(weights.map(sum).collect());
+            sums.clear();
+            sums.extend(weights.map(sum));
+            take(&mut sums);
         }
         Ok(rows)
     }
@@ -78,31 +84,9 @@ struct Classifier {
     labels: Labels,
 }
 
-/// Whether the engine has this transform.
-fn is_common(node: &NodeProto) -> TractResult<bool> {
-    let post = PostTransform::read(node)?;
-    Ok(matches!(
-        post,
-        PostTransform::None | PostTransform::Logistic | PostTransform::Softmax
-    ))
-}
-
-/// The engine's operator.
-fn engine(name: &str, context: &ParsingContext, node: &NodeProto) -> Parsed {
-    let registry = tract_onnx::onnx().op_register;
-    let make = registry
-        .0
-        .get(name)
-        .context("the engine lost an operator")?;
-    make(context, node)
-}
-
 /// Reads a `LinearClassifier` node.
-pub(super) fn classifier(context: &ParsingContext, node: &NodeProto) -> Parsed {
+pub(super) fn classifier(_context: &ParsingContext, node: &NodeProto) -> Parsed {
     let labels = Labels::read(node, "classlabels_ints", "classlabels_strings")?;
-    if matches!(labels, Labels::Ints(_)) && is_common(node)? {
-        return engine("LinearClassifier", context, node);
-    }
     let offsets: Option<Vec<f32>> = node.get_attr_opt_vec("intercepts")?;
     let rows = match offsets {
         Some(offsets) if !offsets.is_empty() => offsets.len(),
@@ -137,21 +121,21 @@ impl Kernel for Classifier {
 
     fn eval(&self, input: &Tensor) -> TractResult<Vec<Tensor>> {
         let (mut best, mut scores) = (vec![], vec![]);
-        let rows = self.linear.sums(input, |mut sums| {
+        let rows = self.linear.sums(input, |sums| {
             best.push(match sums[..] {
                 [sum] if self.labels.len() == 2 => usize::from(sum > 0.0),
-                _ => argmax(&sums),
+                _ => argmax(sums),
             });
             let second = (self.labels.len() == 2).then_some(SecondClass::Negated);
             match self.linear.post {
-                // As the engine has it: transforms see both.
+                // As the specification's reference has it: transforms see both.
                 PostTransform::Softmax | PostTransform::SoftmaxZero if sums.len() == 1 => {
-                    PostTransform::None.finish(&mut sums, second);
-                    self.linear.post.finish(&mut sums, None);
+                    PostTransform::None.finish(sums, second);
+                    self.linear.post.finish(sums, None);
                 }
-                post => post.finish(&mut sums, second),
+                post => post.finish(sums, second),
             }
-            scores.append(&mut sums);
+            scores.append(sums);
         })?;
         let scores = Tensor::from_shape(&[rows, self.labels.len()], &scores)?;
         Ok(vec![self.labels.of(&best), scores])
@@ -162,10 +146,7 @@ impl Kernel for Classifier {
 struct Regressor(Linear);
 
 /// Reads a `LinearRegressor` node.
-pub(super) fn regressor(context: &ParsingContext, node: &NodeProto) -> Parsed {
-    if is_common(node)? {
-        return engine("LinearRegressor", context, node);
-    }
+pub(super) fn regressor(_context: &ParsingContext, node: &NodeProto) -> Parsed {
     let targets: i64 = node.get_attr_opt("targets")?.unwrap_or(1);
     let linear = Linear::read(node, Some(usize::try_from(targets)?))?;
     Ok((KernelOp::boxed(Regressor(linear)), vec![]))
@@ -187,9 +168,10 @@ impl Kernel for Regressor {
 
     fn eval(&self, input: &Tensor) -> TractResult<Vec<Tensor>> {
         let mut scores = vec![];
-        let rows = self.0.sums(input, |mut sums| {
-            self.0.post.finish(&mut sums, None);
-            scores.append(&mut sums);
+        let rows = self.0.sums(input, |sums| {
+            // Also to a single one, which onnxruntime leaves as it is.
+            self.0.post.apply(sums);
+            scores.append(sums);
         })?;
         Ok(vec![Tensor::from_shape(
             &[rows, self.0.offsets.len()],
