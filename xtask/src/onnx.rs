@@ -23,11 +23,28 @@ struct Suite {
     expected: [&'static str; 2],
 }
 
-const SUITES: [Suite; 1] = [Suite {
-    name: "onnx",
-    script: "cases.py",
-    expected: ["expected.json", "expected-wasm.json"],
-}];
+const SUITES: [Suite; 4] = [
+    Suite {
+        name: "onnx",
+        script: "cases.py",
+        expected: ["expected.json", "expected-wasm.json"],
+    },
+    Suite {
+        name: "estimators",
+        script: "estimators.py",
+        expected: ["expected-estimators.json", "expected-estimators-wasm.json"],
+    },
+    Suite {
+        name: "linear",
+        script: "linear.py",
+        expected: ["expected-linear.json", "expected-linear-wasm.json"],
+    },
+    Suite {
+        name: "real-files",
+        script: "real.py",
+        expected: ["expected-real.json", "expected-real-wasm.json"],
+    },
+];
 
 /// Prints how the tests of ONNX end, in lines or as JSON; with `write`, the tables of expected
 /// states become what they are now.
@@ -154,14 +171,13 @@ impl Suite {
         Ok([place("native", native), wasm])
     }
 
-    /// The cases, written anew when the script or the pins of its packages are not those of the last
+    /// The cases, written anew when a script or the pins of their packages are not those of the last
     /// time.
     fn cases(&self) -> Result<PathBuf> {
         let folder = paths::target().join(self.name);
         let script = paths::root().join("tests/onnx").join(self.script);
         let stamp = folder.join(".made-by");
-        let text = |path: &PathBuf| std::fs::read_to_string(path).context(|| paths::show(path));
-        let wanted = text(&script)? + &python::wanted();
+        let wanted = scripts(&paths::root().join("tests/onnx"))? + &python::wanted();
         if std::fs::read_to_string(&stamp).is_ok_and(|made_by| made_by == wanted) {
             nothing_to_do(&format!("cases of {}", self.name));
             return Ok(folder);
@@ -183,4 +199,22 @@ impl Suite {
         std::fs::write(&stamp, wanted).context(|| paths::show(&stamp))?;
         Ok(folder)
     }
+}
+
+/// The texts of all scripts in a folder and in those inside: they share modules.
+fn scripts(folder: &Path) -> Result<String> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).context(|| paths::show(folder))? {
+        files.push(entry.context(|| paths::show(folder))?.path());
+    }
+    files.sort();
+    let mut all = String::new();
+    for file in files {
+        if file.is_dir() {
+            all.push_str(&scripts(&file)?);
+        } else if file.extension().is_some_and(|e| e == "py") {
+            all.push_str(&std::fs::read_to_string(&file).context(|| paths::show(&file))?);
+        }
+    }
+    Ok(all)
 }
