@@ -54,11 +54,11 @@ pub(crate) fn encode(
                 );
                 maps.values
             }
-            Value::Sequence(_) | Value::Optional(_) => twinfer::bail!(
-                UnsupportedDtype,
-                "output `{}` is a sequence or an optional, and the protocol has tensors only; ask for other outputs",
-                wanted.name
-            ),
+            Value::Sequence(_) | Value::Optional(_) => {
+                let text = text_of(&value).map_err(|e| e.context(format!("`{}`", wanted.name)))?;
+                parameters.insert("content_type".into(), "application/json".into());
+                text
+            }
         };
         let (datatype, shape) = (tensor.dtype().name(), tensor.shape().to_vec());
         let data = if wanted.binary {
@@ -94,6 +94,12 @@ pub(crate) fn encode(
         "application/json",
         json.into(),
     ))
+}
+
+/// What is no tensor, as a tensor of one string: its JSON. So clients of the protocol read it like
+/// any other output; `content_type` beside it says what it is.
+fn text_of(value: &Value) -> Result<Tensor> {
+    Tensor::from_strings(&[1], vec![value_to_json(value)?.to_string()])
 }
 
 /// Which package answered, how, and how long it took.
@@ -211,6 +217,18 @@ fn floats<T: Copy + Into<f64>, S: Serializer>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_tensor_is_the_text_of_its_json() {
+        let tensor = Value::Tensor(Tensor::from_vec(&[2], vec![1.5f32, f32::NAN]).unwrap());
+        let some = Value::Optional(Some(Box::new(tensor.clone())));
+        let text = text_of(&Value::Sequence(vec![tensor, some, Value::Optional(None)])).unwrap();
+        assert_eq!(text.shape(), [1]);
+        assert_eq!(
+            text.strings().unwrap(),
+            [r#"[[1.5,"NaN"],[1.5,"NaN"],null]"#]
+        );
+    }
 
     #[test]
     fn elements_are_flat_and_exact() {
