@@ -89,10 +89,9 @@ def write(writer):
             rows = np.ascontiguousarray(rows[:ROWS], dtype=np.float32)
             inputs = [("X", FloatTensorType([None, rows.shape[1]]))]
 
-            def onnx():
-                return convert(model, initial_types=inputs)
+            ways = [("", lambda: convert(model, initial_types=inputs))]
 
             def parts():
                 return [({"X": part}, answer(model, part)) for part in (rows[:1], rows)]
 
-            writer.case(suite, type(model).__name__, variant, onnx, parts)
+            writer.case(suite, type(model).__name__, variant, ways, parts)
