@@ -3,10 +3,13 @@
 mod constants;
 mod convert;
 mod graph;
+mod imputed;
 mod plans;
 mod types;
 mod weights;
 mod wire;
+
+use std::collections::BTreeSet;
 
 use tract_onnx::prelude::*;
 
@@ -53,6 +56,9 @@ pub struct Description {
     pub signature: Option<Signature>,
     /// The operator sets that it imports, as `domain:version`.
     pub opsets: Vec<String>,
+    /// The inputs of which every number goes to an `Imputer` that replaces NaN: there a number may
+    /// be missing.
+    pub imputed: BTreeSet<String>,
     /// The program that wrote it, and its version.
     pub producer: Option<(String, String)>,
 }
