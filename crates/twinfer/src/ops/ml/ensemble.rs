@@ -168,6 +168,8 @@ pub(super) struct Ensemble<F> {
     pub branches: Vec<Branch<F>>,
     /// How each branch decides: beside them, since nearly always all decide alike.
     pub modes: Vec<Mode>,
+    /// How all decide, where they are alike.
+    pub alike: Option<Mode>,
     pub leaves: Vec<Leaf>,
     pub weights: Vec<Weight<F>>,
     pub roots: Vec<u32>,
@@ -236,6 +238,7 @@ impl<F: Real> Ensemble<F> {
         Self {
             branches: Vec::new(),
             modes: Vec::new(),
+            alike: None,
             leaves: Vec::new(),
             weights: Vec::new(),
             roots: Vec::new(),
@@ -259,6 +262,7 @@ impl<F: Real> Ensemble<F> {
         Ensemble {
             branches: branches.collect(),
             modes: self.modes.clone(),
+            alike: self.alike,
             leaves: self.leaves.clone(),
             weights: weights.collect(),
             roots: self.roots.clone(),
@@ -288,22 +292,21 @@ impl<F: Real> Ensemble<F> {
     ) -> TractResult<Tensor> {
         let (rows, columns) = rows_and_columns(input.shape())?;
         ensure!(
-            columns >= self.features,
+            columns >= self.features.max(1),
             "the trees use {} features, the input has {columns}",
             self.features
         );
         let input = input.cast_to::<F>()?;
         let input = input.try_as_plain_ram()?;
         let features = input.as_slice::<F>()?;
-        let width = columns.max(1);
         let block = (SUMS / self.targets.max(1)).clamp(1, ROWS).min(rows.max(1));
         let mut sums = vec![adding.start; block * self.targets];
         let mut scores = vec![0f32; rows * self.targets];
         let scored = scores.chunks_mut(block * self.targets);
-        for (features, scores) in features.chunks(block * width).zip(scored) {
+        for (features, scores) in features.chunks(block * columns).zip(scored) {
             let sums = &mut sums[..scores.len()];
             sums.fill(adding.start);
-            self.add_block(features, width, sums, &adding.add);
+            self.add_block(features, columns, sums, &adding.add);
             let sums = sums.chunks_exact_mut(self.targets);
             for (sums, scores) in sums.zip(scores.chunks_exact_mut(self.targets)) {
                 finish(sums, scores);
@@ -314,14 +317,11 @@ impl<F: Real> Ensemble<F> {
 
     /// Adds what the trees say of some rows to their sums.
     fn add_block(&self, rows: &[F], width: usize, sums: &mut [F], add: &impl Fn(F, F) -> F) {
-        let first = self.modes.first().copied().unwrap_or(Mode::LessOrEqual);
-        let alike = self.modes.iter().all(|mode| *mode == first);
-        // The one that everything but boosters of XGBoost exports, and theirs.
-        match (alike, first) {
-            (true, Mode::LessOrEqual) => {
+        match self.alike {
+            Some(Mode::LessOrEqual) => {
                 self.add_with(rows, width, sums, add, |_, x, value| x <= value);
             }
-            (true, Mode::Less) => self.add_with(rows, width, sums, add, |_, x, value| x < value),
+            Some(Mode::Less) => self.add_with(rows, width, sums, add, |_, x, value| x < value),
             _ => self.add_with(rows, width, sums, add, |at, x, value| {
                 self.modes[at].test(x, value)
             }),
@@ -336,38 +336,56 @@ impl<F: Real> Ensemble<F> {
         add: &impl Fn(F, F) -> F,
         test: impl Fn(usize, F, F) -> bool,
     ) {
+        let add_leaf = |place: u32, sums: &mut [F]| {
+            for weight in self.reached(place) {
+                let sum = &mut sums[weight.id as usize];
+                *sum = add(*sum, weight.value);
+            }
+        };
+        // Too few rows to walk side by side: one row through as many trees.
+        if rows.len() < ABREAST * width {
+            let sums = sums.chunks_exact_mut(self.targets);
+            for (row, sums) in rows.chunks_exact(width).zip(sums) {
+                for roots in self.roots.chunks(ABREAST) {
+                    let mut places = [LEAF; ABREAST];
+                    let places = &mut places[..roots.len()];
+                    places.copy_from_slice(roots);
+                    self.walk(places, |_| row, &test);
+                    places.iter().for_each(|place| add_leaf(*place, sums));
+                }
+            }
+            return;
+        }
         for &root in &self.roots {
             let groups = rows.chunks(ABREAST * width);
             for (rows, sums) in groups.zip(sums.chunks_mut(ABREAST * self.targets)) {
                 let mut places = [root; ABREAST];
-                let count = rows.len() / width;
-                self.walk(&mut places[..count], rows, width, &test);
+                let places = &mut places[..rows.len() / width];
+                self.walk(places, |at| &rows[at * width..(at + 1) * width], &test);
                 let sums = sums.chunks_exact_mut(self.targets);
                 for (place, sums) in places.iter().zip(sums) {
-                    for weight in self.reached(*place) {
-                        let sum = &mut sums[weight.id as usize];
-                        *sum = add(*sum, weight.value);
-                    }
+                    add_leaf(*place, sums);
                 }
             }
         }
     }
 
-    /// Goes on with each row from its place until all are at leaves.
+    /// Goes on from each place, with the row that belongs to it, until all are at leaves.
     #[inline(always)]
-    fn walk(
+    fn walk<'a>(
         &self,
         places: &mut [u32],
-        rows: &[F],
-        width: usize,
+        row_of: impl Fn(usize) -> &'a [F],
         test: &impl Fn(usize, F, F) -> bool,
-    ) {
+    ) where
+        F: 'a,
+    {
         loop {
             let mut all_leaves = LEAF;
-            for (place, row) in places.iter_mut().zip(rows.chunks_exact(width)) {
+            for (index, place) in places.iter_mut().enumerate() {
                 if *place & LEAF == 0 {
                     let at = *place as usize;
-                    *place = self.branches[at].next(row, |x, value| test(at, x, value));
+                    *place = self.branches[at].next(row_of(index), |x, value| test(at, x, value));
                 }
                 all_leaves &= *place;
             }

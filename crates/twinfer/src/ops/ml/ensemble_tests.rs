@@ -85,12 +85,14 @@ fn rows_reach_the_leaf_that_the_conditions_say() {
         };
         ensemble.score(input, adding, |sums, scores| scores.copy_from_slice(sums))
     };
-    // More rows than go through a tree together, and not a multiple of those.
-    let rows: Vec<_> = cases.iter().cycle().take(157).collect();
-    let flat: Vec<f32> = rows.iter().flat_map(|(row, _)| row).copied().collect();
-    let got = scores(&Tensor::from_shape(&[rows.len(), 2], &flat).unwrap()).unwrap();
-    let want: Vec<f32> = rows.iter().map(|(_, value)| *value).collect();
-    assert_eq!(got, Tensor::from_shape(&[rows.len(), 1], &want).unwrap());
+    // One row; some; more than go through a tree together, and not a multiple of those.
+    for count in [1, 5, 8, 157] {
+        let rows: Vec<_> = cases.iter().cycle().take(count).collect();
+        let flat: Vec<f32> = rows.iter().flat_map(|(row, _)| row).copied().collect();
+        let got = scores(&Tensor::from_shape(&[count, 2], &flat).unwrap()).unwrap();
+        let want: Vec<f32> = rows.iter().map(|(_, value)| *value).collect();
+        assert_eq!(got, Tensor::from_shape(&[count, 1], &want).unwrap());
+    }
     let zeros = |columns: usize| Tensor::zero::<f32>(&[2, columns]).unwrap();
     assert!(scores(&zeros(1)).is_err(), "two features are used");
     assert_eq!(scores(&zeros(3)).unwrap(), tensor2(&[[20f32], [20.0]]));

@@ -101,6 +101,8 @@ impl<F: Real> Ensemble<F> {
         let places = ensemble.place(&table, &mut weights)?;
         ensemble.link(&table, &places)?;
         ensemble.check_acyclic()?;
+        let first = ensemble.modes.first().copied();
+        ensemble.alike = first.filter(|first| ensemble.modes.iter().all(|mode| mode == first));
         Ok(ensemble)
     }
 

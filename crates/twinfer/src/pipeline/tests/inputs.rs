@@ -163,7 +163,7 @@ fn records_become_a_tensor_for_each_column_where_the_model_takes_them_so() {
 #[test]
 fn records_become_rows_in_the_order_of_the_columns() {
     let bits = |tensor: Tensor| tensor.as_bytes().unwrap().to_vec();
-    let row = |step, json| bits(only(step.tensors(&object(json)).unwrap()));
+    let row = |step: &RecordInput, json| bits(only(step.tensors(&object(json)).unwrap()));
     let floats = columns("FP32", "nan");
     let f32s = |values: [f32; 2]| bits(Tensor::from_vec(&[1, 2], values.to_vec()).unwrap());
     assert_eq!(
