@@ -19,6 +19,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import google.protobuf
 import numpy as np
 import onnx
 import onnxruntime
@@ -248,7 +249,8 @@ def conversions_of(model, inputs):
         ("", lambda: to_onnx(model, initial_types=inputs)),
         ("exported with target_opset={'': 18, 'ai.onnx.ml': 3}, which skl2onnx asks for here",
          lambda: to_onnx(model, initial_types=inputs, target_opset={"": 18, "ai.onnx.ml": 3})),
-        ("skl2onnx 1.20 gives booleans for whole numbers here, which this protobuf refuses: made whole numbers",
+        (f"skl2onnx gives booleans of NumPy for whole numbers here, which protobuf {google.protobuf.__version__} refuses: "
+         "made whole numbers before that",
          lambda: of_booleans(model, inputs)),
         ("exported with zipmap=False: ZipMap has no form for several labels of a row",
          lambda: to_onnx(model, initial_types=inputs, options={"zipmap": False})),
