@@ -91,7 +91,8 @@ def classifiers():
     classifier(ensemble.HistGradientBoostingClassifier, max_iter=10, **SEED)
     classifier(ensemble.HistGradientBoostingClassifier, "missing_multi", max_iter=10, **SEED)
     classifier(ensemble.BaggingClassifier, "binary", "multi", **SMALL)
-    parts = [("a", LogisticRegression(max_iter=2000)), ("b", tree.DecisionTreeClassifier(max_depth=3))]
+    parts = [("a", LogisticRegression(max_iter=2000)),
+             ("b", tree.DecisionTreeClassifier(max_depth=3, random_state=0))]
     classifier(ensemble.VotingClassifier, "binary", "multi", variant="_hard", estimators=parts, flatten_transform=False)
     classifier(ensemble.VotingClassifier, "binary", "multi", variant="_soft", estimators=parts, voting="soft",
                flatten_transform=False)
@@ -124,10 +125,10 @@ def regressors():
                 linear.Lasso, linear.LassoCV, linear.LassoLars, linear.LassoLarsCV, linear.LassoLarsIC,
                 linear.OrthogonalMatchingPursuit, linear.OrthogonalMatchingPursuitCV,
                 linear.PoissonRegressor, linear.GammaRegressor, linear.TweedieRegressor,
-                svm.SVR, svm.NuSVR, svm.LinearSVR, neighbors.KNeighborsRegressor):
+                svm.SVR, svm.NuSVR, neighbors.KNeighborsRegressor):
         regressor(cls)
     regressor(linear.QuantileRegressor, alpha=0.01)
-    for cls in (linear.PassiveAggressiveRegressor, linear.SGDRegressor, linear.TheilSenRegressor,
+    for cls in (svm.LinearSVR, linear.PassiveAggressiveRegressor, linear.SGDRegressor, linear.TheilSenRegressor,
                 linear.RANSACRegressor):
         regressor(cls, **SEED)
     regressor(LinearRegression, "targets")
