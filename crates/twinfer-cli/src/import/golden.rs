@@ -164,7 +164,11 @@ pub fn pipeline_of(
             .flatten()
             .find(|c| c.name.as_deref() == Some(name))
     };
-    let own = Pipeline::of_columns(signature, |name| by_name(name).is_some_and(&may_miss));
+    // A graph may call its inputs otherwise than the table its columns (no spaces): then it is given
+    // tensors.
+    let known = |spec: &TensorSpec| by_name(&spec.name).is_some();
+    let own = Pipeline::of_columns(signature, |name| by_name(name).is_some_and(&may_miss))
+        .filter(|_| signature.inputs.iter().all(known));
     if own.is_some() {
         return own;
     }
