@@ -44,18 +44,22 @@ def lightgbm_models():
     for boosting in ("dart", "rf"):
         data = data_of("binary")
         extra = {"subsample": 0.7, "subsample_freq": 1} if boosting == "rf" else {}
-        yield f"binary_{boosting}", lightgbm.LGBMClassifier(boosting_type=boosting, **extra, **small).fit(data.x, data.y), data.rows, classes
+        model = lightgbm.LGBMClassifier(boosting_type=boosting, **extra, **small)
+        yield f"binary_{boosting}", model.fit(data.x, data.y), data.rows, classes
     for kind in ("regression", "missing_regression"):
         data = data_of(kind)
         yield kind, lightgbm.LGBMRegressor(**small).fit(data.x, data.y), data.rows, raw
     for objective in ("poisson", "tweedie", "quantile", "regression_l1", "gamma"):
         data = data_of("regression")
-        yield f"regression_{objective}", lightgbm.LGBMRegressor(objective=objective, **small).fit(data.x, data.y), data.rows, raw
+        model = lightgbm.LGBMRegressor(objective=objective, **small)
+        yield f"regression_{objective}", model.fit(data.x, data.y), data.rows, raw
     x, y = ranking()
     yield "ranking", lightgbm.LGBMRanker(**small).fit(x, y, group=groups(len(x))), spread(x), raw
     x, y = categories()
-    yield "categorical", lightgbm.LGBMClassifier(cat_smooth=1, min_data_per_group=1, **small).fit(x, y, categorical_feature=[0, 1]), spread(x), classes
-    yield "categorical_regression", lightgbm.LGBMRegressor(cat_smooth=1, min_data_per_group=1, **small).fit(x, x[:, 0] * y, categorical_feature=[0, 1]), spread(x), raw
+    small |= {"cat_smooth": 1, "min_data_per_group": 1}
+    of = {"categorical_feature": [0, 1]}
+    yield "categorical", lightgbm.LGBMClassifier(**small).fit(x, y, **of), spread(x), classes
+    yield "categorical_regression", lightgbm.LGBMRegressor(**small).fit(x, x[:, 0] * y, **of), spread(x), raw
 
 
 def xgboost_models():
@@ -89,10 +93,9 @@ def write(writer):
             rows = np.ascontiguousarray(rows[:ROWS], dtype=np.float32)
             inputs = [("X", FloatTensorType([None, rows.shape[1]]))]
 
-            def onnx():
-                return convert(model, initial_types=inputs)
+            ways = [("", lambda: convert(model, initial_types=inputs))]
 
             def parts():
                 return [({"X": part}, answer(model, part)) for part in (rows[:1], rows)]
 
-            writer.case(suite, type(model).__name__, variant, onnx, parts)
+            writer.case(suite, type(model).__name__, variant, ways, parts)

@@ -91,9 +91,11 @@ def classifiers():
     classifier(ensemble.HistGradientBoostingClassifier, max_iter=10, **SEED)
     classifier(ensemble.HistGradientBoostingClassifier, "missing_multi", max_iter=10, **SEED)
     classifier(ensemble.BaggingClassifier, "binary", "multi", **SMALL)
-    parts = [("a", LogisticRegression(max_iter=2000)), ("b", tree.DecisionTreeClassifier(max_depth=3))]
-    classifier(ensemble.VotingClassifier, "binary", "multi", variant="_hard", estimators=parts)
-    classifier(ensemble.VotingClassifier, "binary", "multi", variant="_soft", estimators=parts, voting="soft")
+    parts = [("a", LogisticRegression(max_iter=2000)),
+             ("b", tree.DecisionTreeClassifier(max_depth=3, random_state=0))]
+    classifier(ensemble.VotingClassifier, "binary", "multi", variant="_hard", estimators=parts, flatten_transform=False)
+    classifier(ensemble.VotingClassifier, "binary", "multi", variant="_soft", estimators=parts, voting="soft",
+               flatten_transform=False)
     classifier(ensemble.StackingClassifier, "binary", "multi", estimators=parts, cv=3)
     classifier(calibration.CalibratedClassifierCV, "binary", "multi", variant="_sigmoid",
                estimator=svm.LinearSVC(random_state=0), cv=3)
@@ -123,10 +125,10 @@ def regressors():
                 linear.Lasso, linear.LassoCV, linear.LassoLars, linear.LassoLarsCV, linear.LassoLarsIC,
                 linear.OrthogonalMatchingPursuit, linear.OrthogonalMatchingPursuitCV,
                 linear.PoissonRegressor, linear.GammaRegressor, linear.TweedieRegressor,
-                svm.SVR, svm.NuSVR, svm.LinearSVR, neighbors.KNeighborsRegressor):
+                svm.SVR, svm.NuSVR, neighbors.KNeighborsRegressor):
         regressor(cls)
     regressor(linear.QuantileRegressor, alpha=0.01)
-    for cls in (linear.PassiveAggressiveRegressor, linear.SGDRegressor, linear.TheilSenRegressor,
+    for cls in (svm.LinearSVR, linear.PassiveAggressiveRegressor, linear.SGDRegressor, linear.TheilSenRegressor,
                 linear.RANSACRegressor):
         regressor(cls, **SEED)
     regressor(LinearRegression, "targets")
@@ -173,7 +175,7 @@ def transformers():
     transformer(feature_selection.RFECV, estimator=tree.DecisionTreeClassifier(random_state=0), cv=3)
     transformer(pre.Binarizer, threshold=3.0)
     transformer(pre.QuantileTransformer, n_quantiles=20, **SEED)
-    for encode in ("ordinal", "onehot"):
+    for encode in ("ordinal", "onehot", "onehot-dense"):
         transformer(pre.KBinsDiscretizer, variant=f"_{encode}", n_bins=4, encode=encode,
                     quantile_method="averaged_inverted_cdf")
     transformer(pre.FunctionTransformer)
@@ -185,7 +187,7 @@ def transformers():
     transformer(random_projection.GaussianRandomProjection, n_components=3, **SEED)
     transformer(discriminant_analysis.LinearDiscriminantAnalysis, "transform_only")
     transformer(neighbors.NeighborhoodComponentsAnalysis, n_components=2, **SEED)
-    transformer(ensemble.RandomTreesEmbedding, n_estimators=5, max_depth=3, **SEED)
+    transformer(ensemble.RandomTreesEmbedding, n_estimators=5, max_depth=3, sparse_output=False, **SEED)
     transformer(impute.SimpleImputer, "missing")
     transformer(impute.SimpleImputer, "missing", variant="_median", strategy="median")
     transformer(impute.SimpleImputer, "words", variant="_constant", strategy="constant",
@@ -207,7 +209,7 @@ def transformers():
     transformer(pipeline.FeatureUnion, transformer_list=[
         ("scale", StandardScaler()), ("pca", decomposition.PCA(n_components=2))])
     transformer(feature_extraction.DictVectorizer, "dictionaries", sparse=False)
-    transformer(feature_extraction.FeatureHasher, "hashed", n_features=16, input_type="string", dtype="float32")
+    transformer(feature_extraction.FeatureHasher, "hashed", n_features=16, input_type="string")
 
 
 def others():
@@ -220,7 +222,7 @@ def others():
     add("outlier", lambda: neighbors.LocalOutlierFactor(novelty=True))
     add("outlier", lambda: svm.OneClassSVM(nu=0.2))
     add("outlier", lambda: linear_model.SGDOneClassSVM(random_state=0))
-    add("nearest", lambda: neighbors.NearestNeighbors(n_neighbors=3))
+    add("nearest", lambda: neighbors.NearestNeighbors(n_neighbors=3, radius=None))
 
 
 def texts():

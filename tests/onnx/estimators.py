@@ -19,12 +19,15 @@ import sys
 import warnings
 from pathlib import Path
 
+import google.protobuf
 import numpy as np
+import onnx
 import onnxruntime
 import pandas as pd
 import scipy.sparse
 from skl2onnx import to_onnx
 from skl2onnx._supported_operators import sklearn_operator_name_map
+from skl2onnx.common import _container
 from skl2onnx.common.data_types import (DictionaryType, FloatTensorType, Int64TensorType, StringTensorType)
 
 import boosters
@@ -108,6 +111,9 @@ def as_answered(expected, answered):
     expected = np.asarray(expected)
     if isinstance(expected, np.ndarray) and expected.ndim == 3 and answered.shape == expected.shape[1:]:
         expected = expected[0]
+    # A margin in one column, for which `scores` has two.
+    if expected.shape == (len(answered), 2) and answered.size == len(answered):
+        expected = expected[:, 1]
     if expected.size != answered.size:
         return None
     return expected.reshape(answered.shape).astype(answered.dtype)
@@ -166,20 +172,29 @@ class Writer:
                                  "state": state, "reason": reason})
 
     def case(self, suite, estimator, variant, convert, parts):
-        """`convert` gives the ONNX; `parts` of that the calls: what is given, and what the library answers."""
+        """`convert` are ways to get the ONNX, with a remark each, of which the first that works is taken;
+        `parts` gives the calls: what is given, and what the library answers."""
         prefix = {"scikit-learn": "sklearn"}.get(suite, suite)
         name = f"{prefix}_{estimator}_{variant}"
         note = lambda *state: self.note(suite, name, estimator, variant, *state)
-        try:
-            onnx = convert()
-        except Exception as error:
-            return note("not-converted", f"{type(error).__name__}: {error}")
-        model = onnx.SerializeToString()
-        try:
-            session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-            calls = [(given, session.run(None, given), expected) for given, expected in parts()]
-        except Exception as error:
-            return note("refused", f"{type(error).__name__}: {error}")
+        problem = None
+        for remark, way in convert:
+            try:
+                exported = way()
+            except Exception as error:
+                problem = problem or ("not-converted", f"{type(error).__name__}: {error}")
+                continue
+            try:
+                session = onnxruntime.InferenceSession(with_this_locale(exported), providers=["CPUExecutionProvider"])
+                calls = [(given, session.run(None, given), expected) for given, expected in parts()]
+            except Exception as error:
+                # What onnxruntime says of the default export is worth more than that there is none of another.
+                problem = ("refused", f"{type(error).__name__}: {error}")
+                continue
+            break
+        else:
+            return note(*problem)
+        model = exported.SerializeToString()
         wanted = [[as_answered(e, a) for e, a in zip(expected, answers)] for _, answers, expected in calls]
         problems = [f"output `{session.get_outputs()[i].name}`: " + ("not what the library gives" if e is None else far(e, a))
                     for (_, answers, _), row in zip(calls, wanted)
@@ -196,16 +211,63 @@ class Writer:
                 "outputs": [{"name": n, "value": value(v)} for n, v in zip(names, outputs)],
             })
         case = {"suite": suite, "name": name, "model": file, "rtol": RTOL, "atol": ATOL,
-                "opsets": {o.domain or "ai.onnx": o.version for o in onnx.opset_import},
-                "operators": sorted({f"{n.domain or 'ai.onnx'}.{n.op_type}" for n in onnx.graph.node}), "sets": sets}
+                "opsets": {o.domain or "ai.onnx": o.version for o in exported.opset_import},
+                "operators": sorted({f"{n.domain or 'ai.onnx'}.{n.op_type}" for n in exported.graph.node}), "sets": sets}
         self.file.write(json.dumps(case) + "\n")
-        note("differs", problems[0]) if problems else note("converted")
+        if problems:
+            note("differs", "; ".join(filter(None, [remark, problems[0]])))
+        else:
+            note("converted", remark)
 
     def finish(self):
         self.file.close()
         (self.folder / "cases.jsonl.part").rename(self.folder / "cases.jsonl")
         text = json.dumps(self.conversions, indent=1, ensure_ascii=False)
         (self.folder / "conversions.json").write_text(text + "\n", encoding="utf-8")
+
+
+def plain_numbers(op_type, inputs, outputs, **attributes):
+    """`make_node` with numbers of numpy as those of Python."""
+    def whole(v):
+        return int(v) if isinstance(v, (bool, np.bool_, np.integer)) else v
+    attributes = {k: [whole(i) for i in v] if isinstance(v, list) else v for k, v in attributes.items()}
+    return onnx.helper.make_node(op_type, inputs, outputs, **attributes)
+
+
+def of_booleans(model, inputs):
+    before = _container.make_node
+    _container.make_node = plain_numbers
+    try:
+        return to_onnx(model, initial_types=inputs)
+    finally:
+        _container.make_node = before
+
+
+def conversions_of(model, inputs):
+    """Ways to convert, the default one first, each with what there is to say of it."""
+    return [
+        ("", lambda: to_onnx(model, initial_types=inputs)),
+        ("exported with target_opset={'': 18, 'ai.onnx.ml': 3}, which skl2onnx asks for here",
+         lambda: to_onnx(model, initial_types=inputs, target_opset={"": 18, "ai.onnx.ml": 3})),
+        (f"skl2onnx gives booleans of NumPy for whole numbers here, which protobuf {google.protobuf.__version__} refuses: "
+         "made whole numbers before that",
+         lambda: of_booleans(model, inputs)),
+        ("exported with zipmap=False: ZipMap has no form for several labels of a row",
+         lambda: to_onnx(model, initial_types=inputs, options={"zipmap": False})),
+    ]
+
+
+def with_this_locale(model):
+    """The model with a locale of this machine for StringNormalizer: onnxruntime refuses one that is not installed,
+    and `C.UTF-8` has the same upper and lower case."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for node in copy.graph.node:
+        if node.op_type == "StringNormalizer":
+            kept = [a for a in node.attribute if a.name != "locale"]
+            del node.attribute[:]
+            node.attribute.extend([*kept, onnx.helper.make_attribute("locale", "C.UTF-8")])
+    return copy.SerializeToString()
 
 
 def of_sklearn(writer, spec):
@@ -220,8 +282,7 @@ def of_sklearn(writer, spec):
         task = "nearest"
     inputs, give = typed(data.rows)
 
-    def convert():
-        return to_onnx(model, initial_types=inputs)
+    convert = conversions_of(model, inputs)
 
     def parts():
         if give is None:

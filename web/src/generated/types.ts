@@ -181,7 +181,12 @@ name: string,
 /**
  * What a missing key or a `null` means.
  */
-missing: Missing, };
+missing: Missing,
+/**
+ * Data type of a column that is a model input of its own: `FP32`, `FP64`, `INT64`, `BOOL` or
+ * `BYTES` (texts). Absent for that of the record.
+ */
+dtype?: DType, };
 
 /**
  * Data types of tensors: those of ONNX, under the names of the Open Inference
@@ -673,7 +678,8 @@ name: string,
 tensor: string, };
 
 /**
- * A record becomes one tensor `[1, columns]` of numbers. `true` and `false` count as 1 and 0.
+ * A record becomes one tensor `[1, columns]` of numbers, or a tensor `[1, 1]` for each column, of
+ * numbers or texts. `true` and `false` count as 1 and 0.
  */
 export type RecordInput = {
 /**
@@ -681,11 +687,13 @@ export type RecordInput = {
  */
 name: string,
 /**
- * The model input that it becomes.
+ * The model input that it becomes. Absent where each column is a model input of its own, by
+ * the name of the column: so skl2onnx exports a `ColumnTransformer`.
  */
-tensor: string,
+tensor?: string,
 /**
- * Data type of the tensor: `FP32`, `FP64` or `INT64`.
+ * Data type of the tensor: `FP32`, `FP64` or `INT64`. Of columns of their own: those that say
+ * nothing else.
  */
 dtype: DType,
 /**

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value as Json, json};
 use twinfer::{
-    Column, DType, Dim, InputStep, Missing, OutputStep, Parameters, Pipeline, PlainOutput,
-    RecordInput, Result, Session, Signature, Tensor, TensorSpec, Tensors, ValueKind, bail, err,
+    Column, DType, Dim, InputStep, Missing, OutputStep, Parameters, Pipeline, RecordInput, Result,
+    Session, Signature, Tensor, TensorSpec, Tensors, bail, err,
 };
 use twinfer_package::{Expectation, Golden, GoldenCase, GoldenInput, GoldenTensor, Tolerance};
 
@@ -151,12 +151,27 @@ fn is_null_somewhere(example: Option<&Example>, column: &ColumnSpec) -> bool {
     })
 }
 
-/// A record pipeline, where the columns have names and the model takes them as one matrix.
+/// A record pipeline, where the columns have names and the model takes them as one matrix, or each
+/// as an input of its own.
 pub fn pipeline_of(
     signature: &Signature,
     columns: Option<&[ColumnSpec]>,
     may_miss: impl Fn(&ColumnSpec) -> bool,
 ) -> Option<Pipeline> {
+    let by_name = |name: &str| {
+        columns
+            .into_iter()
+            .flatten()
+            .find(|c| c.name.as_deref() == Some(name))
+    };
+    // A graph may call its inputs otherwise than the table its columns (no spaces): then it is given
+    // tensors.
+    let known = |spec: &TensorSpec| by_name(&spec.name).is_some();
+    let own = Pipeline::of_columns(signature, |name| by_name(name).is_some_and(&may_miss))
+        .filter(|_| signature.inputs.iter().all(known));
+    if own.is_some() {
+        return own;
+    }
     let columns = columns.filter(|c| schema::numeric(c))?;
     let names = schema::names(columns)?;
     let [input] = signature.inputs.as_slice() else {
@@ -180,41 +195,18 @@ pub fn pipeline_of(
             true => Missing::Nan,
             false => Missing::Error,
         },
+        dtype: None,
     });
     Some(Pipeline {
         input: InputStep::Record(RecordInput {
             name: "record".into(),
-            tensor: input.name.clone(),
+            tensor: Some(input.name.clone()),
             dtype: input.dtype,
             columns: columns.collect(),
         }),
-        outputs: output_steps(signature),
+        outputs: OutputStep::of_estimator(signature),
         parameters: Vec::new(),
     })
-}
-
-/// Label and probabilities where the model is a classifier as skl2onnx writes it; all other
-/// outputs as they are.
-fn output_steps(signature: &Signature) -> Vec<OutputStep> {
-    let maps = signature
-        .outputs
-        .iter()
-        .filter(|o| o.kind == ValueKind::Maps);
-    let classifier = signature.outputs.len() == 2 && maps.count() == 1;
-    let step = |output: &twinfer::OutputSpec| {
-        let plain = |name: &str| PlainOutput {
-            name: name.into(),
-            tensor: output.name.clone(),
-        };
-        let vector = output.shape.as_ref().is_none_or(|shape| shape.len() == 1);
-        match output.kind {
-            ValueKind::Maps if classifier => OutputStep::Probabilities(plain("probabilities")),
-            ValueKind::Maps => OutputStep::Probabilities(plain(&output.name)),
-            ValueKind::Tensor if classifier && vector => OutputStep::Label(plain("label")),
-            _ => OutputStep::Tensor(plain(&output.name)),
-        }
-    };
-    signature.outputs.iter().map(step).collect()
 }
 
 /// The cases of an input example: a case a row for a record, else one for all of it.
@@ -248,24 +240,35 @@ fn cases_of(
 /// A case of a record with the values of this row.
 pub fn record_case(step: &RecordInput, names: &[String], row: &[Json]) -> Result<CaseInput> {
     let record: Map<String, Json> = names.iter().cloned().zip(row.iter().cloned()).collect();
-    let cells = step.columns.iter().map(|column| {
-        record.get(&column.name).ok_or_else(|| {
-            err!(
-                InvalidRecipe,
-                "the input example lacks the column `{}` of the signature; --no-example leaves it out",
-                column.name
-            )
-        })
-    });
-    let cells = cells.collect::<Result<Vec<_>>>()?;
-    let tensor = example::from_flat(&cells, &[1, cells.len()], step.dtype)
-        .map_err(|e| e.context("the input example"))?;
+    let lacking = step.columns.iter().find(|c| !record.contains_key(&c.name));
+    if let Some(column) = lacking {
+        bail!(
+            InvalidRecipe,
+            "the input example lacks the column `{}` of the signature; --no-example leaves it out",
+            column.name
+        );
+    }
     // Only what the signature has: MLflow ignores other columns, a record refuses them.
     let known = |name: &String| step.columns.iter().any(|c| c.name == *name);
-    let record = record.into_iter().filter(|(name, _)| known(name)).collect();
+    let record: Map<_, _> = record.into_iter().filter(|(name, _)| known(name)).collect();
+    let tensors = match &step.tensor {
+        Some(name) => {
+            let cells: Vec<&Json> = step
+                .columns
+                .iter()
+                .filter_map(|c| record.get(&c.name))
+                .collect();
+            let tensor = example::from_flat(&cells, &[1, cells.len()], step.dtype)
+                .map_err(|e| e.context("the input example"))?;
+            vec![(name.clone(), tensor)]
+        }
+        None => step
+            .tensors(&record)
+            .map_err(|e| e.context("the input example"))?,
+    };
     Ok(CaseInput {
         input: GoldenInput::Record(record),
-        tensors: vec![(step.tensor.clone(), tensor)],
+        tensors,
     })
 }
 

@@ -225,13 +225,18 @@ fn config_of(
             .signature()
             .clone(),
     };
+    // A file alone says nothing of records: what takes a column each is made for them.
+    let by_columns = match &recipe.folder {
+        Some(folder) if folder.is_recipe() => None,
+        _ => Pipeline::of_columns(&signature, |name| description.imputed.contains(name)),
+    };
     let config = ModelConfig {
         format_version: FORMAT_VERSION,
         name: recipe.package.name.clone(),
         version: recipe.package.version.clone(),
         description: recipe.package.description.clone(),
         signature: Some(signature.clone()),
-        pipeline: recipe.pipeline.clone(),
+        pipeline: recipe.pipeline.clone().or(by_columns),
         labels: recipe.labels.clone(),
         limits: recipe.limits.clone(),
         engine: Some(EngineRequirement {

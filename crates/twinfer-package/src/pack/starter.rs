@@ -4,7 +4,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use twinfer::{Dim, OutputSpec, Result, TensorSpec};
+use serde::Serialize;
+use twinfer::{Dim, OutputSpec, Pipeline, Result, TensorSpec, err};
 
 use super::Built;
 use super::recipe::RECIPE_NAME;
@@ -53,7 +54,7 @@ pub fn write_recipe(model: &Path, name: &str, version: &str, folder: &Path) -> R
             copy(&ModelFolder::of(model).content(&input.name)?, &target)?;
         }
     }
-    let text = recipe(&built, &file.to_string_lossy());
+    let text = recipe(&built, &file.to_string_lossy())?;
     copy(
         &text.into_bytes().into(),
         &making.path(RECIPE_NAME.as_ref()),
@@ -81,7 +82,13 @@ fn copy(content: &Content, target: &Path) -> Result<()> {
     Ok(())
 }
 
-fn recipe(built: &Built, file: &str) -> String {
+/// The pipeline as a part of a recipe.
+#[derive(Serialize)]
+struct Part<'a> {
+    pipeline: &'a Pipeline,
+}
+
+fn recipe(built: &Built, file: &str) -> Result<String> {
     let config = built.package().config();
     let mut text = format!(
         "# How the package `{0}` is made: twinfer pack FOLDER\n\n\
@@ -120,7 +127,12 @@ fn recipe(built: &Built, file: &str) -> String {
             text += &comment("output", name, format!("{dtype} {}", show(shape)));
         }
     }
-    text
+    if let Some(pipeline) = &config.pipeline {
+        let part = toml::to_string(&Part { pipeline });
+        text.push('\n');
+        text += &part.map_err(|e| err!(Internal, "a pipeline is no TOML: {e}"))?;
+    }
+    Ok(text)
 }
 
 fn show(shape: &Option<Vec<Dim>>) -> String {

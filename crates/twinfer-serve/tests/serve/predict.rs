@@ -1,8 +1,8 @@
 //! The pipeline's own inputs.
 
+use crate::support::{Fixture, SHARED, recipe};
 use serde_json::{Value, json};
-
-use crate::support::{SHARED, recipe};
+use twinfer_package::{Built, PackOptions};
 
 const FACE: &str = "/v2/models/face-detector/predict";
 const FILE: &str = "/v2/models/file-type/predict";
@@ -235,4 +235,34 @@ fn wrong_inputs_have_their_codes() {
     SHARED
         .post_json(&format!("{FILE}?prediction_mode=best_guess"), &twice)
         .expect_error(400, "invalid_parameter");
+}
+
+/// A model with an input for each column, packed from its file alone: see
+/// `columns_reference.py` beside it.
+#[test]
+fn a_record_for_a_model_with_an_input_for_each_column() {
+    let folder = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../twinfer-cli/tests/data/columns"
+    );
+    let folder = std::path::Path::new(folder);
+    let fixture = Fixture::new(&[]);
+    let built = Built::from_file(&folder.join("model.onnx"), "columns", "1.0.0").unwrap();
+    built.pack(&*fixture.store, PackOptions::default()).unwrap();
+    let answers = std::fs::read_to_string(folder.join("answers.json")).unwrap();
+    let answers: Vec<Value> = serde_json::from_str(&answers).unwrap();
+    assert!(answers.len() > 3);
+    for case in &answers {
+        let path = "/v2/models/columns/predict";
+        let outputs = &fixture.post_json(path, &case["record"]).ok()["outputs"];
+        assert_eq!(outputs["label"], case["label"], "{case}");
+        for (label, want) in case["probabilities"].as_object().unwrap() {
+            let (got, want) = (&outputs["probabilities"][label], want.as_f64().unwrap());
+            // Single precision beside double.
+            assert!(
+                (got.as_f64().unwrap() - want).abs() < 1e-6,
+                "{case}: {outputs}"
+            );
+        }
+    }
 }

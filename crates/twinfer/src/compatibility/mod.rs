@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::signature::show_shape;
 use crate::{
-    Dim, InputStep, Label, Missing, ModelConfig, OutputSpec, OutputStep, Pipeline, RecordInput,
-    Signature, TensorSpec,
+    Column, DType, Dim, InputStep, Label, Missing, ModelConfig, OutputSpec, OutputStep, Pipeline,
+    RecordInput, Signature, TensorSpec,
 };
 
 /// A difference between two versions of a model that a caller can notice.
@@ -290,12 +290,16 @@ fn kind(step: &OutputStep) -> &'static str {
     }
 }
 
+fn is_text(step: &RecordInput, column: &Column) -> bool {
+    step.dtype_of(column) == DType::String
+}
+
 fn columns(changes: &mut Changes, old: &RecordInput, new: &RecordInput) {
     let renamed = renamed(
         &old.columns,
         &new.columns,
         |c| &c.name,
-        |a, b| a.missing == b.missing,
+        |a, b| a.missing == b.missing && old.dtype_of(a) == new.dtype_of(b),
     );
     for before in &old.columns {
         let what = format!("column `{}`", before.name);
@@ -307,6 +311,13 @@ fn columns(changes: &mut Changes, old: &RecordInput, new: &RecordInput) {
                 ),
                 None => changes.breaking(what, "is gone: records that have it are refused"),
             },
+            Some(after) if is_text(old, before) != is_text(new, after) => {
+                let text = match is_text(new, after) {
+                    true => "was a number, is a text",
+                    false => "was a text, is a number",
+                };
+                changes.breaking(what, text);
+            }
             Some(after) if before.missing == after.missing => {}
             Some(after) => {
                 let required = after.missing == Missing::Error;

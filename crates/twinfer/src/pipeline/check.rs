@@ -270,13 +270,7 @@ fn check_normalize(by: &Normalize, channels: Channels) -> Result<()> {
 }
 
 fn check_record(step: &RecordInput) -> Result<()> {
-    if !matches!(step.dtype, DType::F32 | DType::F64 | DType::I64) {
-        bail!(
-            InvalidPackage,
-            "a record becomes FP32, FP64 or INT64, not {}",
-            step.dtype
-        );
-    }
+    check_record_types(step)?;
     if step.columns.is_empty() {
         bail!(InvalidPackage, "there are no columns");
     }
@@ -284,16 +278,47 @@ fn check_record(step: &RecordInput) -> Result<()> {
         "column",
         step.columns.iter().map(|column| column.name.as_str()),
     )?;
-    let nan = step
-        .columns
-        .iter()
-        .find(|column| column.missing == Missing::Nan);
-    if let (DType::I64, Some(column)) = (step.dtype, nan) {
+    let nan = step.columns.iter().find(|column| {
+        column.missing == Missing::Nan && !matches!(step.dtype_of(column), DType::F32 | DType::F64)
+    });
+    if let Some(column) = nan {
         bail!(
             InvalidPackage,
-            "column `{}`: INT64 has no NaN; a missing value must be an error",
-            column.name
+            "column `{}`: {} has no NaN; a missing value must be an error",
+            column.name,
+            step.dtype_of(column)
         );
+    }
+    Ok(())
+}
+
+fn check_record_types(step: &RecordInput) -> Result<()> {
+    if !matches!(step.dtype, DType::F32 | DType::F64 | DType::I64) {
+        bail!(
+            InvalidPackage,
+            "a record becomes FP32, FP64 or INT64, not {}",
+            step.dtype
+        );
+    }
+    for column in &step.columns {
+        let Some(dtype) = column.dtype else { continue };
+        if step.tensor.is_some() {
+            bail!(
+                InvalidPackage,
+                "column `{}` has a dtype, and is a part of one tensor: leave out `tensor`, or the dtype",
+                column.name
+            );
+        }
+        if !matches!(
+            dtype,
+            DType::F32 | DType::F64 | DType::I64 | DType::Bool | DType::String
+        ) {
+            bail!(
+                InvalidPackage,
+                "column `{}`: a column becomes FP32, FP64, INT64, BOOL or BYTES, not {dtype}",
+                column.name
+            );
+        }
     }
     Ok(())
 }

@@ -26,36 +26,53 @@ impl Pipeline {
     }
 
     fn check_inputs(&self, signature: &Signature) -> Result<()> {
-        let (tensor, dtype, wanted) = match &self.input {
-            InputStep::Picture(step) => (&step.tensor, step.dtype, picture_shape(step)),
+        let made: Vec<(&String, DType, Vec<Option<usize>>)> = match &self.input {
+            InputStep::Picture(step) => vec![(&step.tensor, step.dtype, picture_shape(step))],
             InputStep::Bytes(step) => {
                 let tokens = step.begin as usize + step.end as usize;
-                (&step.tensor, step.dtype, vec![Some(1), Some(tokens)])
+                vec![(&step.tensor, step.dtype, vec![Some(1), Some(tokens)])]
             }
-            InputStep::Record(step) => (
-                &step.tensor,
-                step.dtype,
-                vec![Some(1), Some(step.columns.len())],
-            ),
+            InputStep::Record(step) => match &step.tensor {
+                Some(tensor) => {
+                    let shape = vec![Some(1), Some(step.columns.len())];
+                    vec![(tensor, step.dtype, shape)]
+                }
+                None => {
+                    let columns = step.columns.iter();
+                    let shape = vec![Some(1), Some(1)];
+                    columns
+                        .map(|column| (&column.name, step.dtype_of(column), shape.clone()))
+                        .collect()
+                }
+            },
         };
-        let Some(spec) = signature.inputs.iter().find(|spec| spec.name == *tensor) else {
-            let names = signature.inputs.iter().map(|spec| spec.name.as_str());
-            bail!(
-                InvalidPackage,
-                "the model has no input `{tensor}`; it has {}",
-                list(names)
-            );
-        };
-        if let Some(other) = signature.inputs.iter().find(|spec| spec.name != *tensor) {
-            bail!(
+        let made_of = |name: &String| made.iter().any(|(tensor, ..)| *tensor == name);
+        for (tensor, dtype, wanted) in &made {
+            let spec = input_of(signature, tensor)?;
+            check_dtype(spec, *dtype)?;
+            check_shape(spec, wanted)?;
+        }
+        match (signature.inputs.iter()).find(|spec| !made_of(&spec.name)) {
+            None => Ok(()),
+            Some(other) => bail!(
                 InvalidPackage,
                 "the model also takes `{}`, for which the pipeline has nothing",
                 other.name
-            );
+            ),
         }
-        check_dtype(spec, dtype)?;
-        check_shape(spec, &wanted)
     }
+}
+
+fn input_of<'a>(signature: &'a Signature, tensor: &str) -> Result<&'a TensorSpec> {
+    let found = signature.inputs.iter().find(|spec| spec.name == tensor);
+    found.ok_or_else(|| {
+        let names = signature.inputs.iter().map(|spec| spec.name.as_str());
+        err!(
+            InvalidPackage,
+            "the model has no input `{tensor}`; it has {}",
+            list(names)
+        )
+    })
 }
 
 /// The shape of the tensor of a picture; `None` for what depends on the picture.

@@ -134,7 +134,7 @@ impl Pipeline {
                 bytes::before(step, &content, limits)
             }
             (InputStep::Record(step), Input::Record(record)) => {
-                let tensors = one(&step.tensor, record::before(step, &record)?);
+                let tensors = step.tensors(&record)?;
                 Ok(Before::Tensors {
                     tensors,
                     picture: None,

@@ -1,24 +1,130 @@
-//! A record of named columns to one row of numbers.
+//! A record of named columns to one row of numbers, or to a tensor for each column.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value as Json};
 
 use super::suggest::suggestion;
-use crate::{Column, DType, Missing, RecordInput, Result, Tensor, bail, err};
+use crate::{
+    Column, DType, Dim, InputStep, Missing, OutputSpec, OutputStep, Pipeline, PlainOutput,
+    RecordInput, Result, Signature, Tensor, TensorSpec, Tensors, ValueKind, bail, err,
+};
 
-/// The tensor `[1, columns]`.
-///
-/// # Errors
-/// `invalid_record`, naming the column.
-pub(crate) fn before(step: &RecordInput, record: &Map<String, Json>) -> Result<Tensor> {
-    refuse_unknown(step, record)?;
-    let shape = [1, step.columns.len()];
-    match step.dtype {
-        DType::F64 => Tensor::from_vec(&shape, row(step, record, to_f64, f64::NAN)?),
-        DType::I64 => Tensor::from_vec(&shape, row(step, record, to_i64, 0)?),
-        DType::F32 => Tensor::from_vec(&shape, row(step, record, to_f32, f32::NAN)?),
+impl RecordInput {
+    /// The data type of the tensor that this column goes into.
+    pub(crate) fn dtype_of(&self, column: &Column) -> DType {
+        match self.tensor {
+            Some(_) => self.dtype,
+            None => column.dtype.unwrap_or(self.dtype),
+        }
+    }
+
+    /// What the model takes of a record: a tensor `[1, columns]`, or for each column a tensor
+    /// `[1, 1]`.
+    ///
+    /// # Errors
+    /// `invalid_record`, naming the column.
+    pub fn tensors(&self, record: &Map<String, Json>) -> Result<Tensors> {
+        refuse_unknown(self, record)?;
+        if let Some(name) = &self.tensor {
+            let tensor = tensor(self.dtype, &self.columns, record)?;
+            return Ok(vec![(name.clone(), tensor)]);
+        }
+        let one = |column: &Column| {
+            let columns = std::slice::from_ref(column);
+            let tensor = tensor(self.dtype_of(column), columns, record)?;
+            Ok((column.name.clone(), tensor))
+        };
+        self.columns.iter().map(one).collect()
+    }
+}
+
+/// A row of these columns.
+fn tensor(dtype: DType, columns: &[Column], record: &Map<String, Json>) -> Result<Tensor> {
+    let shape = [1, columns.len()];
+    match dtype {
+        DType::F64 => Tensor::from_vec(&shape, row(columns, record, to_f64, f64::NAN, "number")?),
+        DType::I64 => Tensor::from_vec(&shape, row(columns, record, to_i64, 0, "number")?),
+        DType::F32 => Tensor::from_vec(&shape, row(columns, record, to_f32, f32::NAN, "number")?),
+        DType::Bool => {
+            Tensor::from_vec(&shape, row(columns, record, to_bool, false, "truth value")?)
+        }
+        DType::String => Tensor::from_strings(
+            &shape,
+            row(columns, record, to_text, String::new(), "text")?,
+        ),
         other => bail!(InvalidPackage, "a record cannot become a tensor of {other}"),
+    }
+}
+
+impl Pipeline {
+    /// The pipeline of a model that takes a tensor for each column of a table, as skl2onnx exports
+    /// what begins with a `ColumnTransformer`: two inputs or more, all `[N, 1]`. It takes records;
+    /// of what it gives, label and probabilities of a classifier are made those. `None` for other
+    /// models.
+    ///
+    /// `may_miss` tells of which inputs a number may be missing, since the model fills it in.
+    pub fn of_columns(signature: &Signature, may_miss: impl Fn(&str) -> bool) -> Option<Self> {
+        if signature.inputs.len() < 2 || !signature.inputs.iter().all(is_column) {
+            return None;
+        }
+        let column = |spec: &TensorSpec| Column {
+            name: spec.name.clone(),
+            missing: match matches!(spec.dtype, DType::F32 | DType::F64) && may_miss(&spec.name) {
+                true => Missing::Nan,
+                false => Missing::Error,
+            },
+            dtype: Some(spec.dtype),
+        };
+        Some(Self {
+            input: InputStep::Record(RecordInput {
+                name: "record".into(),
+                tensor: None,
+                dtype: DType::F32,
+                columns: signature.inputs.iter().map(column).collect(),
+            }),
+            outputs: OutputStep::of_estimator(signature),
+            parameters: Vec::new(),
+        })
+    }
+}
+
+fn is_column(spec: &TensorSpec) -> bool {
+    let dtypes = [
+        DType::F32,
+        DType::F64,
+        DType::I64,
+        DType::Bool,
+        DType::String,
+    ];
+    let shape = match spec.shape.as_deref() {
+        Some([Dim::Fixed(rows), Dim::Fixed(1)]) => *rows == 1,
+        Some([_, Dim::Fixed(1)]) => true,
+        _ => false,
+    };
+    shape && spec.kind.is_tensor() && dtypes.contains(&spec.dtype)
+}
+
+impl OutputStep {
+    /// Label and probabilities where the model is a classifier as skl2onnx writes it; all other
+    /// outputs as they are.
+    pub fn of_estimator(signature: &Signature) -> Vec<Self> {
+        let maps = (signature.outputs.iter()).filter(|output| output.kind == ValueKind::Maps);
+        let classifier = signature.outputs.len() == 2 && maps.count() == 1;
+        let step = |output: &OutputSpec| {
+            let plain = |name: &str| PlainOutput {
+                name: name.into(),
+                tensor: output.name.clone(),
+            };
+            let vector = output.shape.as_ref().is_none_or(|shape| shape.len() == 1);
+            match output.kind {
+                ValueKind::Maps if classifier => Self::Probabilities(plain("probabilities")),
+                ValueKind::Maps => Self::Probabilities(plain(&output.name)),
+                ValueKind::Tensor if classifier && vector => Self::Label(plain("label")),
+                _ => Self::Tensor(plain(&output.name)),
+            }
+        };
+        signature.outputs.iter().map(step).collect()
     }
 }
 
@@ -53,17 +159,18 @@ fn refuse_unknown(step: &RecordInput, record: &Map<String, Json>) -> Result<()> 
     )
 }
 
-fn row<T: Copy>(
-    step: &RecordInput,
+fn row<T: Clone>(
+    columns: &[Column],
     record: &Map<String, Json>,
     convert: impl Fn(&Json) -> Result<T, String>,
     nan: T,
+    noun: &str,
 ) -> Result<Vec<T>> {
     let value = |column: &Column| {
         let name = &column.name;
         match record.get(name) {
             None | Some(Json::Null) => match column.missing {
-                Missing::Nan => Ok(nan),
+                Missing::Nan => Ok(nan.clone()),
                 Missing::Error => {
                     let what = if record.contains_key(name) {
                         "is null"
@@ -72,7 +179,7 @@ fn row<T: Copy>(
                     };
                     Err(err!(
                         InvalidRecord,
-                        "column `{name}` {what}; this model needs a number there"
+                        "column `{name}` {what}; this model needs a {noun} there"
                     ))
                 }
             },
@@ -85,7 +192,21 @@ fn row<T: Copy>(
             }),
         }
     };
-    step.columns.iter().map(value).collect()
+    columns.iter().map(value).collect()
+}
+
+fn to_text(value: &Json) -> Result<String, String> {
+    match value {
+        Json::String(text) => Ok(text.clone()),
+        other => Err(format!("expected a text, got {}", describe(other))),
+    }
+}
+
+fn to_bool(value: &Json) -> Result<bool, String> {
+    match value {
+        Json::Bool(value) => Ok(*value),
+        other => Err(format!("expected true or false, got {}", describe(other))),
+    }
 }
 
 /// Numbers are those of JSON in JavaScript, double precision, so that page and server agree.

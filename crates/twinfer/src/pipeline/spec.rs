@@ -236,16 +236,21 @@ pub struct ShortBytes {
     pub undefined: String,
 }
 
-/// A record becomes one tensor `[1, columns]` of numbers. `true` and `false` count as 1 and 0.
+/// A record becomes one tensor `[1, columns]` of numbers, or a tensor `[1, 1]` for each column, of
+/// numbers or texts. `true` and `false` count as 1 and 0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 pub struct RecordInput {
     /// The caller's name for it.
     pub name: String,
-    /// The model input that it becomes.
-    pub tensor: String,
-    /// Data type of the tensor: `FP32`, `FP64` or `INT64`.
+    /// The model input that it becomes. Absent where each column is a model input of its own, by
+    /// the name of the column: so skl2onnx exports a `ColumnTransformer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", ts(optional))]
+    pub tensor: Option<String>,
+    /// Data type of the tensor: `FP32`, `FP64` or `INT64`. Of columns of their own: those that say
+    /// nothing else.
     #[serde(default = "fp32")]
     pub dtype: DType,
     /// The columns, in the order of the tensor.
@@ -262,6 +267,11 @@ pub struct Column {
     /// What a missing key or a `null` means.
     #[serde(default)]
     pub missing: Missing,
+    /// Data type of a column that is a model input of its own: `FP32`, `FP64`, `INT64`, `BOOL` or
+    /// `BYTES` (texts). Absent for that of the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", ts(optional))]
+    pub dtype: Option<DType>,
 }
 
 /// What a missing value means.

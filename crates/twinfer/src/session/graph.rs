@@ -12,6 +12,7 @@ use tract_onnx::prelude::*;
 
 use super::constants::Constants;
 use super::convert::our_dtype;
+use super::imputed::imputed;
 use super::plans::{Prepared, guard};
 use super::types;
 use super::weights::{self, Weights};
@@ -183,6 +184,12 @@ pub(super) fn describe(onnx: &[u8]) -> Result<Description> {
     };
     let inputs = checked.inputs;
     Ok(Description {
+        imputed: checked
+            .proto
+            .graph
+            .as_ref()
+            .map(imputed)
+            .unwrap_or_default(),
         signature: outputs.map(|outputs| Signature { inputs, outputs }),
         opsets: checked.opsets,
         producer: Some((checked.proto.producer_name, checked.proto.producer_version))

@@ -4,12 +4,15 @@ mod assess;
 mod constants;
 mod convert;
 mod graph;
+mod imputed;
 mod plans;
 #[cfg(test)]
 pub(crate) mod test_models;
 mod types;
 mod weights;
 mod wire;
+
+use std::collections::BTreeSet;
 
 use tract_onnx::prelude::*;
 
@@ -57,6 +60,9 @@ pub struct Description {
     pub signature: Option<Signature>,
     /// The operator sets that it imports, as `domain:version`.
     pub opsets: Vec<String>,
+    /// The inputs of which every number goes to an `Imputer` that replaces NaN: there a number may
+    /// be missing.
+    pub imputed: BTreeSet<String>,
     /// The program that wrote it, and its version.
     pub producer: Option<(String, String)>,
 }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use prost::Message;
 
 use super::graph::onnx_dtype;
-use crate::{DType, Result, ValueKind, err};
+use crate::{DType, Result, ValueKind, bail, err};
 
 /// Deeper types (a sequence of optionals of sequences …) are not looked into.
 const MAX_DEPTH: usize = 4;
@@ -91,10 +91,19 @@ impl Type {
 /// Kinds and types of the elements, of the inputs and outputs that are sequences or optionals.
 ///
 /// # Errors
-/// `invalid_model` for what is no ONNX file.
+/// `invalid_model` for what is no ONNX file; `unsupported_dtype` for an input that is a map.
 pub(super) fn others(onnx: &[u8]) -> Result<HashMap<String, (ValueKind, DType)>> {
     let model =
         Model::decode(onnx).map_err(|e| err!(InvalidModel, "the types of the graph: {e}"))?;
+    let mut inputs = model.graph.iter().flat_map(|graph| &graph.input);
+    let is_map = |info: &&Info| info.kind.as_ref().is_some_and(|kind| kind.map.is_some());
+    if let Some(input) = inputs.find(is_map) {
+        bail!(
+            UnsupportedDtype,
+            "input `{}` is a map, as for scikit-learn's DictVectorizer: export the model without that step, and give what it makes of the map",
+            input.name
+        );
+    }
     let graph = model.graph.into_iter();
     let infos = graph.flat_map(|graph| graph.input.into_iter().chain(graph.output));
     let typed = infos.filter_map(|info| {

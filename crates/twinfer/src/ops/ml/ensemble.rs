@@ -1,4 +1,4 @@
-//! Tree ensembles: reading them from attributes, and walking them.
+//! Tree ensembles: their layout, and walking them. They are read in `table.rs`.
 
 use std::fmt::Debug;
 use std::ops::{Add, Div, Neg, Sub};
@@ -8,10 +8,9 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
 use super::rows_and_columns;
-use crate::program;
 
 /// Nodes of an ensemble are addressed with 32 bits, the top one of which marks a leaf.
-const LEAF: u32 = 1 << 31;
+pub(super) const LEAF: u32 = 1 << 31;
 
 /// What an ensemble computes with: FP32, or FP64 where the file or the input has that.
 pub(super) trait Real:
@@ -63,19 +62,6 @@ macro_rules! reals {
 }
 
 reals!(f32, f64);
-
-/// The numbers of an attribute, or of the tensor that version 3 has in its place.
-pub(super) fn numbers(node: &NodeProto, name: &str) -> TractResult<Option<Vec<f64>>> {
-    let tensor = format!("{name}_as_tensor");
-    let mut attributes = node.attribute.iter();
-    if let Some(tensor) = attributes.find(|a| a.name == tensor) {
-        let tensor = tensor.t.as_ref().context("an attribute has no tensor")?;
-        let read = program::numbers(tensor).map_err(|e| format_err!("{name}: {e}"))?;
-        return Ok(Some(read));
-    }
-    let floats: Option<Vec<f32>> = node.get_attr_opt_vec(name)?;
-    Ok(floats.map(|floats| floats.into_iter().map(f64::from).collect()))
-}
 
 /// An ensemble in the widths that it is asked for.
 #[derive(Debug)]
@@ -139,7 +125,7 @@ const DOUBLE: i32 = 11;
 
 /// How a feature is compared with the value of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
+pub(super) enum Mode {
     LessOrEqual,
     Less,
     GreaterOrEqual,
@@ -148,38 +134,25 @@ enum Mode {
     NotEqual,
 }
 
-impl Mode {
-    /// `None` for a leaf.
-    fn read(text: &str) -> TractResult<Option<Self>> {
-        Ok(Some(match text {
-            "LEAF" => return Ok(None),
-            "BRANCH_LEQ" => Mode::LessOrEqual,
-            "BRANCH_LT" => Mode::Less,
-            "BRANCH_GTE" => Mode::GreaterOrEqual,
-            "BRANCH_GT" => Mode::Greater,
-            "BRANCH_EQ" => Mode::Equal,
-            "BRANCH_NEQ" => Mode::NotEqual,
-            other => bail!("unknown node mode `{other}`"),
-        }))
-    }
-}
-
-/// A decision. Children are indices into the branches, or with [`LEAF`] into the leaves.
+/// A decision. Children are indices into the branches, or with [`LEAF`] into the leaves. Four of
+/// FP32 are a line of the cache.
 #[derive(Debug, Clone, Copy)]
-struct Branch<F> {
+pub(super) struct Branch<F> {
+    /// The feature, with [`MISSING`] where missing values go the way of "yes".
     feature: u32,
     value: F,
-    yes: u32,
-    no: u32,
-    mode: Mode,
-    missing_is_yes: bool,
+    pub yes: u32,
+    pub no: u32,
 }
+
+/// Marks the feature of a branch, see there.
+const MISSING: u32 = 1 << 31;
 
 /// What a leaf adds: a range of the ensemble's weights.
 #[derive(Debug, Clone, Copy)]
-struct Leaf {
-    start: u32,
-    end: u32,
+pub(super) struct Leaf {
+    pub start: u32,
+    pub end: u32,
 }
 
 /// What is added to a class or target when a leaf is reached.
@@ -192,87 +165,80 @@ pub(super) struct Weight<F> {
 /// A forest in flat memory: the nodes of a tree lie together, in the order of the file.
 #[derive(Debug)]
 pub(super) struct Ensemble<F> {
-    branches: Vec<Branch<F>>,
-    leaves: Vec<Leaf>,
-    weights: Vec<Weight<F>>,
-    roots: Vec<u32>,
-    features: usize,
+    pub branches: Vec<Branch<F>>,
+    /// How each branch decides: beside them, since nearly always all decide alike.
+    pub modes: Vec<Mode>,
+    /// How all decide, where they are alike.
+    pub alike: Option<Mode>,
+    pub leaves: Vec<Leaf>,
+    pub weights: Vec<Weight<F>>,
+    pub roots: Vec<u32>,
+    pub features: usize,
     /// Number of classes or targets.
     pub targets: usize,
 }
 
-/// The attributes of a node table, all of one length.
-struct Table<'a> {
-    trees: &'a [i64],
-    ids: &'a [i64],
-    features: &'a [i64],
-    values: Vec<f64>,
-    modes: Vec<Option<Mode>>,
-    yes: &'a [i64],
-    no: &'a [i64],
-    missing: Option<&'a [i64]>,
-}
+impl<F: Real> Branch<F> {
+    /// A decision whose children are not known yet; `None` for a feature beyond what can be.
+    pub(super) fn new(feature: u32, value: F, missing_is_yes: bool) -> Option<Self> {
+        let mark = if missing_is_yes { MISSING } else { 0 };
+        (feature < MISSING).then_some(Self {
+            feature: feature | mark,
+            value,
+            yes: 0,
+            no: 0,
+        })
+    }
 
-impl<'a> Table<'a> {
-    fn read(node: &'a NodeProto) -> TractResult<Self> {
-        let modes = node.get_attr_vec::<&str>("nodes_modes")?;
-        let table = Self {
-            trees: node.get_attr_slice("nodes_treeids")?,
-            ids: node.get_attr_slice("nodes_nodeids")?,
-            features: node.get_attr_slice("nodes_featureids")?,
-            values: numbers(node, "nodes_values")?
-                .with_context(|| format!("{} has no nodes_values", node.op_type))?,
-            modes: modes
-                .iter()
-                .map(|m| Mode::read(m))
-                .collect::<TractResult<_>>()?,
-            yes: node.get_attr_slice("nodes_truenodeids")?,
-            no: node.get_attr_slice("nodes_falsenodeids")?,
-            missing: node.get_attr_opt_slice("nodes_missing_value_tracks_true")?,
-        };
-        let n = table.trees.len();
-        ensure!(
-            n > 0 && n < LEAF as usize,
-            "a tree ensemble needs 1 to {LEAF} nodes, got {n}"
-        );
-        let lengths = [
-            table.ids.len(),
-            table.features.len(),
-            table.values.len(),
-            table.modes.len(),
-            table.yes.len(),
-            table.no.len(),
-            table.missing.map_or(n, <[i64]>::len),
-        ];
-        ensure!(
-            lengths.iter().all(|&l| l == n),
-            "the nodes_* attributes have different lengths: {n} trees, {lengths:?}"
-        );
-        Ok(table)
+    /// The child for a row of features, of which the one of this branch is compared so.
+    #[inline(always)]
+    fn next(&self, row: &[F], test: impl Fn(F, F) -> bool) -> u32 {
+        let feature = row[(self.feature & !MISSING) as usize];
+        let missing = (self.feature & MISSING != 0) & feature.is_nan();
+        if test(feature, self.value) | missing {
+            self.yes
+        } else {
+            self.no
+        }
     }
 }
 
-/// Where a node of the file went.
-type Places = HashMap<(i64, i64), u32>;
+impl Mode {
+    #[inline(always)]
+    fn test<F: Real>(self, feature: F, value: F) -> bool {
+        match self {
+            Mode::LessOrEqual => feature <= value,
+            Mode::Less => feature < value,
+            Mode::GreaterOrEqual => feature >= value,
+            Mode::Greater => feature > value,
+            Mode::Equal => feature == value,
+            Mode::NotEqual => feature != value,
+        }
+    }
+}
+
+/// Rows that go through a tree together, before the next tree is fetched: their features and a
+/// tree of usual size stay in the first cache.
+const ROWS: usize = 64;
+
+/// Sums of a block of rows, at most, unless one row has more.
+const SUMS: usize = 1 << 14;
+
+/// Rows that walk side by side: while one waits for its node, the others go on.
+const ABREAST: usize = 8;
+
+/// Where sums begin, and how a weight is added to them.
+pub(super) struct Adding<F, A> {
+    pub start: F,
+    pub add: A,
+}
 
 impl<F: Real> Ensemble<F> {
-    /// Reads the node table and the weights (`class_*` or `target_*`).
-    pub(super) fn read(node: &NodeProto, weights: &str, targets: usize) -> TractResult<Self> {
-        let table = Table::read(node)?;
-        let mut weights = read_weights(node, weights, targets)?;
-        let mut ensemble = Self {
-            targets,
-            ..Self::empty()
-        };
-        let places = ensemble.place(&table, &mut weights)?;
-        ensemble.link(&table, &places)?;
-        ensemble.check_acyclic()?;
-        Ok(ensemble)
-    }
-
-    fn empty() -> Self {
+    pub(super) fn empty() -> Self {
         Self {
             branches: Vec::new(),
+            modes: Vec::new(),
+            alike: None,
             leaves: Vec::new(),
             weights: Vec::new(),
             roots: Vec::new(),
@@ -288,8 +254,6 @@ impl<F: Real> Ensemble<F> {
             value: branch.value.double(),
             yes: branch.yes,
             no: branch.no,
-            mode: branch.mode,
-            missing_is_yes: branch.missing_is_yes,
         });
         let weights = self.weights.iter().map(|weight| Weight {
             id: weight.id,
@@ -297,114 +261,14 @@ impl<F: Real> Ensemble<F> {
         });
         Ensemble {
             branches: branches.collect(),
+            modes: self.modes.clone(),
+            alike: self.alike,
             leaves: self.leaves.clone(),
             weights: weights.collect(),
             roots: self.roots.clone(),
             features: self.features,
             targets: self.targets,
         }
-    }
-
-    /// Gives every node its place; leaves take their weights with them.
-    fn place(&mut self, table: &Table, weights: &mut Weights<F>) -> TractResult<Places> {
-        let mut places = Places::with_capacity(table.ids.len());
-        for row in 0..table.ids.len() {
-            let key = (table.trees[row], table.ids[row]);
-            let place = match table.modes[row] {
-                Some(mode) => {
-                    let feature = u32::try_from(table.features[row])
-                        .map_err(|_| format_err!("node {key:?} has a negative feature"))?;
-                    self.features = self.features.max(feature as usize + 1);
-                    self.branches.push(Branch {
-                        feature,
-                        value: F::of(table.values[row]),
-                        yes: 0,
-                        no: 0,
-                        mode,
-                        missing_is_yes: table.missing.is_some_and(|m| m[row] != 0),
-                    });
-                    self.branches.len() as u32 - 1
-                }
-                None => {
-                    let start = self.weights.len() as u32;
-                    self.weights
-                        .append(&mut weights.remove(&key).unwrap_or_default());
-                    self.leaves.push(Leaf {
-                        start,
-                        end: self.weights.len() as u32,
-                    });
-                    LEAF | (self.leaves.len() as u32 - 1)
-                }
-            };
-            ensure!(
-                places.insert(key, place).is_none(),
-                "node {key:?} (tree, node) is there twice"
-            );
-            // The root of a tree is its first node in the file, as onnxruntime has it.
-            if row == 0 || table.trees[row] != table.trees[row - 1] {
-                self.roots.push(place);
-            }
-        }
-        if let Some(key) = weights.keys().min() {
-            bail!("weights are given for node {key:?} (tree, node), which is not a leaf");
-        }
-        Ok(places)
-    }
-
-    fn link(&mut self, table: &Table, places: &Places) -> TractResult<()> {
-        let rows = (0..table.ids.len()).filter(|&row| table.modes[row].is_some());
-        for (branch, row) in self.branches.iter_mut().zip(rows) {
-            let child = |id: i64| {
-                let key = (table.trees[row], id);
-                places.get(&key).copied().with_context(|| {
-                    format!(
-                        "node {} of tree {} has no child {id}",
-                        table.ids[row], key.0
-                    )
-                })
-            };
-            branch.yes = child(table.yes[row])?;
-            branch.no = child(table.no[row])?;
-        }
-        Ok(())
-    }
-
-    /// A node with two parents, or one that leads back to itself, would make the walk endless.
-    fn check_acyclic(&self) -> TractResult<()> {
-        let mut parents = vec![0u8; self.branches.len()];
-        let children = self.branches.iter().flat_map(|b| [b.yes, b.no]);
-        for place in children
-            .chain(self.roots.iter().copied())
-            .filter(|p| p & LEAF == 0)
-        {
-            parents[place as usize] += 1;
-            ensure!(
-                parents[place as usize] == 1,
-                "a node of the tree ensemble has two parents"
-            );
-        }
-        // Every branch has at most one parent: what is not reached from a root is a cycle.
-        let mut reached = 0;
-        let mut open: Vec<u32> = self
-            .roots
-            .iter()
-            .copied()
-            .filter(|p| p & LEAF == 0)
-            .collect();
-        while let Some(place) = open.pop() {
-            reached += 1;
-            let branch = &self.branches[place as usize];
-            open.extend(
-                [branch.yes, branch.no]
-                    .into_iter()
-                    .filter(|p| p & LEAF == 0),
-            );
-        }
-        ensure!(
-            reached == self.branches.len(),
-            "nodes of the tree ensemble form a cycle"
-        );
-        Ok(())
     }
 
     /// Number of trees.
@@ -417,197 +281,123 @@ impl<F: Real> Ensemble<F> {
         &self.weights
     }
 
-    /// The scores, `[rows, targets]`: of each row of features, what `score_row` makes of the sums,
-    /// for which there is a place.
+    /// The scores, `[rows, targets]`: what `finish` makes of the sums of each row, for which there
+    /// is a place. Rows are taken in blocks, and each block goes through tree after tree, so that
+    /// the weights of a row are added in the order of the trees.
     pub(super) fn score(
         &self,
         input: &Tensor,
-        mut score_row: impl FnMut(&[F], &mut [F], &mut [f32]),
+        adding: Adding<F, impl Fn(F, F) -> F>,
+        mut finish: impl FnMut(&mut [F], &mut [f32]),
     ) -> TractResult<Tensor> {
         let (rows, columns) = rows_and_columns(input.shape())?;
         ensure!(
-            columns >= self.features,
+            columns >= self.features.max(1),
             "the trees use {} features, the input has {columns}",
             self.features
         );
         let input = input.cast_to::<F>()?;
         let input = input.try_as_plain_ram()?;
-        let mut sums = vec![F::default(); self.targets];
+        let features = input.as_slice::<F>()?;
+        let block = (SUMS / self.targets.max(1)).clamp(1, ROWS).min(rows.max(1));
+        let mut sums = vec![adding.start; block * self.targets];
         let mut scores = vec![0f32; rows * self.targets];
-        let features = input.as_slice::<F>()?.chunks_exact(columns.max(1));
-        for (row, scores) in features.zip(scores.chunks_exact_mut(self.targets)) {
-            score_row(row, &mut sums, scores);
+        let scored = scores.chunks_mut(block * self.targets);
+        for (features, scores) in features.chunks(block * columns).zip(scored) {
+            let sums = &mut sums[..scores.len()];
+            sums.fill(adding.start);
+            self.add_block(features, columns, sums, &adding.add);
+            let sums = sums.chunks_exact_mut(self.targets);
+            for (sums, scores) in sums.zip(scores.chunks_exact_mut(self.targets)) {
+                finish(sums, scores);
+            }
         }
         Tensor::from_shape(&[rows, self.targets], &scores)
     }
 
-    /// The weights that a row of features reaches, tree by tree.
-    pub(super) fn reach<'a>(&'a self, row: &'a [F]) -> impl Iterator<Item = &'a [Weight<F>]> {
-        self.roots.iter().map(move |&root| {
-            let mut place = root;
-            while place & LEAF == 0 {
-                let branch = &self.branches[place as usize];
-                place = if branch.goes_yes(row[branch.feature as usize]) {
-                    branch.yes
-                } else {
-                    branch.no
-                };
+    /// Adds what the trees say of some rows to their sums.
+    fn add_block(&self, rows: &[F], width: usize, sums: &mut [F], add: &impl Fn(F, F) -> F) {
+        match self.alike {
+            Some(Mode::LessOrEqual) => {
+                self.add_with(rows, width, sums, add, |_, x, value| x <= value);
             }
-            let leaf = &self.leaves[(place & !LEAF) as usize];
-            &self.weights[leaf.start as usize..leaf.end as usize]
-        })
-    }
-}
-
-impl<F: Real> Branch<F> {
-    fn goes_yes(&self, feature: F) -> bool {
-        let met = match self.mode {
-            Mode::LessOrEqual => feature <= self.value,
-            Mode::Less => feature < self.value,
-            Mode::GreaterOrEqual => feature >= self.value,
-            Mode::Greater => feature > self.value,
-            Mode::Equal => feature == self.value,
-            Mode::NotEqual => feature != self.value,
-        };
-        met || (self.missing_is_yes && feature.is_nan())
-    }
-}
-
-/// The weights of leaves, by (tree, node).
-type Weights<F> = HashMap<(i64, i64), Vec<Weight<F>>>;
-
-/// The weights by (tree, node).
-fn read_weights<F: Real>(
-    node: &NodeProto,
-    prefix: &str,
-    targets: usize,
-) -> TractResult<Weights<F>> {
-    let attribute = |name: &str| format!("{prefix}_{name}");
-    let (trees, nodes) = (attribute("treeids"), attribute("nodeids"));
-    let (ids, values) = (attribute("ids"), attribute("weights"));
-    let trees: &[i64] = node.get_attr_slice(&trees)?;
-    let nodes: &[i64] = node.get_attr_slice(&nodes)?;
-    let ids: &[i64] = node.get_attr_slice(&ids)?;
-    let values =
-        numbers(node, &values)?.with_context(|| format!("{} has no {values}", node.op_type))?;
-    let n = trees.len();
-    ensure!(
-        nodes.len() == n && ids.len() == n && values.len() == n,
-        "the {prefix}_* attributes have different lengths"
-    );
-    let mut weights = Weights::<F>::new();
-    for row in 0..n {
-        let id = usize::try_from(ids[row])
-            .ok()
-            .filter(|&id| id < targets)
-            .with_context(|| format!("{prefix} id {} is not one of {targets}", ids[row]))?;
-        let weight = Weight {
-            id: id as u32,
-            value: F::of(values[row]),
-        };
-        weights
-            .entry((trees[row], nodes[row]))
-            .or_default()
-            .push(weight);
-    }
-    Ok(weights)
-}
-
-/// What turns sums into scores (`post_transform`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PostTransform {
-    None,
-    Logistic,
-    Softmax,
-    SoftmaxZero,
-    Probit,
-}
-
-/// How a second score follows from the only one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SecondClass {
-    /// The score is a probability: that of the first class is the rest.
-    Complement,
-    /// The score is a margin: that of the first class is the same to the other side.
-    Negated,
-}
-
-impl PostTransform {
-    pub(super) fn read(node: &NodeProto) -> TractResult<Self> {
-        let name = node.get_attr_opt::<&str>("post_transform")?;
-        let name = name.unwrap_or("NONE");
-        Self::from_name(name).with_context(|| format!("unknown post_transform `{name}`"))
-    }
-
-    /// The one of this name.
-    pub(crate) fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "NONE" => Self::None,
-            "LOGISTIC" => Self::Logistic,
-            "SOFTMAX" => Self::Softmax,
-            "SOFTMAX_ZERO" => Self::SoftmaxZero,
-            "PROBIT" => Self::Probit,
-            _ => return None,
-        })
-    }
-
-    /// Applies it to the scores of one row.
-    pub(super) fn apply(self, scores: &mut [f32]) {
-        match self {
-            Self::None => {}
-            Self::Logistic => scores.iter_mut().for_each(|s| *s = logistic(*s)),
-            Self::Softmax => softmax(scores, |_| true),
-            Self::SoftmaxZero => softmax(scores, |s| s.abs() > 1e-7),
-            Self::Probit => scores.iter_mut().for_each(|s| *s = probit(*s)),
+            Some(Mode::Less) => self.add_with(rows, width, sums, add, |_, x, value| x < value),
+            _ => self.add_with(rows, width, sums, add, |at, x, value| {
+                self.modes[at].test(x, value)
+            }),
         }
     }
 
-    /// The scores of a row as onnxruntime gives them: a single one is left alone but for PROBIT,
-    /// and may have a second one follow from it.
-    pub(crate) fn finish(self, scores: &mut Vec<f32>, second: Option<SecondClass>) {
-        let (&[score], Some(second)) = (&scores[..], second) else {
-            if scores.len() > 1 || self == Self::Probit {
-                self.apply(scores);
+    fn add_with(
+        &self,
+        rows: &[F],
+        width: usize,
+        sums: &mut [F],
+        add: &impl Fn(F, F) -> F,
+        test: impl Fn(usize, F, F) -> bool,
+    ) {
+        let add_leaf = |place: u32, sums: &mut [F]| {
+            for weight in self.reached(place) {
+                let sum = &mut sums[weight.id as usize];
+                *sum = add(*sum, weight.value);
+            }
+        };
+        // Too few rows to walk side by side: one row through as many trees.
+        if rows.len() < ABREAST * width {
+            let sums = sums.chunks_exact_mut(self.targets);
+            for (row, sums) in rows.chunks_exact(width).zip(sums) {
+                for roots in self.roots.chunks(ABREAST) {
+                    let mut places = [LEAF; ABREAST];
+                    let places = &mut places[..roots.len()];
+                    places.copy_from_slice(roots);
+                    self.walk(places, |_| row, &test);
+                    places.iter().for_each(|place| add_leaf(*place, sums));
+                }
             }
             return;
-        };
-        *scores = match (self, second) {
-            (Self::Logistic, _) => vec![logistic(-score), logistic(score)],
-            (Self::Probit, _) => vec![probit(1.0 - score), probit(score)],
-            (_, SecondClass::Complement) => vec![1.0 - score, score],
-            (_, SecondClass::Negated) => vec![-score, score],
-        };
-    }
-}
-
-/// `1 / (1 + exp(-x))`, computed on the side where `exp` does not overflow.
-pub(crate) fn logistic(x: f32) -> f32 {
-    let y = 1.0 / (1.0 + (-x.abs()).exp());
-    if x < 0.0 { 1.0 - y } else { y }
-}
-
-/// Softmax over the scores that count; the others (SOFTMAX_ZERO: zeros) stay near zero.
-fn softmax(scores: &mut [f32], counts: impl Fn(f32) -> bool) {
-    let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let zero = (-max).exp();
-    let mut sum = 0.0;
-    for score in scores.iter_mut() {
-        if counts(*score) {
-            *score = (*score - max).exp();
-            sum += *score;
-        } else {
-            *score *= zero;
+        }
+        for &root in &self.roots {
+            let groups = rows.chunks(ABREAST * width);
+            for (rows, sums) in groups.zip(sums.chunks_mut(ABREAST * self.targets)) {
+                let mut places = [root; ABREAST];
+                let places = &mut places[..rows.len() / width];
+                self.walk(places, |at| &rows[at * width..(at + 1) * width], &test);
+                let sums = sums.chunks_exact_mut(self.targets);
+                for (place, sums) in places.iter().zip(sums) {
+                    add_leaf(*place, sums);
+                }
+            }
         }
     }
-    scores.iter_mut().for_each(|s| *s /= sum);
-}
 
-/// The inverse of the normal distribution, in the approximation that onnxruntime uses
-/// (Winitzki, "A handy approximation for the error function and its inverse", a = 0.147).
-fn probit(p: f32) -> f32 {
-    let x = 2.0 * p - 1.0;
-    let log = ((1.0 - x) * (1.0 + x)).ln();
-    let v = 2.0 / (std::f32::consts::PI * 0.147) + 0.5 * log;
-    let root = ((v * v - log / 0.147).sqrt() - v).sqrt();
-    std::f32::consts::SQRT_2 * if x < 0.0 { -root } else { root }
+    /// Goes on from each place, with the row that belongs to it, until all are at leaves.
+    #[inline(always)]
+    fn walk<'a>(
+        &self,
+        places: &mut [u32],
+        row_of: impl Fn(usize) -> &'a [F],
+        test: &impl Fn(usize, F, F) -> bool,
+    ) where
+        F: 'a,
+    {
+        loop {
+            let mut all_leaves = LEAF;
+            for (index, place) in places.iter_mut().enumerate() {
+                if *place & LEAF == 0 {
+                    let at = *place as usize;
+                    *place = self.branches[at].next(row_of(index), |x, value| test(at, x, value));
+                }
+                all_leaves &= *place;
+            }
+            if all_leaves != 0 {
+                return;
+            }
+        }
+    }
+
+    /// The weights of a leaf.
+    fn reached(&self, place: u32) -> &[Weight<F>] {
+        let leaf = &self.leaves[(place & !LEAF) as usize];
+        &self.weights[leaf.start as usize..leaf.end as usize]
+    }
 }

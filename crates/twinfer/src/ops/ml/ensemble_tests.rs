@@ -3,7 +3,8 @@
 use tract_onnx::pb::{AttributeProto, NodeProto, attribute_proto::AttributeType};
 use tract_onnx::tract_hir::internal::{Tensor, tensor2};
 
-use super::ensemble::{Ensemble, PostTransform};
+use super::ensemble::{Adding, Ensemble};
+use super::post::PostTransform;
 
 fn ints(name: &str, values: &[i64]) -> AttributeProto {
     let r#type = AttributeType::Ints as i32;
@@ -77,16 +78,37 @@ fn rows_reach_the_leaf_that_the_conditions_say() {
         ([0.0, f32::NAN], 20.0),
         ([f32::INFINITY, 0.0], 30.0),
     ];
-    for (row, value) in cases {
-        let reached: Vec<f32> = ensemble.reach(&row).flatten().map(|w| w.value).collect();
-        assert_eq!(reached, [value], "{row:?}");
-    }
-    let scores = |columns: usize| {
-        let input = Tensor::zero::<f32>(&[2, columns]).unwrap();
-        ensemble.score(&input, |row, _, scores| scores[0] = row.len() as f32)
+    let scores = |input: &Tensor| {
+        let adding = Adding {
+            start: 0.0,
+            add: |sum: f32, weight: f32| sum + weight,
+        };
+        ensemble.score(input, adding, |sums, scores| scores.copy_from_slice(sums))
     };
-    assert!(scores(1).is_err(), "two features are used");
-    assert_eq!(scores(3).unwrap(), tensor2(&[[3f32], [3.0]]));
+    // One row; some; more than go through a tree together, and not a multiple of those.
+    for count in [1, 5, 8, 157] {
+        let rows: Vec<_> = cases.iter().cycle().take(count).collect();
+        let flat: Vec<f32> = rows.iter().flat_map(|(row, _)| row).copied().collect();
+        let got = scores(&Tensor::from_shape(&[count, 2], &flat).unwrap()).unwrap();
+        let want: Vec<f32> = rows.iter().map(|(_, value)| *value).collect();
+        assert_eq!(got, Tensor::from_shape(&[count, 1], &want).unwrap());
+    }
+    let zeros = |columns: usize| Tensor::zero::<f32>(&[2, columns]).unwrap();
+    assert!(scores(&zeros(1)).is_err(), "two features are used");
+    assert_eq!(scores(&zeros(3)).unwrap(), tensor2(&[[20f32], [20.0]]));
+    let none = Tensor::zero::<f32>(&[0, 2]).unwrap();
+    assert_eq!(scores(&none).unwrap().shape(), [0, 1]);
+}
+
+#[test]
+fn nodes_may_share_a_child() {
+    // 0 <= 1.5 ? (feature 1 > 0 ? 10 : 20) : the same 20.
+    let mut node = tree();
+    set(&mut node, ints("nodes_falsenodeids", &[3, 3, 0, 0, 0]));
+    assert!(Ensemble::<f32>::read(&node, "target", 1).is_ok());
+    // Both ways of the root lead to the same branch.
+    set(&mut node, ints("nodes_falsenodeids", &[1, 3, 0, 0, 0]));
+    assert!(Ensemble::<f32>::read(&node, "target", 1).is_ok());
 }
 
 #[test]
@@ -95,12 +117,12 @@ fn node_tables_that_contradict_themselves_are_refused() {
         (
             "cycle",
             ints("nodes_truenodeids", &[1, 0, 0, 0, 0]),
-            "two parents",
+            "form a cycle",
         ),
         (
-            "shared child",
+            "a branch of itself",
             ints("nodes_truenodeids", &[1, 1, 0, 0, 0]),
-            "two parents",
+            "form a cycle",
         ),
         (
             "no such child",

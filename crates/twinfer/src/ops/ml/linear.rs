@@ -6,7 +6,7 @@ use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
-use super::ensemble::{PostTransform, SecondClass};
+use super::post::{PostTransform, SecondClass};
 use super::tree_classifier::{Labels, argmax};
 use super::{Parsed, floats, row_dim, rows_and_columns};
 use crate::ops::kernel::{Kernel, KernelOp};

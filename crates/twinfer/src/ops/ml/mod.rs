@@ -5,10 +5,12 @@ mod ensemble;
 #[cfg(test)]
 mod ensemble_tests;
 mod linear;
+mod post;
+mod table;
 mod tree_classifier;
 mod tree_regressor;
 
-pub(crate) use self::ensemble::{PostTransform, SecondClass, logistic};
+pub(crate) use self::post::{PostTransform, SecondClass, logistic};
 
 use std::borrow::Cow;
 use tract_onnx::model::OnnxOpRegister;

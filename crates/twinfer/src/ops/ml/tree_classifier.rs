@@ -5,7 +5,9 @@ use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
-use super::ensemble::{Ensemble, Forest, PostTransform, Real, Width, logistic, numbers};
+use super::ensemble::{Adding, Ensemble, Forest, Real, Width};
+use super::post::{PostTransform, logistic};
+use super::table::numbers;
 use super::{Parsed, row_dim};
 use crate::ops::kernel::{Kernel, KernelOp};
 
@@ -134,19 +136,8 @@ fn binary<F: Real>(ensemble: &Ensemble<F>) -> Option<Binary> {
 }
 
 impl TreeClassifier {
-    /// Fills in the scores of a row; gives the index of its label.
-    fn classify<F: Real>(
-        &self,
-        ensemble: &Ensemble<F>,
-        row: &[F],
-        sums: &mut [F],
-        scores: &mut [f32],
-    ) -> usize {
-        sums.fill(F::default());
-        for weight in ensemble.reach(row).flatten() {
-            let sum = &mut sums[weight.id as usize];
-            *sum = *sum + weight.value;
-        }
+    /// Makes the scores of a row from its sums; gives the index of its label.
+    fn classify<F: Real>(&self, sums: &mut [F], scores: &mut [f32]) -> usize {
         match self.binary {
             Some(binary) => self.classify_binary(binary, sums, scores),
             None => {
@@ -201,9 +192,13 @@ impl TreeClassifier {
         ensemble: &Ensemble<F>,
         input: &Tensor,
     ) -> TractResult<Vec<Tensor>> {
-        let mut best = vec![];
-        let scores = ensemble.score(input, |row, sums, scores| {
-            best.push(self.classify(ensemble, row, sums, scores));
+        let mut best = Vec::with_capacity(input.shape().first().copied().unwrap_or(1));
+        let adding = Adding {
+            start: F::default(),
+            add: |sum: F, weight: F| sum + weight,
+        };
+        let scores = ensemble.score(input, adding, |sums, scores| {
+            best.push(self.classify(sums, scores));
         })?;
         Ok(vec![self.labels.of(&best), scores])
     }

@@ -4,7 +4,9 @@ use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
-use super::ensemble::{Ensemble, Forest, PostTransform, Real, Width, numbers};
+use super::ensemble::{Adding, Ensemble, Forest, Real, Width};
+use super::post::PostTransform;
+use super::table::numbers;
 use super::{Parsed, row_dim};
 use crate::ops::kernel::{Kernel, KernelOp};
 
@@ -63,31 +65,19 @@ pub(super) fn parse(_context: &ParsingContext, node: &NodeProto) -> Parsed {
 }
 
 impl TreeRegressor {
-    fn regress<F: Real>(
-        &self,
-        ensemble: &Ensemble<F>,
-        row: &[F],
-        sums: &mut [F],
-        scores: &mut [f32],
-    ) {
-        let is_sum = matches!(self.aggregate, Aggregate::Sum | Aggregate::Average);
-        // NaN loses against every number in `least` and `most`.
-        sums.fill(if is_sum { F::default() } else { F::NAN });
-        for weight in ensemble.reach(row).flatten() {
-            let sum = &mut sums[weight.id as usize];
-            *sum = match self.aggregate {
-                Aggregate::Sum | Aggregate::Average => *sum + weight.value,
-                Aggregate::Min => sum.least(weight.value),
-                Aggregate::Max => sum.most(weight.value),
-            };
-        }
+    fn is_sum(&self) -> bool {
+        matches!(self.aggregate, Aggregate::Sum | Aggregate::Average)
+    }
+
+    /// Makes the scores of a row from its sums.
+    fn regress<F: Real>(&self, trees: usize, sums: &[F], scores: &mut [f32]) {
         for (target, (sum, score)) in sums.iter().zip(scores.iter_mut()).enumerate() {
             let mut sum = *sum;
             if self.aggregate == Aggregate::Average {
-                sum = sum / F::of(ensemble.trees() as f64);
+                sum = sum / F::of(trees as f64);
             }
             // A target that no tree spoke of.
-            if !is_sum && sum.is_nan() {
+            if !self.is_sum() && sum.is_nan() {
                 sum = F::default();
             }
             if !self.base.is_empty() {
@@ -99,8 +89,20 @@ impl TreeRegressor {
     }
 
     fn eval_with<F: Real>(&self, ensemble: &Ensemble<F>, input: &Tensor) -> TractResult<Tensor> {
-        ensemble.score(input, |row, sums, scores| {
-            self.regress(ensemble, row, sums, scores);
+        let adding = Adding {
+            // NaN loses against every number in `least` and `most`.
+            start: match self.is_sum() {
+                true => F::default(),
+                false => F::NAN,
+            },
+            add: |sum: F, weight: F| match self.aggregate {
+                Aggregate::Sum | Aggregate::Average => sum + weight,
+                Aggregate::Min => sum.least(weight),
+                Aggregate::Max => sum.most(weight),
+            },
+        };
+        ensemble.score(input, adding, |sums, scores| {
+            self.regress(ensemble.trees(), sums, scores);
         })
     }
 }

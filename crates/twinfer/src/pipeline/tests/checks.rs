@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::{all_of, boxes_pipeline, bytes_pipeline, config, record_pipeline, step};
-use crate::{ErrorCode, Signature};
+use crate::{ErrorCode, Pipeline, Signature};
 
 /// A pipeline with the value at this JSON pointer changed.
 fn with(mut pipeline: Json, pointer: &str, value: Json) -> Json {
@@ -384,4 +384,95 @@ fn unknown_fields_are_refused_at_every_level() {
             other => Err(format!("{place}: {other:?}")),
         }
     });
+}
+
+#[test]
+fn records_of_columns_fit_the_inputs_of_the_model() {
+    let columns = json!([
+        {"name": "age", "missing": "nan"},
+        {"name": "city", "dtype": "BYTES"},
+    ]);
+    let pipeline = |columns: &Json| {
+        json!({
+            "input": {"kind": "record", "name": "record", "columns": columns},
+            "outputs": [{"kind": "tensor", "name": "y", "tensor": "y"}],
+        })
+    };
+    let wrong = [
+        (
+            with(columns.clone(), "/1/missing", json!("nan")),
+            "BYTES has no NaN",
+        ),
+        (with(columns.clone(), "/1/dtype", json!("FP16")), "not FP16"),
+    ];
+    all_of(&wrong, |(columns, text)| {
+        expect(config(pipeline(columns)).check(), text)
+    });
+    let one_tensor = with(pipeline(&columns), "/input/tensor", json!("X"));
+    assert_eq!(
+        expect(config(one_tensor).check(), "leave out `tensor`"),
+        Ok(())
+    );
+
+    let input = |name: &str, dtype: &str, width: usize| json!({"name": name, "dtype": dtype, "shape": ["N", width]});
+    let fits = |inputs: Json| {
+        let outputs = json!([{"name": "y", "dtype": "FP32", "shape": ["N", 1]}]);
+        let signature: Signature = step(&json!({"inputs": inputs, "outputs": outputs}));
+        check(&pipeline(&columns), &signature)
+    };
+    let age = || input("age", "FP32", 1);
+    let city = || input("city", "BYTES", 1);
+    assert_eq!(
+        fits(json!([age(), city()])).map_err(|e| e.to_string()),
+        Ok(())
+    );
+    let cases = [
+        (json!([age()]), "no input `city`"),
+        (json!([age(), input("city", "INT64", 1)]), "as INT64"),
+        (json!([age(), input("city", "BYTES", 2)]), "of shape"),
+        (
+            json!([age(), city(), input("sex", "BYTES", 1)]),
+            "also takes `sex`",
+        ),
+    ];
+    all_of(&cases, |(inputs, text)| expect(fits(inputs.clone()), text));
+}
+
+#[test]
+fn the_pipeline_of_columns_is_that_of_models_with_an_input_for_each() {
+    let signature = |inputs: Json| -> Signature {
+        let outputs = json!([
+            {"name": "label", "dtype": "INT64", "shape": ["N"]},
+            {"name": "probabilities", "kind": "maps", "dtype": "FP32", "shape": ["N", 2]},
+        ]);
+        step(&json!({"inputs": inputs, "outputs": outputs}))
+    };
+    let column = |name: &str, dtype: &str| json!({"name": name, "dtype": dtype, "shape": ["N", 1]});
+    let two = signature(json!([column("age", "FP32"), column("city", "BYTES")]));
+    let made = Pipeline::of_columns(&two, |_| true).unwrap();
+    let wanted: Pipeline = step(&json!({
+        "input": {"kind": "record", "name": "record", "dtype": "FP32", "columns": [
+            {"name": "age", "dtype": "FP32", "missing": "nan"},
+            {"name": "city", "dtype": "BYTES", "missing": "error"},
+        ]},
+        "outputs": [
+            {"kind": "label", "name": "label", "tensor": "label"},
+            {"kind": "probabilities", "name": "probabilities", "tensor": "probabilities"},
+        ],
+    }));
+    assert_eq!(made, wanted);
+    let others = [
+        json!([column("age", "FP32")]),
+        json!([column("age", "FP32"), {"name": "x", "dtype": "FP32", "shape": ["N", 3]}]),
+        json!([column("age", "FP32"), {"name": "x", "dtype": "FP32"}]),
+        json!([column("age", "FP32"), column("x", "FP16")]),
+    ];
+    for inputs in others {
+        let signature = signature(inputs);
+        assert_eq!(
+            Pipeline::of_columns(&signature, |_| true),
+            None,
+            "{signature:?}"
+        );
+    }
 }

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::{all_of, bytes_pipeline, config, from_base64, record_pipeline, reference, step};
-use crate::pipeline::{Before, Input, bytes, record};
-use crate::{BytesInput, ErrorCode, Limits, Picture, RecordInput, Tensor};
+use crate::pipeline::{Before, Input, bytes};
+use crate::{BytesInput, ErrorCode, Limits, Picture, RecordInput, Tensor, Tensors};
 
 #[test]
 fn bytes_become_the_tokens_that_magika_makes_of_them() {
@@ -109,10 +109,61 @@ fn columns(dtype: &str, missing: &str) -> RecordInput {
     }))
 }
 
+/// The one tensor that a record becomes.
+fn only(tensors: Tensors) -> Tensor {
+    let [(_, tensor)] = <[_; 1]>::try_from(tensors).unwrap();
+    tensor
+}
+
+#[test]
+fn records_become_a_tensor_for_each_column_where_the_model_takes_them_so() {
+    let step: RecordInput = step(&json!({"name": "record", "columns": [
+        {"name": "age", "missing": "nan"},
+        {"name": "city", "dtype": "BYTES"},
+        {"name": "children", "dtype": "INT64"},
+        {"name": "member", "dtype": "BOOL"},
+    ]}));
+    let full = json!({"age": 3.5, "city": "Zürich", "children": 2, "member": true});
+    let one = |tensor: Result<Tensor, _>| tensor.unwrap();
+    let wanted = |age: f32| {
+        [
+            ("age", one(Tensor::from_vec(&[1, 1], vec![age]))),
+            (
+                "city",
+                one(Tensor::from_strings(&[1, 1], vec!["Zürich".into()])),
+            ),
+            ("children", one(Tensor::from_vec(&[1, 1], vec![2i64]))),
+            ("member", one(Tensor::from_vec(&[1, 1], vec![true]))),
+        ]
+        .map(|(name, tensor)| (name.to_owned(), tensor))
+    };
+    assert_eq!(step.tensors(&object(full.clone())).unwrap(), wanted(3.5));
+    let changed = |key: &str, value: Json| {
+        let mut record = object(full.clone());
+        record.insert(key.into(), value);
+        step.tensors(&record)
+    };
+    let missing = changed("age", Json::Null).unwrap();
+    assert!(missing[0].1.to_vec::<f32>().unwrap()[0].is_nan());
+    let cases = [
+        ("city", json!(8000), "column `city`: expected a text"),
+        ("city", Json::Null, "needs a text there"),
+        ("children", json!(0.5), "expected a whole number"),
+        ("member", json!("yes"), "expected true or false"),
+        ("town", json!("x"), "does not take"),
+    ];
+    all_of(&cases, |(key, value, text)| {
+        match changed(key, value.clone()) {
+            Err(e) if e.code() == ErrorCode::InvalidRecord && e.message().contains(text) => Ok(()),
+            other => Err(format!("{key}: {other:?}")),
+        }
+    });
+}
+
 #[test]
 fn records_become_rows_in_the_order_of_the_columns() {
     let bits = |tensor: Tensor| tensor.as_bytes().unwrap().to_vec();
-    let row = |step, json| bits(record::before(step, &object(json)).unwrap());
+    let row = |step: &RecordInput, json| bits(only(step.tensors(&object(json)).unwrap()));
     let floats = columns("FP32", "nan");
     let f32s = |values: [f32; 2]| bits(Tensor::from_vec(&[1, 2], values.to_vec()).unwrap());
     assert_eq!(
@@ -219,7 +270,7 @@ fn records_with_anything_but_numbers_are_refused_naming_the_column() {
     ];
     all_of(&cases, |(dtype, json, text)| {
         let missing = if *dtype == "INT64" { "error" } else { "nan" };
-        match record::before(&columns(dtype, missing), &object(json.clone())) {
+        match columns(dtype, missing).tensors(&object(json.clone())) {
             Err(e) if e.code() == ErrorCode::InvalidRecord && e.message().contains(text) => Ok(()),
             other => Err(format!("{json}: {other:?}")),
         }

@@ -11,6 +11,7 @@ mod dft;
 mod floats;
 mod forms;
 mod grid;
+mod hash;
 mod integer;
 mod linear_attention;
 mod losses;
@@ -65,7 +66,7 @@ const STANDARD: &[Table] = &[
 /// Those of `ai.onnx.ml`.
 const ML: &[Table] = ml::TABLES;
 /// Those of `com.microsoft`.
-const MICROSOFT: &[Table] = &[strings::MICROSOFT];
+const MICROSOFT: &[Table] = &[hash::MICROSOFT, strings::MICROSOFT];
 /// Those of `ai.onnx.preview`.
 const PREVIEW: &[Table] = &[attention::PREVIEW];
 /// Those of `ai.onnx.preview.training`.

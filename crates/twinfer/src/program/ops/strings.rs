@@ -309,6 +309,8 @@ impl Cut {
                 let all = list.iter().map(|separator| regex(separator));
                 Ok(Self::Separators(all.collect::<Result<_>>()?))
             }
+            // For onnxruntime this is no expression but "each character", ends of lines among them.
+            (None, Some(".")) => Ok(Self::Characters),
             (None, Some(expression)) => Ok(Self::Tokens(regex(expression)?)),
             _ => bail!(
                 InvalidModel,

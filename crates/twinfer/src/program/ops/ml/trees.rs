@@ -210,18 +210,43 @@ impl Ensemble {
         place(at, is_leaf, self.branches.len(), self.leaves.len())
     }
 
-    /// A branch with two parents, or one that leads back to itself, would make walks endless. What
+    /// A branch that leads back to itself would make walks endless; several may lead to one. What
     /// no root leads to is never walked, and may be as it is.
     fn check_trees(&self) -> Result<()> {
+        let branches = |child: &Child| match *child {
+            Child::Branch(at) => Some(at),
+            Child::Leaf(_) => None,
+        };
+        let below = |at: usize| [self.branches[at].yes, self.branches[at].no];
+        let mut parents = vec![0usize; self.branches.len()];
         let mut seen = vec![false; self.branches.len()];
-        let mut open = self.roots.clone();
-        while let Some(child) = open.pop() {
-            let Child::Branch(at) = child else { continue };
+        let mut open: Vec<usize> = self.roots.iter().filter_map(branches).collect();
+        let mut walked = 0;
+        while let Some(at) = open.pop() {
             if std::mem::replace(&mut seen[at], true) {
-                bail!(InvalidModel, "a node of the tree ensemble has two parents");
+                continue;
             }
-            open.push(self.branches[at].yes);
-            open.push(self.branches[at].no);
+            walked += 1;
+            for child in below(at).iter().filter_map(branches) {
+                parents[child] += 1;
+                open.push(child);
+            }
+        }
+        // Kahn: what has no parent left is taken away, until nothing is left or only cycles.
+        let is_top = |at: &usize| seen[*at] && parents[*at] == 0;
+        let mut tops: Vec<usize> = (0..parents.len()).filter(is_top).collect();
+        let mut taken = 0;
+        while let Some(at) = tops.pop() {
+            taken += 1;
+            for child in below(at).iter().filter_map(branches) {
+                parents[child] -= 1;
+                if parents[child] == 0 {
+                    tops.push(child);
+                }
+            }
+        }
+        if taken != walked {
+            bail!(InvalidModel, "nodes of the tree ensemble form a cycle");
         }
         Ok(())
     }
