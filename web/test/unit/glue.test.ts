@@ -9,7 +9,7 @@ const glue = readFileSync(new URL("../../../wasm/twinfer_web.js", import.meta.ur
 test("the glue becomes a factory of independent instances", async () => {
   const { createGlue } = (await import("../../glue.js")) as unknown as { createGlue(): Record<string, unknown> };
   const [one, two] = [createGlue(), createGlue()];
-  assert.deepEqual(Object.keys(one).sort(), ["TensorList", "WebCache", "WebInput", "WebModel", "WebPackage", "engineVersion", "failedAllocation", "init", "panicMessage", "start"]);
+  assert.deepEqual(Object.keys(one).sort(), ["TensorList", "WebCache", "WebInput", "WebModel", "WebPackage", "WebSession", "engineVersion", "failedAllocation", "init", "panicMessage", "start"]);
   assert.notEqual(one["WebModel"], two["WebModel"]);
 });
 
