@@ -2,16 +2,21 @@
 //!
 //! ```text
 //! twinfer-onnx native --folder DIR [--expected FILE] [--write] [--json] [--only TEXT]
+//! twinfer-onnx table --folder DIR --expected FILE --out FILE [--check]
 //! ```
 //!
 //! Without more it says how each case ended that did not pass. `--expected` compares with a table,
 //! `--write` writes it, `--json` prints counts of the states. `--only` runs the cases whose name has
 //! the text in it, and says how each ended.
+//!
+//! `table` writes the document of operators, from the cases and what is expected of them, and runs
+//! nothing; with `--check` it fails where the document is another one.
 
 mod case;
 mod compare;
 mod expected;
 mod run;
+mod table;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,9 +26,11 @@ use serde_json::json;
 
 use crate::case::Case;
 use crate::run::{State, States};
+use crate::table::Place;
 
 const USAGE: &str =
-    "usage: twinfer-onnx native --folder DIR [--expected FILE] [--write] [--json] [--only TEXT]";
+    "usage: twinfer-onnx native --folder DIR [--expected FILE] [--write] [--json] [--only TEXT]
+       twinfer-onnx table --folder DIR --expected FILE --out FILE [--check]";
 
 fn main() -> ExitCode {
     match start() {
@@ -43,6 +50,9 @@ struct Options {
     folder: Option<PathBuf>,
     expected: Option<PathBuf>,
     only: Option<String>,
+    out: Option<PathBuf>,
+    table: bool,
+    check: bool,
     write: bool,
     json: bool,
 }
@@ -50,16 +60,20 @@ struct Options {
 impl Options {
     fn read() -> Result<Self, Error> {
         let mut arguments = std::env::args().skip(1);
-        if arguments.next().as_deref() != Some("native") {
-            return Err(USAGE.into());
-        }
         let mut options = Self::default();
+        match arguments.next().as_deref() {
+            Some("native") => {}
+            Some("table") => options.table = true,
+            _ => return Err(USAGE.into()),
+        }
         while let Some(name) = arguments.next() {
             let mut value = || arguments.next().ok_or(USAGE);
             match name.as_str() {
                 "--folder" => options.folder = Some(value()?.into()),
                 "--expected" => options.expected = Some(value()?.into()),
                 "--only" => options.only = Some(value()?),
+                "--out" => options.out = Some(value()?.into()),
+                "--check" => options.check = true,
                 "--write" => options.write = true,
                 "--json" => options.json = true,
                 _ => return Err(USAGE.into()),
@@ -73,6 +87,18 @@ fn start() -> Result<bool, Error> {
     let options = Options::read()?;
     let folder = options.folder.ok_or(USAGE)?;
     let mut cases = case::read(&folder)?;
+    if options.table {
+        let file = options.out.ok_or(USAGE)?;
+        let places = [Place::read("Native", &options.expected.ok_or(USAGE)?)?];
+        let is_same = table::put(&table::document(&cases, &places), &file, options.check)?;
+        if !is_same {
+            println!(
+                "{} is not what the tests say; write it again: twinfer-onnx table without --check",
+                file.display()
+            );
+        }
+        return Ok(is_same);
+    }
     let only = options.only.as_ref();
     cases.retain(|case| only.is_none_or(|only| case.name.contains(only)));
     // A panic is a finding of its own, not noise.

@@ -30,6 +30,8 @@ mod training;
 mod unique;
 mod window;
 
+pub(super) use self::attention::Flex;
+
 use super::control;
 use super::inputs::Kernel;
 use super::node::Node;
