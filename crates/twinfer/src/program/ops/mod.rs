@@ -15,6 +15,7 @@ mod integer;
 mod linear_attention;
 mod losses;
 mod ml;
+mod modes;
 mod plain;
 mod pool;
 mod products;
@@ -80,6 +81,7 @@ const FALLBACK: &[Table] = &[
     cast::OPS,
     grid::FALLBACK,
     integer::OPS,
+    modes::OPS,
     plain::OPS,
     quantize::OPS,
     resize::FALLBACK,
