@@ -1,5 +1,6 @@
 //! The cases, as the script writes them.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
@@ -22,6 +23,10 @@ pub struct Case {
     pub rtol: f64,
     /// In the unit of the number.
     pub atol: f64,
+    /// Versions of operator sets by domain; the standard one is `ai.onnx`.
+    pub opsets: BTreeMap<String, i64>,
+    /// Operators in the graph, with the domain before them.
+    pub operators: Vec<String>,
     /// Calls of the model.
     pub sets: Vec<Set>,
 }

@@ -3,16 +3,21 @@
 //! ```text
 //! twinfer-onnx native --folder DIR [--expected FILE] [--write] [--json] [--only TEXT]
 //! twinfer-onnx wasm --folder DIR --answers FILE [the same]
+//! twinfer-onnx table --folder DIR --expected FILE [--expected-wasm FILE] --out FILE [--check]
 //! ```
 //!
 //! Without more it says how each case ended that did not pass. `--expected` compares with a table,
 //! `--write` writes it, `--json` prints counts of the states. `--only` runs the cases whose name has
 //! the text in it, and says how each ended. `wasm` judges what `web/test/run-onnx.mjs` wrote.
+//!
+//! `table` writes the document of operators, from the cases and what is expected of them, and runs
+//! nothing; with `--check` it fails where the document is another one.
 
 mod case;
 mod compare;
 mod expected;
 mod run;
+mod table;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,8 +27,10 @@ use serde_json::json;
 
 use crate::case::Case;
 use crate::run::{State, States};
+use crate::table::Place;
 
-const USAGE: &str = "usage: twinfer-onnx native|wasm --folder DIR [--answers FILE] [--expected FILE] [--write] [--json] [--only TEXT]";
+const USAGE: &str = "usage: twinfer-onnx native|wasm --folder DIR [--answers FILE] [--expected FILE] [--write] [--json] [--only TEXT]
+       twinfer-onnx table --folder DIR --expected FILE [--expected-wasm FILE] --out FILE [--check]";
 
 fn main() -> ExitCode {
     match start() {
@@ -44,7 +51,10 @@ struct Options {
     answers: Option<PathBuf>,
     folder: Option<PathBuf>,
     expected: Option<PathBuf>,
+    expected_wasm: Option<PathBuf>,
     only: Option<String>,
+    out: Option<PathBuf>,
+    check: bool,
     write: bool,
     json: bool,
 }
@@ -53,7 +63,7 @@ impl Options {
     fn read() -> Result<Self, Error> {
         let mut arguments = std::env::args().skip(1);
         let place = arguments.next().unwrap_or_default();
-        if !matches!(&*place, "native" | "wasm") {
+        if !matches!(&*place, "native" | "wasm" | "table") {
             return Err(USAGE.into());
         }
         let mut options = Self {
@@ -65,8 +75,11 @@ impl Options {
             match name.as_str() {
                 "--folder" => options.folder = Some(value()?.into()),
                 "--answers" => options.answers = Some(value()?.into()),
+                "--expected-wasm" => options.expected_wasm = Some(value()?.into()),
                 "--expected" => options.expected = Some(value()?.into()),
                 "--only" => options.only = Some(value()?),
+                "--out" => options.out = Some(value()?.into()),
+                "--check" => options.check = true,
                 "--write" => options.write = true,
                 "--json" => options.json = true,
                 _ => return Err(USAGE.into()),
@@ -80,6 +93,21 @@ fn start() -> Result<bool, Error> {
     let options = Options::read()?;
     let folder = options.folder.ok_or(USAGE)?;
     let mut cases = case::read(&folder)?;
+    if options.place == "table" {
+        let file = options.out.ok_or(USAGE)?;
+        let mut places = vec![Place::read("Native", &options.expected.ok_or(USAGE)?)?];
+        if let Some(wasm) = &options.expected_wasm {
+            places.push(Place::read("Page", wasm)?);
+        }
+        let is_same = table::put(&table::document(&cases, &places), &file, options.check)?;
+        if !is_same {
+            println!(
+                "{} is not what the tests say; write it again: twinfer-onnx table without --check",
+                file.display()
+            );
+        }
+        return Ok(is_same);
+    }
     let only = options.only.as_ref();
     cases.retain(|case| only.is_none_or(|only| case.name.contains(only)));
     let states = match options.place.as_str() {

@@ -6,6 +6,7 @@ use tract_onnx::pb::{GraphProto, NodeProto, type_proto};
 
 use super::inputs::{self, Inputs};
 use super::node::Node;
+use super::ops::Flex;
 use super::{Around, Program, Values, arrange};
 use crate::session::onnx_dtype;
 use crate::{DType, Result, Tensor, Value, bail, err};
@@ -32,6 +33,12 @@ pub(super) enum Control {
     Map {
         body: Program,
     },
+    /// `FlexAttention` with graphs that change its scores and its probabilities.
+    Flex {
+        attention: Flex,
+        score: Option<Program>,
+        probability: Option<Program>,
+    },
     /// A function of the model.
     Call(Program),
 }
@@ -54,7 +61,9 @@ pub(super) struct Scan {
 
 /// Whether a node is one of these.
 pub(super) fn is_control(node: &NodeProto) -> bool {
-    is_standard(&node.domain) && takes(&node.op_type)
+    let has_graph = || node.attribute.iter().any(|a| a.g.is_some());
+    let is_flex = node.domain == "ai.onnx.preview" && node.op_type == "FlexAttention";
+    (is_standard(&node.domain) && takes(&node.op_type)) || (is_flex && has_graph())
 }
 
 /// Whether an operator of the standard domain is one of these.
@@ -70,6 +79,10 @@ fn is_standard(domain: &str) -> bool {
 pub(super) fn graphs<'a>(node: &Node<'a>) -> Result<Vec<&'a GraphProto>> {
     let names: &[&str] = match node.operator() {
         "If" => &["then_branch", "else_branch"],
+        "FlexAttention" => {
+            let both = ["score_mod", "prob_mod"];
+            return Ok(both.iter().filter_map(|name| node.graph(name)).collect());
+        }
         _ => &["body"],
     };
     let graph = |name: &&str| node.required(name, node.graph(name));
@@ -104,6 +117,14 @@ impl Control {
             }
             "Scan" => Self::Scan(Box::new(Scan::new(node, next()?)?)),
             "SequenceMap" => Self::Map { body: next()? },
+            "FlexAttention" => {
+                let mut graph = |name: &str| node.graph(name).map(|_| next()).transpose();
+                Self::Flex {
+                    attention: Flex::new(node)?,
+                    score: graph("score_mod")?,
+                    probability: graph("prob_mod")?,
+                }
+            }
             other => bail!(Internal, "{other} is no control flow"),
         })
     }
@@ -117,11 +138,14 @@ impl Control {
     /// The graphs inside.
     pub(super) fn graphs(&self) -> impl Iterator<Item = &Program> {
         let (one, other) = match self {
-            Self::If { then, otherwise } => (then, Some(otherwise)),
-            Self::Loop { body, .. } | Self::Map { body } | Self::Call(body) => (body, None),
-            Self::Scan(scan) => (&scan.body, None),
+            Self::If { then, otherwise } => (Some(then), Some(otherwise)),
+            Self::Loop { body, .. } | Self::Map { body } | Self::Call(body) => (Some(body), None),
+            Self::Scan(scan) => (Some(&scan.body), None),
+            Self::Flex {
+                score, probability, ..
+            } => (score.as_ref(), probability.as_ref()),
         };
-        [Some(one), other].into_iter().flatten()
+        [one, other].into_iter().flatten()
     }
 
     pub(super) fn run(&self, inputs: &Inputs<'_>, values: &Values<'_>) -> Result<Vec<Value>> {
@@ -140,6 +164,22 @@ impl Control {
             } => turns(body, *carried, collected, inputs, &outer(body, values)?),
             Self::Scan(scan) => scan.run(inputs, &outer(&scan.body, values)?),
             Self::Map { body } => map(body, inputs, &outer(body, values)?),
+            Self::Flex {
+                attention,
+                score,
+                probability,
+            } => {
+                let score = score.as_ref().map(|p| move |t| modified(p, t, values));
+                let probability = probability
+                    .as_ref()
+                    .map(|p| move |t| modified(p, t, values));
+                let made = attention.run(
+                    inputs,
+                    score.as_ref().map(|f| f as _),
+                    probability.as_ref().map(|f| f as _),
+                )?;
+                Ok(vec![Value::Tensor(made)])
+            }
             Self::Call(body) => {
                 // What a call leaves out, the function takes for left out as well.
                 let given = (0..body.inputs.len()).map(|index| {
@@ -164,6 +204,15 @@ fn outer<'m>(program: &Program, values: &Values<'m>) -> Result<Around<'m>> {
         values: program.captured.iter().map(value).collect::<Result<_>>()?,
         meter: values.meter,
     })
+}
+
+/// What a graph of `FlexAttention` makes of scores or of probabilities.
+fn modified(program: &Program, tensor: Tensor, values: &Values<'_>) -> Result<Tensor> {
+    let outer = outer(program, values)?;
+    match &program.run_in(vec![Value::Tensor(tensor)], &outer)?[..] {
+        [Value::Tensor(made)] => Ok(made.clone()),
+        _ => bail!(InvalidModel, "a graph of FlexAttention makes one tensor"),
+    }
 }
 
 fn is_true(tensor: &Tensor) -> Result<bool> {

@@ -67,6 +67,14 @@ fn domain_of(domain: &str) -> &str {
     }
 }
 
+/// A domain as messages call it.
+fn domain_name(domain: &str) -> &str {
+    match domain {
+        "" => "ai.onnx",
+        other => other,
+    }
+}
+
 /// A node of the engine.
 pub(super) struct EngineNode {
     pub(super) proto: NodeProto,
@@ -139,11 +147,7 @@ impl EngineNode {
                 UnsupportedOperator,
                 "operator `{}` of {} (version {}) is not supported; export the model without it, or run that step outside of the model",
                 proto.op_type,
-                if proto.domain.is_empty() {
-                    "ai.onnx"
-                } else {
-                    &proto.domain
-                },
+                domain_name(&proto.domain),
                 opsets.version(&proto.domain)
             );
         }
@@ -173,6 +177,21 @@ impl EngineNode {
             let made = self.planned(&Inputs(&[Some(&row), inputs.optional(1)]))?;
             let made = made.iter().map(|value| match value {
                 Value::Tensor(one) => arrange::reshaped(one, &[]).map(Value::Tensor),
+                other => Ok(other.clone()),
+            });
+            return made.collect();
+        }
+        if matches!(&*self.proto.op_type, "ReduceMax" | "ReduceMin")
+            && let Some(Value::Tensor(flags)) = inputs.optional(0)
+            && flags.dtype() == DType::Bool
+        {
+            // Any and all: the engine has them for numbers only.
+            let numbers = Value::Tensor(convert(flags, DType::U8, Rules::default())?);
+            let made = self.planned(&Inputs(&[Some(&numbers), inputs.optional(1)]))?;
+            let made = made.iter().map(|value| match value {
+                Value::Tensor(made) => {
+                    convert(made, DType::Bool, Rules::default()).map(Value::Tensor)
+                }
                 other => Ok(other.clone()),
             });
             return made.collect();
@@ -262,6 +281,29 @@ impl EngineNode {
         err!(InvalidInput, "the engine cannot compute this: {problem}")
     }
 
+    /// The error for a node that cannot be planned: it is the node's where the engine does not have
+    /// this form of the operator, and else that of what it is given.
+    fn refused(&self, problem: &str) -> crate::Error {
+        let of_form = [
+            "Building node",
+            "Translating node",
+            "Wrong number of outputs",
+            "not supported",
+            "nsupported",
+            "not implemented",
+        ];
+        if !of_form.iter().any(|words| problem.contains(words)) {
+            return self.failed(problem);
+        }
+        err!(
+            UnsupportedOperator,
+            "operator `{}` of {} (version {}) is not supported in this form: {problem}",
+            self.proto.op_type,
+            domain_name(&self.proto.domain),
+            self.opsets.version(&self.proto.domain)
+        )
+    }
+
     fn make(&self, key: &[Given]) -> Result<Plan> {
         let mut node = self.proto.clone();
         let mut inputs = Vec::with_capacity(key.len());
@@ -284,7 +326,7 @@ impl EngineNode {
         }
         let outputs = node.output.iter().filter(|o| !o.is_empty());
         let outputs: Vec<String> = outputs.cloned().collect();
-        plan_of(&self.opsets, vec![node], inputs, &outputs).map_err(|e| self.failed(&e))
+        plan_of(&self.opsets, vec![node], inputs, &outputs).map_err(|e| self.refused(&e))
     }
 }
 
@@ -391,7 +433,7 @@ pub(super) fn is_parameter(operator: &str, index: usize) -> bool {
         "MatMulInteger" | "ConvInteger" => index >= 2,
         "QLinearConv" | "QLinearMatMul" => !matches!(index, 0 | 3),
         "NonMaxSuppression" => index >= 2,
-        "LSTM" | "GRU" | "RNN" => matches!(index, 1..=3 | 7),
+        "LSTM" | "GRU" | "RNN" => matches!(index, 1..=4 | 7),
         _ => operator.starts_with("Reduce") && index >= 1,
     }
 }

@@ -235,6 +235,56 @@ impl<R: Real> Triple<'_, R> {
         [batch, heads, queries, self.key.shape[2]]
     }
 
+    /// The rows of keys or of values that a head of queries has, `at` counting all heads of all of the
+    /// batch.
+    fn shared<'b>(&self, of: &'b Heads<'_, R>, at: usize) -> &'b [R] {
+        let [_, heads, ..] = self.query.shape;
+        of.head(at / heads, at % heads / (heads / of.shape[1]))
+    }
+
+    /// All scores.
+    fn products(&self, scale: Option<f64>) -> Result<Vec<R>> {
+        let [_, heads, queries, size] = self.query.shape;
+        let keys = self.key.shape[2];
+        let scale = R::from_f64(scale.unwrap_or_else(|| 1.0 / (size as f64).sqrt()));
+        let mut all = floats::zeros::<R>(&self.scores())?;
+        if all.is_empty() {
+            return Ok(all);
+        }
+        for (at, scores) in all.chunks_exact_mut(queries * keys).enumerate() {
+            let key = self.shared(&self.key, at);
+            let rows = self.query.head(at / heads, at % heads).chunks_exact(size);
+            for (row, scores) in rows.zip(scores.chunks_exact_mut(keys)) {
+                for (score, key) in scores.iter_mut().zip(key.chunks_exact(size)) {
+                    *score = floats::dot(row, key) * scale;
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// The sums of values, weighted with all probabilities.
+    fn sums(&self, probabilities: &[R], shape: &[usize; 4]) -> Result<Vec<R>> {
+        let [_, _, queries, size] = *shape;
+        let keys = self.key.shape[2];
+        let mut all = floats::zeros::<R>(shape)?;
+        if all.is_empty() {
+            return Ok(all);
+        }
+        let heads = probabilities.chunks_exact(queries * keys);
+        let heads = heads.zip(all.chunks_exact_mut(queries * size));
+        for (at, (weights, sums)) in heads.enumerate() {
+            let value = self.shared(&self.value, at);
+            let rows = weights.chunks_exact(keys).zip(sums.chunks_exact_mut(size));
+            for (weights, sums) in rows {
+                for (&weight, value) in weights.iter().zip(value.chunks_exact(size)) {
+                    floats::add_scaled(sums, value, weight);
+                }
+            }
+        }
+        Ok(all)
+    }
+
     /// The result as `[batch, heads, queries, size]`, or with the heads inside as
     /// `[batch, queries, heads × size]`. What makes probabilities of the scores of a query is told
     /// its place: batch, head, query.
@@ -424,29 +474,91 @@ fn with_past<'a, R: Real>(heads: Heads<'a, R>, past: Option<&Tensor>) -> Result<
     Ok(Heads { shape, rows })
 }
 
-/// `FlexAttention` (Operators.md, ai.onnx.preview 1), without graphs inside.
+/// A graph inside of a node, as what it makes of a tensor.
+pub(in super::super) type Modify<'a> = dyn Fn(Tensor) -> Result<Tensor> + 'a;
+
+/// `FlexAttention` (Operators.md, ai.onnx.preview 1).
+#[derive(Debug)]
+pub(in super::super) struct Flex {
+    scale: Option<f64>,
+    precision: Option<DType>,
+}
+
+impl Flex {
+    pub(in super::super) fn new(node: &Node<'_>) -> Result<Self> {
+        Ok(Self {
+            scale: node.float_opt("scale").map(f64::from),
+            precision: softmax_precision(node)?,
+        })
+    }
+
+    /// Graphs change scores and probabilities, where they are there.
+    pub(in super::super) fn run(
+        &self,
+        inputs: &Inputs<'_>,
+        score: Option<&Modify<'_>>,
+        probability: Option<&Modify<'_>>,
+    ) -> Result<Tensor> {
+        match self.precision == Some(DType::F64) || floats::is_double(inputs.tensor(0)?)? {
+            true => self.run_in::<f64>(inputs, score, probability),
+            false => self.run_in::<f32>(inputs, score, probability),
+        }
+    }
+
+    fn run_in<R: Real>(
+        &self,
+        inputs: &Inputs<'_>,
+        score: Option<&Modify<'_>>,
+        probability: Option<&Modify<'_>>,
+    ) -> Result<Tensor> {
+        let all = Triple::<R> {
+            query: Heads::new(inputs.tensor(0)?, None)?,
+            key: Heads::new(inputs.tensor(1)?, None)?,
+            value: Heads::new(inputs.tensor(2)?, None)?,
+        };
+        all.check()?;
+        let dtype = inputs.tensor(2)?.dtype();
+        if score.is_none() && probability.is_none() {
+            let (shape, made) = all.run(self.scale, false, |scores, _| floats::softmax(scores))?;
+            return floats::tensor(dtype, &shape, made);
+        }
+        let mut rows = self.modified(&all, all.products(self.scale)?, score)?;
+        for row in rows.chunks_exact_mut(all.key.shape[2]) {
+            floats::softmax(row);
+        }
+        let rows = self.modified(&all, rows, probability)?;
+        let [batch, heads, queries, _] = all.query.shape;
+        let shape = [batch, heads, queries, all.value.shape[3]];
+        floats::tensor(dtype, &shape, all.sums(&rows, &shape)?)
+    }
+
+    fn modified<R: Real>(
+        &self,
+        all: &Triple<'_, R>,
+        rows: Vec<R>,
+        modify: Option<&Modify<'_>>,
+    ) -> Result<Vec<R>> {
+        let Some(modify) = modify else {
+            return Ok(rows);
+        };
+        let dtype = self.precision.unwrap_or(R::DTYPE);
+        let made = modify(floats::tensor(dtype, &all.scores(), rows)?)?;
+        if made.shape() != all.scores() {
+            bail!(
+                InvalidModel,
+                "a graph makes {:?} of {:?}, and is not to change the shape",
+                made.shape(),
+                all.scores()
+            );
+        }
+        Ok(floats::reals(&made)?.into_owned())
+    }
+}
+
 fn flex_attention(node: &Node<'_>) -> Result<Option<Kernel>> {
     if node.has("score_mod") || node.has("prob_mod") {
         return node.unsupported("a graph that changes scores or probabilities");
     }
-    let scale = node.float_opt("scale").map(f64::from);
-    let is_double = softmax_precision(node)? == Some(DType::F64);
-    tensor_kernel(
-        move |inputs| match is_double || floats::is_double(inputs.tensor(0)?)? {
-            true => flex::<f64>(inputs, scale),
-            false => flex::<f32>(inputs, scale),
-        },
-    )
-    .map(Some)
-}
-
-fn flex<R: Real>(inputs: &Inputs<'_>, scale: Option<f64>) -> Result<Tensor> {
-    let all = Triple::<R> {
-        query: Heads::new(inputs.tensor(0)?, None)?,
-        key: Heads::new(inputs.tensor(1)?, None)?,
-        value: Heads::new(inputs.tensor(2)?, None)?,
-    };
-    all.check()?;
-    let (shape, made) = all.run(scale, false, |scores, _| floats::softmax(scores))?;
-    floats::tensor(inputs.tensor(2)?.dtype(), &shape, made)
+    let flex = Flex::new(node)?;
+    tensor_kernel(move |inputs| flex.run(inputs, None, None)).map(Some)
 }

@@ -18,7 +18,29 @@ pub(crate) fn needs_program(graph: &GraphProto) -> bool {
         return true;
     }
     let mut attributes = graph.node.iter().flat_map(|node| &node.attribute);
-    attributes.any(names_foreign) || quantises_otherwise(graph) || casts_text(graph)
+    attributes.any(names_foreign)
+        || quantises_otherwise(graph)
+        || casts_text(graph)
+        || graph.node.iter().any(|node| is_told_how(graph, node))
+}
+
+/// Whether inputs of the model or its weights say of a node what the engine only takes otherwise: where
+/// a slice is, and that `Dropout` drops.
+fn is_told_how(graph: &GraphProto, node: &NodeProto) -> bool {
+    let weight = |name: &String| graph.initializer.iter().find(|t| t.name == *name);
+    let comes_in = |name: &String| graph.input.iter().any(|i| i.name == *name);
+    let input = |index: usize| node.input.get(index).filter(|name| !name.is_empty());
+    match &*node.op_type {
+        "Slice" => {
+            let mut places = [1, 2].into_iter().filter_map(input);
+            places.any(|name| comes_in(name) && weight(name).is_none())
+        }
+        "Dropout" => input(2).is_some_and(|name| match weight(name) {
+            Some(flag) => flag.raw_data.iter().any(|&b| b != 0) || flag.int32_data.contains(&1),
+            None => true,
+        }),
+        _ => false,
+    }
 }
 
 /// Numbers to and from text: the engine does not read all that ONNX says, and writes some otherwise.

@@ -16,6 +16,7 @@ mod integer;
 mod linear_attention;
 mod losses;
 mod ml;
+mod modes;
 mod plain;
 mod pool;
 mod products;
@@ -30,6 +31,8 @@ mod tfidf;
 mod training;
 mod unique;
 mod window;
+
+pub(super) use self::attention::Flex;
 
 use super::control;
 use super::inputs::Kernel;
@@ -79,6 +82,7 @@ const FALLBACK: &[Table] = &[
     cast::OPS,
     grid::FALLBACK,
     integer::OPS,
+    modes::OPS,
     plain::OPS,
     quantize::OPS,
     resize::FALLBACK,
