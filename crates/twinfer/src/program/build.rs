@@ -1,6 +1,8 @@
 //! From a graph to a program.
 
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use tract_onnx::pb::{FunctionProto, GraphProto, NodeProto};
 
@@ -14,10 +16,26 @@ use crate::{Result, Value, bail};
 /// Deeper nesting of graphs in graphs, and of functions in functions, than any real export has.
 const MAX_DEPTH: usize = 16;
 
+/// Nodes that calls of functions put into a graph, of all calls together: functions that call
+/// functions a few times each are a small file, and more nodes than any memory holds.
+const MAX_CALLED_NODES: usize = 1 << 18;
+
 /// What a graph is read in: versions of operator sets, and functions of the model.
 pub(crate) struct Scope<'a> {
     pub(crate) opsets: Opsets,
-    pub(crate) functions: &'a [FunctionProto],
+    functions: &'a [FunctionProto],
+    /// Nodes that calls of functions have put in so far.
+    called: Rc<Cell<usize>>,
+}
+
+impl<'a> Scope<'a> {
+    pub(crate) fn new(opsets: Opsets, functions: &'a [FunctionProto]) -> Self {
+        Self {
+            opsets,
+            functions,
+            called: Rc::default(),
+        }
+    }
 }
 
 /// The program of the graph of a model.
@@ -239,11 +257,20 @@ impl<'a> Builder<'a> {
         function: &FunctionProto,
         inputs: &[Option<usize>],
     ) -> Result<()> {
+        let called = self.scope.called.get().saturating_add(function.node.len());
+        if called > MAX_CALLED_NODES {
+            bail!(
+                ModelTooLarge,
+                "the functions of the model are more than {MAX_CALLED_NODES} nodes"
+            );
+        }
+        self.scope.called.set(called);
         let graph = functions::body_of(function, call);
         let opsets = self.scope.opsets.with(&function.opset_import);
         let scope = Scope {
             opsets,
             functions: self.scope.functions,
+            called: self.scope.called.clone(),
         };
         let mut inner = Builder::new(&scope, self.depth + 1);
         inner.graph(&graph, &mut NoOuter)?;

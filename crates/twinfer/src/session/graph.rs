@@ -160,10 +160,8 @@ pub(super) fn program_of(onnx: &[u8], weights: &dyn Weights, registry: Onnx) -> 
     };
     zipmap::take_out(graph)?;
     weights::fill(graph, weights, &mut Constants::none())?;
-    let scope = Scope {
-        opsets: Opsets::new(&proto.opset_import, Arc::new(registry)),
-        functions: &proto.functions,
-    };
+    let opsets = Opsets::new(&proto.opset_import, Arc::new(registry));
+    let scope = Scope::new(opsets, &proto.functions);
     program::build(graph, &scope)
 }
 
