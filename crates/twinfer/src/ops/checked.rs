@@ -31,6 +31,17 @@ const WITH_CHANNELS: [&str; 14] = [
 /// may choose from.
 const WITH_AXIS: [(&str, i64); 2] = [("LayerNormalization", 0), ("OneHot", 1)];
 
+/// Operators that make a tensor as large as their first inputs say, and how many these are.
+const OF_A_SIZE: [(&str, usize); 4] = [
+    ("BlackmanWindow", 1),
+    ("HammingWindow", 1),
+    ("HannWindow", 1),
+    ("MelWeightMatrix", 2),
+];
+
+/// Longer windows than any signal has; in doubles, 128 megabytes.
+const MAX_SIZE: i64 = 1 << 24;
+
 /// The engine lists the places of a window, one by one; larger ones than of 4096 x 4096 would be
 /// lists of gigabytes.
 const MAX_WINDOW: i64 = 1 << 24;
@@ -39,7 +50,8 @@ const MAX_WINDOW: i64 = 1 << 24;
 pub(super) fn register(onnx: &mut Onnx) {
     let operators = &mut onnx.op_register.0;
     let names = WITH_AXIS.iter().map(|(name, _)| *name);
-    for name in WITH_CHANNELS.into_iter().chain(names) {
+    let sized = OF_A_SIZE.iter().map(|(name, _)| *name);
+    for name in WITH_CHANNELS.into_iter().chain(names).chain(sized) {
         if let Some(builder) = operators.insert(name.to_owned(), build) {
             operators.insert(format!("{ENGINE}{name}"), builder);
         } else {
@@ -63,11 +75,13 @@ fn build(
         return Ok((operator, closures));
     };
     let with_axis = WITH_AXIS.iter().find(|(name, _)| *name == node.op_type);
+    let of_a_size = OF_A_SIZE.iter().find(|(name, _)| *name == node.op_type);
     let checked = Checked {
         inner: inner.clone(),
-        needs: match with_axis {
-            None => Needs::Channels,
-            Some(&(_, more)) => {
+        needs: match (with_axis, of_a_size) {
+            (None, Some(&(_, inputs))) => Needs::Small { inputs },
+            (None, None) => Needs::Channels,
+            (Some(&(_, more)), _) => {
                 let given = node.attribute.iter().find(|a| a.name == "axis");
                 Needs::Axis {
                     axis: given.map_or(-1, |attribute| attribute.i),
@@ -106,6 +120,7 @@ struct Checked {
 enum Needs {
     Channels,
     Axis { axis: i64, more: i64 },
+    Small { inputs: usize },
 }
 
 impl Needs {
@@ -120,6 +135,17 @@ impl Needs {
             _ => Ok(()),
         }
     }
+}
+
+fn check_sizes(sizes: &[Arc<Tensor>]) -> TractResult<()> {
+    let mut product = 1i64;
+    for size in sizes {
+        product = product.saturating_mul(size.cast_to_scalar::<i64>()?.max(1));
+    }
+    if product > MAX_SIZE {
+        bail!("a window of {product} elements is larger than {MAX_SIZE}");
+    }
+    Ok(())
 }
 
 impl Expansion for Checked {
@@ -168,6 +194,13 @@ impl Expansion for Checked {
         let Some(first) = inputs.first() else {
             bail!("{} has no input", self.inner.name());
         };
+        if let Needs::Small { inputs: count } = self.needs {
+            let sizes = inputs.iter().take(count).map(|input| &input.value);
+            return s.given_all(sizes, move |s, sizes: Vec<Arc<Tensor>>| {
+                check_sizes(&sizes)?;
+                self.inner.rules(s, inputs, outputs)
+            });
+        }
         s.given(&first.rank, move |s, rank| {
             self.needs.check(rank)?;
             self.inner.rules(s, inputs, outputs)
