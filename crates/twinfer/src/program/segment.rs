@@ -268,7 +268,7 @@ mod tests {
             domain: String::new(),
             version: 17,
         };
-        let scope = Scope::new(Opsets::new(&[import], Arc::new(ops::registry())), &[]);
+        let scope = Scope::new(Opsets::new(&[import], Arc::new(ops::registry())), &[], &[]);
         build(graph, &scope).unwrap()
     }
 
