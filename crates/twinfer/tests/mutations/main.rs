@@ -24,7 +24,7 @@ use twinfer::{DType, Dim, Session, Tensor, TensorSpec, Value, ValueKind};
 
 const CHILD: &str = "TWINFER_MUTATIONS_CHILD";
 /// As many as take a minute.
-const COUNT: u64 = 4_000;
+const COUNT: u64 = 3_000;
 /// In kilobytes, as `ulimit -v` counts: a model of a few kilobytes that takes more than this is
 /// one that takes any amount.
 const ADDRESS_SPACE: u64 = 4 << 20;
