@@ -1,3 +1,4 @@
 //! What the fuzz targets call. Tests of the workspace call the same functions.
 
+pub mod session;
 pub mod trust;

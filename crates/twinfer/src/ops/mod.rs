@@ -3,6 +3,7 @@
 //! The engine looks operators up by name and ignores the domain. So those of ours are
 //! registered under `domain.Name`, and [`qualify`] renames the nodes that are meant.
 
+mod checked;
 #[cfg(any(test, target_family = "wasm"))]
 pub(crate) mod conv;
 #[cfg(test)]
@@ -32,6 +33,7 @@ const MAX_GRAPH_DEPTH: usize = 16;
 /// The engine's operators and ours.
 pub(crate) fn registry() -> Onnx {
     let mut onnx = tract_onnx::onnx();
+    checked::register(&mut onnx);
     ml::register(&mut onnx.op_register);
     onnx.op_register
         .insert("Tanh", |_, _| Ok((tanh::op(), vec![])));

@@ -1,8 +1,10 @@
 //! From a graph to a program.
 
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
-use tract_onnx::pb::{FunctionProto, GraphProto, NodeProto};
+use tract_onnx::pb::{AttributeProto, FunctionProto, GraphProto, NodeProto};
 
 use super::control::{self, Control};
 use super::engine::{EngineNode, Opsets};
@@ -14,10 +16,33 @@ use crate::{Result, Value, bail};
 /// Deeper nesting of graphs in graphs, and of functions in functions, than any real export has.
 const MAX_DEPTH: usize = 16;
 
+/// Nodes that calls of functions put into a graph, of all calls together: functions that call
+/// functions a few times each are a small file, and more nodes than any memory holds.
+const MAX_CALLED_NODES: usize = 1 << 18;
+
 /// What a graph is read in: versions of operator sets, and functions of the model.
 pub(crate) struct Scope<'a> {
     pub(crate) opsets: Opsets,
-    pub(crate) functions: &'a [FunctionProto],
+    functions: &'a [FunctionProto],
+    /// The defaults of the attributes of each function.
+    defaults: &'a [Vec<AttributeProto>],
+    /// Nodes that calls of functions have put in so far.
+    called: Rc<Cell<usize>>,
+}
+
+impl<'a> Scope<'a> {
+    pub(crate) fn new(
+        opsets: Opsets,
+        functions: &'a [FunctionProto],
+        defaults: &'a [Vec<AttributeProto>],
+    ) -> Self {
+        Self {
+            opsets,
+            functions,
+            defaults,
+            called: Rc::default(),
+        }
+    }
 }
 
 /// The program of the graph of a model.
@@ -158,9 +183,9 @@ impl<'a> Builder<'a> {
                 },
             });
         }
-        if let Some(function) = self.function(proto) {
+        if let Some((function, defaults)) = self.function(proto) {
             return self
-                .inline(proto, function, &inputs)
+                .inline(proto, function, defaults, &inputs)
                 .map_err(|e| e.context(label));
         }
         let does = self
@@ -225,11 +250,14 @@ impl<'a> Builder<'a> {
         inner.finish()
     }
 
-    fn function(&self, proto: &NodeProto) -> Option<&'a FunctionProto> {
-        let functions = self.scope.functions.iter();
-        functions
-            .filter(|f| f.name.as_deref() == Some(&proto.op_type))
-            .find(|f| f.domain.as_deref().unwrap_or_default() == proto.domain)
+    /// The function that a node calls, and the defaults of its attributes.
+    fn function(&self, proto: &NodeProto) -> Option<(&'a FunctionProto, &'a [AttributeProto])> {
+        let at = self.scope.functions.iter().position(|f| {
+            f.name.as_deref() == Some(&proto.op_type)
+                && f.domain.as_deref().unwrap_or_default() == proto.domain
+        })?;
+        let defaults = self.scope.defaults.get(at).map_or(&[][..], Vec::as_slice);
+        Some((self.scope.functions.get(at)?, defaults))
     }
 
     /// Puts the nodes of a function of the model in the place of a call of it.
@@ -237,13 +265,24 @@ impl<'a> Builder<'a> {
         &mut self,
         call: &NodeProto,
         function: &FunctionProto,
+        defaults: &[AttributeProto],
         inputs: &[Option<usize>],
     ) -> Result<()> {
-        let graph = functions::body_of(function, call);
+        let called = self.scope.called.get().saturating_add(function.node.len());
+        if called > MAX_CALLED_NODES {
+            bail!(
+                ModelTooLarge,
+                "the functions of the model are more than {MAX_CALLED_NODES} nodes"
+            );
+        }
+        self.scope.called.set(called);
+        let graph = functions::body_of(function, defaults, call);
         let opsets = self.scope.opsets.with(&function.opset_import);
         let scope = Scope {
             opsets,
             functions: self.scope.functions,
+            defaults: self.scope.defaults,
+            called: self.scope.called.clone(),
         };
         let mut inner = Builder::new(&scope, self.depth + 1);
         inner.graph(&graph, &mut NoOuter)?;

@@ -1,5 +1,6 @@
 //! Control flow: graphs inside of a graph.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 
 use tract_onnx::pb::{GraphProto, NodeProto, type_proto};
@@ -11,8 +12,27 @@ use super::{Around, Program, Values, arrange};
 use crate::session::onnx_dtype;
 use crate::{DType, Result, Tensor, Value, bail, err};
 
-/// More turns than any model takes: a condition that never turns false must end.
-const MAX_TURNS: i64 = 1 << 24;
+/// More turns than any model takes, in all loops of a run together: a condition that never turns
+/// false must end, and loops in loops too.
+const MAX_TURNS: usize = 1 << 20;
+
+/// The turns that the loops of a run have taken.
+#[derive(Debug, Default)]
+pub(super) struct Turns(Cell<usize>);
+
+impl Turns {
+    fn one_more(&self) -> Result<()> {
+        let turns = self.0.get() + 1;
+        if turns > MAX_TURNS {
+            bail!(
+                InvalidInput,
+                "the loops of the model do not end within {MAX_TURNS} turns"
+            );
+        }
+        self.0.set(turns);
+        Ok(())
+    }
+}
 
 /// A node with graphs in it.
 #[derive(Debug)]
@@ -203,6 +223,7 @@ fn outer<'m>(program: &Program, values: &Values<'m>) -> Result<Around<'m>> {
     Ok(Around {
         values: program.captured.iter().map(value).collect::<Result<_>>()?,
         meter: values.meter,
+        turns: values.turns,
     })
 }
 
@@ -252,9 +273,7 @@ fn turns(
     let mut rows: Vec<Vec<Value>> = vec![Vec::new(); count];
     let mut turn = 0;
     while goes_on && turn < most {
-        if turn >= MAX_TURNS {
-            bail!(InvalidInput, "a Loop does not end within {MAX_TURNS} turns");
-        }
+        outer.turns.one_more()?;
         let mut given = vec![
             Value::Tensor(Tensor::from_vec(&[], vec![turn])?),
             Value::Tensor(Tensor::from_vec(&[], vec![goes_on])?),
@@ -426,6 +445,7 @@ impl Scan {
         let mut state: Vec<Value> = first.iter().map(|&t| Value::Tensor(t.clone())).collect();
         let mut rows: Vec<Vec<Value>> = vec![Vec::new(); self.body.outputs.len() - states];
         for turn in 0..length {
+            outer.turns.one_more()?;
             let mut turn_inputs = std::mem::take(&mut state);
             let backwards = self.input_backwards.iter();
             for ((tensor, &axis), &backwards) in scanned.iter().zip(&axes).zip(backwards) {
@@ -456,6 +476,7 @@ fn map(body: &Program, inputs: &Inputs<'_>, outer: &Around<'_>) -> Result<Vec<Va
     let length = inputs.sequence(0)?.len();
     let mut made: Vec<Vec<Value>> = vec![Vec::new(); body.outputs.len()];
     for turn in 0..length {
+        outer.turns.one_more()?;
         let mut given = Vec::with_capacity(inputs.len());
         for index in 0..inputs.len() {
             given.push(match inputs.value(index)? {

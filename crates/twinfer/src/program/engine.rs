@@ -141,6 +141,10 @@ impl EngineNode {
     ) -> Result<Self> {
         let mut proto = proto.clone();
         crate::ops::qualify_node(&mut proto);
+        // Outputs that are left out at the end need not be named; the engine counts them.
+        while proto.output.len() > 1 && proto.output.last().is_some_and(String::is_empty) {
+            proto.output.pop();
+        }
         let known = opsets.engine.op_register.0.contains_key(&proto.op_type);
         if !known || !crate::ops::is_known_domain(&proto.domain) {
             bail!(

@@ -4,11 +4,16 @@ use std::collections::HashSet;
 
 use tract_onnx::pb::{AttributeProto, FunctionProto, GraphProto, NodeProto, ValueInfoProto};
 
-/// The graph of a function for one call: with the attributes of the call, and without the inputs
+/// The graph of a function for one call: with the attributes of the call, or their defaults, and
+/// without the inputs
 /// that it leaves out.
-pub(super) fn body_of(function: &FunctionProto, call: &NodeProto) -> GraphProto {
+pub(super) fn body_of(
+    function: &FunctionProto,
+    defaults: &[AttributeProto],
+    call: &NodeProto,
+) -> GraphProto {
     let mut nodes = function.node.clone();
-    let attributes: Vec<&AttributeProto> = call.attribute.iter().collect();
+    let attributes: Vec<&AttributeProto> = call.attribute.iter().chain(defaults).collect();
     let is_left_out = |index: usize| call.input.get(index).is_none_or(String::is_empty);
     let left_out: HashSet<&str> = (function.input.iter().enumerate())
         .filter(|(index, _)| is_left_out(*index))

@@ -19,7 +19,7 @@ mod segment;
 mod small;
 mod tensors;
 
-use self::control::Control;
+use self::control::{Control, Turns};
 use self::engine::EngineNode;
 use self::inputs::{Inputs, Kernel};
 use self::meter::Work;
@@ -77,6 +77,7 @@ enum Does {
 
 /// The values of a run, by slot, and what measures it.
 struct Values<'m> {
+    turns: &'m Turns,
     slots: Vec<Option<Value>>,
     meter: Option<&'m Meter>,
     /// Bytes of what steps have made, where the run is measured.
@@ -119,10 +120,10 @@ impl Values<'_> {
 
 /// What a graph inside of another one sees of it: the values that it captures, in the order of
 /// `captured`, and what measures the run.
-#[derive(Default)]
 struct Around<'m> {
     values: Vec<Value>,
     meter: Option<&'m Meter>,
+    turns: &'m Turns,
 }
 
 impl Program {
@@ -131,7 +132,7 @@ impl Program {
     /// # Errors
     /// Those of the operators, with the node in the message.
     pub(crate) fn run(&self, inputs: Vec<Value>) -> Result<Vec<Value>> {
-        self.run_in(inputs, &Around::default())
+        self.run_with(inputs, None)
     }
 
     /// The bytes of the weights, of graphs inside too.
@@ -149,14 +150,22 @@ impl Program {
     /// # Errors
     /// Those of [`Program::run`].
     pub(crate) fn measure(&self, inputs: Vec<Value>, meter: &Meter) -> Result<Vec<Value>> {
-        let values = Vec::new();
-        let meter = Some(meter);
-        self.run_in(inputs, &Around { values, meter })
+        self.run_with(inputs, Some(meter))
+    }
+
+    fn run_with(&self, inputs: Vec<Value>, meter: Option<&Meter>) -> Result<Vec<Value>> {
+        let around = Around {
+            values: Vec::new(),
+            meter,
+            turns: &Turns::default(),
+        };
+        self.run_in(inputs, &around)
     }
 
     /// The same for a graph inside of another one.
     fn run_in(&self, inputs: Vec<Value>, outer: &Around<'_>) -> Result<Vec<Value>> {
         let mut values = Values {
+            turns: outer.turns,
             slots: vec![None; self.slots],
             meter: outer.meter,
             sizes: Vec::new(),

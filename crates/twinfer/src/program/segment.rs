@@ -268,10 +268,7 @@ mod tests {
             domain: String::new(),
             version: 17,
         };
-        let scope = Scope {
-            opsets: Opsets::new(&[import], Arc::new(ops::registry())),
-            functions: &[],
-        };
+        let scope = Scope::new(Opsets::new(&[import], Arc::new(ops::registry())), &[], &[]);
         build(graph, &scope).unwrap()
     }
 

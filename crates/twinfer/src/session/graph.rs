@@ -80,6 +80,7 @@ impl GraphOutput {
 /// Reads an ONNX file, and the weights that are outside of it. Of the weights there is one copy
 /// afterwards, which borrows nothing.
 pub(super) fn read(onnx: &[u8], weights: &dyn Weights) -> Result<Graph> {
+    let onnx = &*wire::readable(onnx);
     let Checked {
         whole,
         proto,
@@ -154,6 +155,7 @@ fn prepare(
 
 /// The program of an ONNX file that the engine does not take as a whole.
 pub(super) fn program_of(onnx: &[u8], weights: &dyn Weights, registry: Onnx) -> Result<Program> {
+    let onnx = &*wire::readable(onnx);
     let mut proto = guard(|| Onnx::default().proto_model_for_read(&mut &*onnx))
         .map_err(|e| err!(InvalidModel, "the graph is malformed: {e}"))?;
     let Some(graph) = proto.graph.as_mut() else {
@@ -161,15 +163,18 @@ pub(super) fn program_of(onnx: &[u8], weights: &dyn Weights, registry: Onnx) -> 
     };
     zipmap::take_out(graph)?;
     weights::fill(graph, weights, &mut Constants::none())?;
-    let scope = Scope {
-        opsets: Opsets::new(&proto.opset_import, Arc::new(registry)),
-        functions: &proto.functions,
+    let opsets = Opsets::new(&proto.opset_import, Arc::new(registry));
+    let defaults = match proto.functions.is_empty() {
+        true => Vec::new(),
+        false => types::defaults(onnx)?,
     };
+    let scope = Scope::new(opsets, &proto.functions, &defaults);
     program::build(graph, &scope)
 }
 
 /// What an ONNX file says of itself; no weights are looked at.
 pub(super) fn describe(onnx: &[u8]) -> Result<Description> {
+    let onnx = &*wire::readable(onnx);
     let checked = check(onnx)?;
     let declared = checked.outputs.iter().all(|output| output.dtype.is_some());
     let outputs = match declared {
@@ -199,6 +204,7 @@ pub(super) fn describe(onnx: &[u8]) -> Result<Description> {
 
 /// The operators of a file that nothing here has, all of them.
 pub(super) fn missing(onnx: &[u8]) -> Result<Vec<MissingOperator>> {
+    let onnx = &*wire::readable(onnx);
     let (mut proto, _) = decode(onnx)?;
     if let Some(graph) = proto.graph.as_mut() {
         zipmap::take_out(graph)?;

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use prost::Message;
+use tract_onnx::pb::AttributeProto;
 
 use super::graph::onnx_dtype;
 use crate::{DType, Result, ValueKind, bail, err};
@@ -15,6 +16,19 @@ const MAX_DEPTH: usize = 4;
 struct Model {
     #[prost(message, optional, tag = "7")]
     graph: Option<Graph>,
+}
+
+/// Of the functions of a model, the attributes that have a default (onnx.proto, `FunctionProto`).
+#[derive(Message)]
+struct Library {
+    #[prost(message, repeated, tag = "25")]
+    functions: Vec<Function>,
+}
+
+#[derive(Message)]
+struct Function {
+    #[prost(message, repeated, tag = "11")]
+    attribute_proto: Vec<AttributeProto>,
 }
 
 #[derive(Message)]
@@ -86,6 +100,17 @@ impl Type {
             (None, None) => None,
         }
     }
+}
+
+/// The defaults of the attributes of each function of a model, in the order of the file.
+///
+/// # Errors
+/// `invalid_model` for what is no ONNX file.
+pub(super) fn defaults(onnx: &[u8]) -> Result<Vec<Vec<AttributeProto>>> {
+    let library =
+        Library::decode(onnx).map_err(|e| err!(InvalidModel, "the functions of the model: {e}"))?;
+    let functions = library.functions.into_iter();
+    Ok(functions.map(|f| f.attribute_proto).collect())
 }
 
 /// Kinds and types of the elements, of the inputs and outputs that are sequences or optionals.

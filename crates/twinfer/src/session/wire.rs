@@ -1,10 +1,12 @@
 //! Protobuf's wire format, as far as it takes to leave the weights of a model file out of its
 //! decoding: they are most of its bytes, and a decoder would copy them twice.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Fields of `ModelProto`, `GraphProto` and `TensorProto` (onnx.proto).
 const GRAPH: u64 = 7;
+const METADATA: u64 = 14;
 const INITIALIZER: u64 = 5;
 const DATA_TYPE: u64 = 2;
 const FLOAT_DATA: u64 = 4;
@@ -75,6 +77,33 @@ pub(super) fn lighten(file: &[u8]) -> Option<Lightened> {
         file: whole,
         left_out,
     })
+}
+
+/// Fields of `ModelProto` that say something of the file, and nothing of the computation: producer
+/// and its version, domain, doc string, metadata.
+const REMARKS: [u64; 5] = [2, 3, 4, 6, 14];
+
+/// The file without remarks that are no UTF-8: some writers put bytes into them, and a decoder
+/// refuses the whole file for it.
+pub(super) fn readable(file: &[u8]) -> Cow<'_, [u8]> {
+    let is_text = |field: &Field| {
+        let bytes = field.bytes.clone().and_then(|place| file.get(place));
+        bytes.is_none_or(|bytes| match field.number {
+            METADATA => fields(bytes, 0..bytes.len()).is_none_or(|inner| {
+                let mut texts = inner.iter().filter_map(|f| bytes.get(f.bytes.clone()?));
+                texts.all(|text| std::str::from_utf8(text).is_ok())
+            }),
+            _ => std::str::from_utf8(bytes).is_ok(),
+        })
+    };
+    let top = fields(file, 0..file.len()).unwrap_or_default();
+    let is_bad = |field: &&Field| REMARKS.contains(&field.number) && !is_text(field);
+    let mut readable = Cow::Borrowed(file);
+    // From the end, so that the places of those before stay right.
+    for field in top.iter().rev().filter(is_bad) {
+        readable.to_mut().drain(field.start..field.end);
+    }
+    readable
 }
 
 /// The field with the elements of a tensor, where all of them are in one field, in the bytes
