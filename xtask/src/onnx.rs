@@ -23,7 +23,7 @@ struct Suite {
     expected: [&'static str; 2],
 }
 
-const SUITES: [Suite; 4] = [
+const SUITES: [Suite; 6] = [
     Suite {
         name: "onnx",
         script: "cases.py",
@@ -38,6 +38,16 @@ const SUITES: [Suite; 4] = [
         name: "linear",
         script: "linear.py",
         expected: ["expected-linear.json", "expected-linear-wasm.json"],
+    },
+    Suite {
+        name: "quantised",
+        script: "quantised.py",
+        expected: ["expected-quantised.json", "expected-quantised-wasm.json"],
+    },
+    Suite {
+        name: "untidy",
+        script: "untidy.py",
+        expected: ["expected-untidy.json", "expected-untidy-wasm.json"],
     },
     Suite {
         name: "real-files",
@@ -79,10 +89,52 @@ pub fn conformance(json: bool, write: bool) -> Result<()> {
             }
         }
     }
+    if write {
+        documents(&[])?;
+    }
     if json {
         println!("{}", serde_json::Value::Object(all));
     }
     Ok(())
+}
+
+/// The documents that are made of cases and tables; with `--check` they are compared.
+fn documents(check: &[&str]) -> Result<bool> {
+    let tests = paths::root().join("tests/onnx");
+    let docs = paths::root().join("docs");
+    let (_, operators) = Run::new(runner())
+        .args([
+            "table".as_ref(),
+            "--folder".as_ref(),
+            paths::target().join("onnx").as_os_str(),
+        ])
+        .args([
+            "--expected".as_ref(),
+            tests.join("expected.json").as_os_str(),
+        ])
+        .args([
+            "--expected-wasm".as_ref(),
+            tests.join("expected-wasm.json").as_os_str(),
+        ])
+        .args(["--out".as_ref(), docs.join("operators.md").as_os_str()])
+        .args(check)
+        .watch()?;
+    let Some(python) = python::program() else {
+        return Ok(operators);
+    };
+    let (_, estimators) = Run::new(python)
+        .args([
+            tests.join("estimators_table.py"),
+            paths::target().join("estimators"),
+        ])
+        .args(check)
+        .watch()?;
+    Ok(operators && estimators)
+}
+
+fn runner() -> PathBuf {
+    let program = format!("twinfer-onnx{}", std::env::consts::EXE_SUFFIX);
+    paths::target().join("debug").join(program)
 }
 
 /// The counts of a place; those of the node tests under its name, as everybody reads them.
@@ -120,6 +172,11 @@ pub fn run() -> Result<Counts> {
             counts += these;
         }
     }
+    let same = documents(&["--check"])?;
+    counts += Counts {
+        passed: same.into(),
+        failed: (!same).into(),
+    };
     Ok(counts)
 }
 
@@ -157,10 +214,9 @@ impl Suite {
                     .run()
             },
         )?;
-        let program = format!("twinfer-onnx{}", std::env::consts::EXE_SUFFIX);
         let place = |name: &'static str, table: &str| Place {
             name,
-            run: Run::new(paths::target().join("debug").join(&program))
+            run: Run::new(runner())
                 .args([name])
                 .args(["--folder".as_ref(), folder.as_os_str()]),
             table: paths::root().join("tests/onnx").join(table),

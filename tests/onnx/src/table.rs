@@ -134,6 +134,8 @@ fn add_dtypes<'a>(value: &'a Typed, dtypes: &mut BTreeSet<&'a str>) {
         }
         Typed::Sequence { sequence } => sequence.iter().for_each(|item| add_dtypes(item, dtypes)),
         Typed::Optional { optional } => optional.iter().for_each(|item| add_dtypes(item, dtypes)),
+        // Nothing takes maps.
+        Typed::Maps { .. } => {}
     }
 }
 
