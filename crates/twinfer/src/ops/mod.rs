@@ -8,6 +8,7 @@ mod checked;
 pub(crate) mod conv;
 #[cfg(test)]
 mod conv_tests;
+mod fence;
 mod kernel;
 #[cfg(any(test, target_family = "wasm"))]
 mod lookup;
@@ -37,10 +38,13 @@ pub(crate) fn registry() -> Onnx {
     ml::register(&mut onnx.op_register);
     onnx.op_register
         .insert("Tanh", |_, _| Ok((tanh::op(), vec![])));
+    onnx.op_register
+        .insert(fence::NAME, |_, _| Ok((fence::op(), vec![])));
     onnx
 }
 
-/// Gives the nodes of our operators their qualified names, in this graph and those inside.
+/// Gives the nodes of our operators their qualified names, in this graph and those inside, and keeps
+/// apart what the engine must not join.
 ///
 /// # Errors
 /// `invalid_model` for graphs that are nested too deeply.
@@ -55,6 +59,7 @@ fn qualify_at(graph: &mut GraphProto, depth: usize) -> Result<()> {
             "graphs are nested more than {MAX_GRAPH_DEPTH} deep"
         );
     }
+    fence::put(graph);
     for node in &mut graph.node {
         qualify_node(node);
         for attribute in &mut node.attribute {
