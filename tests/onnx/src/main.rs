@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Without more it says how each case ended that did not pass. `--expected` compares with a table,
-//! `--write` writes it, `--json` prints counts of the states. `--only` runs the cases whose name has
+//! (with `--numbers-vary` but for wrong numbers), `--write` writes it, `--json` prints counts of the states. `--only` runs the cases whose name has
 //! the text in it, and says how each ended. `wasm` judges what `web/test/run-onnx.mjs` wrote.
 //!
 //! `table` writes the document of operators, from the cases and what is expected of them, and runs
@@ -29,7 +29,7 @@ use crate::case::Case;
 use crate::run::{State, States};
 use crate::table::Place;
 
-const USAGE: &str = "usage: twinfer-onnx native|wasm --folder DIR [--answers FILE] [--expected FILE] [--write] [--json] [--only TEXT]
+const USAGE: &str = "usage: twinfer-onnx native|wasm --folder DIR [--answers FILE] [--expected FILE] [--numbers-vary] [--write] [--json] [--only TEXT]
        twinfer-onnx table --folder DIR --expected FILE [--expected-wasm FILE] --out FILE [--check]";
 
 fn main() -> ExitCode {
@@ -56,6 +56,7 @@ struct Options {
     out: Option<PathBuf>,
     check: bool,
     write: bool,
+    numbers_vary: bool,
     json: bool,
 }
 
@@ -81,6 +82,7 @@ impl Options {
                 "--out" => options.out = Some(value()?.into()),
                 "--check" => options.check = true,
                 "--write" => options.write = true,
+                "--numbers-vary" => options.numbers_vary = true,
                 "--json" => options.json = true,
                 _ => return Err(USAGE.into()),
             }
@@ -130,7 +132,7 @@ fn start() -> Result<bool, Error> {
             Ok(true)
         }
         Some(file) => {
-            let wrong = expected::differences(&file, &states)?;
+            let wrong = expected::differences(&file, &states, options.numbers_vary)?;
             for difference in &wrong {
                 println!("{difference}");
             }
