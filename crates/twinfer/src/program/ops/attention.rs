@@ -1,9 +1,12 @@
 //! Attention of queries over keys and values, in full: `Attention` and `FlexAttention`.
 
+mod flex;
+
 use std::borrow::Cow;
 
+pub(in super::super) use self::flex::Flex;
 use super::super::arrange;
-use super::super::inputs::{Inputs, Kernel, kernel, tensor_kernel};
+use super::super::inputs::{Inputs, Kernel, kernel};
 use super::super::node::Node;
 use super::floats::{self, Real};
 use crate::session::onnx_dtype;
@@ -12,7 +15,7 @@ use crate::{DType, Result, Tensor, Value, bail};
 /// Those of the standard domain.
 pub(super) const OPS: super::Table = &[("Attention", attention)];
 /// Those of `ai.onnx.preview`.
-pub(super) const PREVIEW: super::Table = &[("FlexAttention", flex_attention)];
+pub(super) const PREVIEW: super::Table = &[("FlexAttention", flex::flex_attention)];
 
 /// What is asked for as the output of the product of queries and keys.
 #[derive(Clone, Copy, PartialEq)]
@@ -472,93 +475,4 @@ fn with_past<'a, R: Real>(heads: Heads<'a, R>, past: Option<&Tensor>) -> Result<
     let rows = Cow::Owned(all.to_vec()?);
     let shape = [batch, count, length, size];
     Ok(Heads { shape, rows })
-}
-
-/// A graph inside of a node, as what it makes of a tensor.
-pub(in super::super) type Modify<'a> = dyn Fn(Tensor) -> Result<Tensor> + 'a;
-
-/// `FlexAttention` (Operators.md, ai.onnx.preview 1).
-#[derive(Debug)]
-pub(in super::super) struct Flex {
-    scale: Option<f64>,
-    precision: Option<DType>,
-}
-
-impl Flex {
-    pub(in super::super) fn new(node: &Node<'_>) -> Result<Self> {
-        Ok(Self {
-            scale: node.float_opt("scale").map(f64::from),
-            precision: softmax_precision(node)?,
-        })
-    }
-
-    /// Graphs change scores and probabilities, where they are there.
-    pub(in super::super) fn run(
-        &self,
-        inputs: &Inputs<'_>,
-        score: Option<&Modify<'_>>,
-        probability: Option<&Modify<'_>>,
-    ) -> Result<Tensor> {
-        match self.precision == Some(DType::F64) || floats::is_double(inputs.tensor(0)?)? {
-            true => self.run_in::<f64>(inputs, score, probability),
-            false => self.run_in::<f32>(inputs, score, probability),
-        }
-    }
-
-    fn run_in<R: Real>(
-        &self,
-        inputs: &Inputs<'_>,
-        score: Option<&Modify<'_>>,
-        probability: Option<&Modify<'_>>,
-    ) -> Result<Tensor> {
-        let all = Triple::<R> {
-            query: Heads::new(inputs.tensor(0)?, None)?,
-            key: Heads::new(inputs.tensor(1)?, None)?,
-            value: Heads::new(inputs.tensor(2)?, None)?,
-        };
-        all.check()?;
-        let dtype = inputs.tensor(2)?.dtype();
-        if score.is_none() && probability.is_none() {
-            let (shape, made) = all.run(self.scale, false, |scores, _| floats::softmax(scores))?;
-            return floats::tensor(dtype, &shape, made);
-        }
-        let mut rows = self.modified(&all, all.products(self.scale)?, score)?;
-        for row in rows.chunks_exact_mut(all.key.shape[2]) {
-            floats::softmax(row);
-        }
-        let rows = self.modified(&all, rows, probability)?;
-        let [batch, heads, queries, _] = all.query.shape;
-        let shape = [batch, heads, queries, all.value.shape[3]];
-        floats::tensor(dtype, &shape, all.sums(&rows, &shape)?)
-    }
-
-    fn modified<R: Real>(
-        &self,
-        all: &Triple<'_, R>,
-        rows: Vec<R>,
-        modify: Option<&Modify<'_>>,
-    ) -> Result<Vec<R>> {
-        let Some(modify) = modify else {
-            return Ok(rows);
-        };
-        let dtype = self.precision.unwrap_or(R::DTYPE);
-        let made = modify(floats::tensor(dtype, &all.scores(), rows)?)?;
-        if made.shape() != all.scores() {
-            bail!(
-                InvalidModel,
-                "a graph makes {:?} of {:?}, and is not to change the shape",
-                made.shape(),
-                all.scores()
-            );
-        }
-        Ok(floats::reals(&made)?.into_owned())
-    }
-}
-
-fn flex_attention(node: &Node<'_>) -> Result<Option<Kernel>> {
-    if node.has("score_mod") || node.has("prob_mod") {
-        return node.unsupported("a graph that changes scores or probabilities");
-    }
-    let flex = Flex::new(node)?;
-    tensor_kernel(move |inputs| flex.run(inputs, None, None)).map(Some)
 }
