@@ -69,6 +69,11 @@ impl CanRun {
         }
     }
 
+    /// No place is left out.
+    pub fn runs_everywhere(&self) -> bool {
+        self.targets.iter().all(|target| target.problem.is_none())
+    }
+
     /// # Errors
     /// Why it runs nowhere.
     pub fn check(self) -> Result<()> {

@@ -1,5 +1,6 @@
 //! `twinfer pack`
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
@@ -14,8 +15,8 @@ use crate::output::{Output, fact_table};
 /// Make a package of a recipe, a model file or an MLflow model, and put it into the registry
 ///
 /// Loads the model, writes its signature into the package, and runs the golden examples: a
-/// package that fails its own examples is refused. Says where the model runs, and what memory and
-/// how many multiply-adds a prediction takes. The same files always give the same digest.
+/// package that fails its own examples is refused. Says in a terminal, and with --json, where the
+/// model runs, and what memory and how many multiply-adds a prediction takes. The same files always give the same digest.
 /// Of an .onnx file the signature is inferred, and weights in files beside it are packed too.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
@@ -74,7 +75,10 @@ pub fn run(args: &PackArgs, store: &FolderStore, output: &Output) -> Result<()> 
         "can_run": verdict.as_ref().map(CanRun::json),
     });
     output.print(&value, || packed.to_string())?;
-    if let Some(verdict) = verdict.filter(|_| !output.is_json()) {
+    // A script that packs reads the reference, and takes other words for trouble: it finds these in
+    // the JSON.
+    let is_read = |verdict: &CanRun| std::io::stderr().is_terminal() || !verdict.runs_everywhere();
+    if let Some(verdict) = verdict.filter(|verdict| !output.is_json() && is_read(verdict)) {
         output.note(&fact_table(verdict.facts()));
     }
     Ok(())
