@@ -221,7 +221,7 @@ fn suite(name: &str, run: impl FnOnce(&str) -> Result<Counts>) -> (&str, Counts)
 }
 
 /// Runs a test program; when it fails without a failed test, that counts as one.
-fn watched(run: Run, runner: Runner) -> Result<Counts> {
+pub fn watched(run: Run, runner: Runner) -> Result<Counts> {
     let (text, success) = run.watch()?;
     let mut counts = read(runner, &text);
     if !success && counts.failed == 0 {

@@ -259,7 +259,7 @@ impl Place<'_> {
 }
 
 /// The standard domain by its name.
-fn named_domain(domain: &str) -> &str {
+pub(crate) fn named_domain(domain: &str) -> &str {
     if domain.is_empty() { "ai.onnx" } else { domain }
 }
 

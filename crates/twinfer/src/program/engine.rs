@@ -13,6 +13,7 @@ use tract_onnx::prelude::*;
 use super::arrange;
 use super::cast::{Rules, convert};
 use super::inputs::Inputs;
+use crate::ops::named_domain;
 use crate::session::{
     Declared, engine_dtype, from_engine, guard, onnx_code, runnable, to_engine_value,
 };
@@ -67,14 +68,6 @@ fn domain_of(domain: &str) -> &str {
     }
 }
 
-/// A domain as messages call it.
-fn domain_name(domain: &str) -> &str {
-    match domain {
-        "" => "ai.onnx",
-        other => other,
-    }
-}
-
 /// A node of the engine.
 pub(super) struct EngineNode {
     pub(super) proto: NodeProto,
@@ -97,15 +90,11 @@ pub(super) type Plan = Arc<TypedRunnableModel>;
 
 /// Plans by what they are made for, the most recently used last.
 #[derive(Default)]
-pub(super) struct Cache(Mutex<Vec<(Vec<Given>, Plan)>>);
+struct Cache(Mutex<Vec<(Vec<Given>, Plan)>>);
 
 impl Cache {
     /// The plan that was made for this, or what `make` makes.
-    pub(super) fn get(
-        &self,
-        key: Vec<Given>,
-        make: impl FnOnce(&[Given]) -> Result<Plan>,
-    ) -> Result<Plan> {
+    fn get(&self, key: Vec<Given>, make: impl FnOnce(&[Given]) -> Result<Plan>) -> Result<Plan> {
         let mut plans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = plans.iter().position(|(known, _)| *known == key) {
             let entry = plans.remove(at);
@@ -151,7 +140,7 @@ impl EngineNode {
                 UnsupportedOperator,
                 "operator `{}` of {} (version {}) is not supported; export the model without it, or run that step outside of the model",
                 proto.op_type,
-                domain_name(&proto.domain),
+                named_domain(&proto.domain),
                 opsets.version(&proto.domain)
             );
         }
@@ -303,7 +292,7 @@ impl EngineNode {
             UnsupportedOperator,
             "operator `{}` of {} (version {}) is not supported in this form: {problem}",
             self.proto.op_type,
-            domain_name(&self.proto.domain),
+            named_domain(&self.proto.domain),
             self.opsets.version(&self.proto.domain)
         )
     }
@@ -350,8 +339,7 @@ impl Input {
     }
 }
 
-/// Plans nodes together. The outer error is about what they are given; the inner text is the
-/// engine's.
+/// Plans nodes together. The error is the engine's text, or why a type is none of its.
 pub(super) fn plan_of(
     opsets: &Opsets,
     nodes: Vec<NodeProto>,
@@ -403,7 +391,7 @@ pub(super) fn plan_of(
 }
 
 /// BF16 as FP32: the engine computes in that, and the result is rounded at the end.
-pub(super) fn widened(tensor: &crate::Tensor) -> Result<crate::Tensor> {
+fn widened(tensor: &crate::Tensor) -> Result<crate::Tensor> {
     match tensor.dtype() {
         DType::BF16 => convert(tensor, DType::F32, Rules::default()),
         _ => Ok(tensor.clone()),

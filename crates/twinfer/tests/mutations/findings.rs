@@ -4,10 +4,10 @@ use prost::Message;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
 use twinfer::{ErrorCode, Result, Session, Tensor};
 
-use crate::corpus::{
-    BOOL, FLOAT, INT64, function, graph, graph_attribute, int, integers, ints, model, node,
-    numbers, value,
+use crate::build::{
+    BOOL, FLOAT, INT64, graph, graph_attribute, int, integers, ints, model, node, numbers, value,
 };
+use crate::corpus::function;
 
 /// Loads the model `nodes` of `x` (FP32) to `y`, and runs it on ones of a shape. What comes first
 /// of the two errors.

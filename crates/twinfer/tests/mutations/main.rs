@@ -8,6 +8,7 @@
 // Helpers of tests: a failure in them is a failed test.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod build;
 mod corpus;
 mod findings;
 mod mutate;
