@@ -24,6 +24,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 from onnx.backend.test.loader import load_model_tests
+from onnx.backend.test.runner import Runner
 
 SUITES = {
     "node": "node",
@@ -127,6 +128,34 @@ def case(suite, test, folder):
     }
 
 
+def light(test, folder):
+    """One of the nine known networks whose weights are made by ConstantOfShape. The package has the
+    outputs; the inputs are those that its own runner makes: numbers that go up evenly from 0 to 1."""
+    path = Path(onnx.__file__).parent.parent / test.url
+    model = onnx.load(path)
+    copy = f"models/light/{test.name}.onnx"
+    (folder / copy).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, folder / copy)
+    graph = model.graph
+    initializers = {i.name for i in graph.initializer}
+    inputs = []
+    for given in graph.input:
+        if given.name not in initializers:
+            made = Runner.generate_dummy_data(given, seed=0, name=test.model_name, random=False)
+            inputs.append({"name": given.name, "value": tensor(numpy_helper.from_array(made))})
+    outputs = []
+    for index, given in enumerate(graph.output):
+        data = path.with_name(f"{path.stem}_output_{index}.pb")
+        outputs.append({"name": given.name, "value": value(data, given.type)})
+    opsets = {o.domain or "ai.onnx": o.version for o in model.opset_import}
+    nodes = sorted({(n.domain or "ai.onnx", n.op_type) for n in graph.node})
+    return {
+        "suite": "light", "name": test.name, "model": copy, "rtol": test.rtol, "atol": test.atol,
+        "opsets": opsets, "operators": [f"{d}.{o}" for d, o in nodes],
+        "sets": [{"inputs": inputs, "outputs": outputs}],
+    }
+
+
 def main():
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
@@ -136,6 +165,9 @@ def main():
             for test in sorted(load_model_tests(kind=kind), key=lambda t: t.name):
                 out.write(json.dumps(case(suite, test, folder)) + "\n")
                 counts[suite] = counts.get(suite, 0) + 1
+        for test in sorted(load_model_tests(kind="real"), key=lambda t: t.name):
+            out.write(json.dumps(light(test, folder)) + "\n")
+            counts["light"] = counts.get("light", 0) + 1
     (folder / "cases.jsonl.part").rename(folder / "cases.jsonl")
     print(json.dumps(counts))
 
