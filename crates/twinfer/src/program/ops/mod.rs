@@ -8,6 +8,7 @@ mod cast;
 mod checks;
 mod decode;
 mod dft;
+mod dots;
 mod floats;
 mod forms;
 mod grid;
@@ -21,6 +22,7 @@ mod plain;
 mod pool;
 mod products;
 mod quantize;
+mod quantized;
 mod real;
 mod regions;
 mod resize;
@@ -69,7 +71,16 @@ const STANDARD: &[Table] = &[
 /// Those of `ai.onnx.ml`.
 const ML: &[Table] = ml::TABLES;
 /// Those of `com.microsoft`.
-const MICROSOFT: &[Table] = &[hash::MICROSOFT, strings::MICROSOFT];
+const MICROSOFT: &[Table] = &[
+    hash::MICROSOFT,
+    quantized::BLOCKS,
+    quantized::ELEMENTS,
+    quantized::LINEAR,
+    quantized::LSTM,
+    quantized::POOLED,
+    quantize::MICROSOFT,
+    strings::MICROSOFT,
+];
 /// Those of `ai.onnx.preview`.
 const PREVIEW: &[Table] = &[attention::PREVIEW];
 /// Those of `ai.onnx.preview.training`.
