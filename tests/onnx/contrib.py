@@ -296,7 +296,49 @@ def linear(rng):
 
 
 def floats(rng):
-    return []
+    """What the optimisers fuse in floating point."""
+    x, bias = floats_of(rng, 2, 5, 16) * 2, floats_of(rng, 16)
+    yield "Gelu", Form("Gelu", [x])
+    yield "BiasGelu", Form("BiasGelu", [x, bias], (1,))
+    yield "FastGelu", Form("FastGelu", [x])
+    yield "FastGelu_bias", Form("FastGelu", [x, bias], (1,))
+    yield "QuickGelu", Form("QuickGelu", [x])
+    yield "QuickGelu_alpha", Form("QuickGelu", [x], attributes={"alpha": 1.0})
+    skip, gamma, beta = floats_of(rng, 2, 5, 16), floats_of(rng, 16), floats_of(rng, 16)
+    for label, given in [("", [x, skip, gamma, beta]), ("_bias", [x, skip, gamma, beta, bias]), ("_bare", [x, skip, gamma])]:
+        fixed = (2, 3, 4)
+        yield f"SkipLayerNormalization{label}", Form("SkipLayerNormalization", given, fixed)
+        yield f"SkipLayerNormalization{label}_sum", Form(
+            "SkipLayerNormalization", given, fixed, ("y", "", "", "sum"), {"epsilon": 1e-3})
+    for label, given in [("", [x, skip, gamma]), ("_bias", [x, skip, gamma, bias])]:
+        yield f"SkipSimplifiedLayerNormalization{label}", Form("SkipSimplifiedLayerNormalization", given, (2, 3))
+        yield f"SkipSimplifiedLayerNormalization{label}_sum", Form(
+            "SkipSimplifiedLayerNormalization", given, (2, 3), ("y", "", "", "sum"), {"epsilon": 1e-3})
+    a, b = floats_of(rng, 3, 4, 6), floats_of(rng, 3, 6, 5)
+    yield "FusedMatMul", Form("FusedMatMul", [a, b], (1,), attributes={"alpha": 0.5})
+    turned = [a.transpose(0, 2, 1).copy(), b.transpose(0, 2, 1).copy()]
+    yield "FusedMatMul_turned", Form("FusedMatMul", turned, (1,), attributes={"alpha": 0.5, "transA": 1, "transB": 1})
+    yield "FusedMatMul_plain", Form("FusedMatMul", [a, b])
+    batches = [a.transpose(1, 0, 2).copy(), b.transpose(1, 0, 2).copy()]
+    yield "FusedMatMul_turned_batch", Form(
+        "FusedMatMul", batches, attributes={"transBatchA": 1, "transBatchB": 1})
+    activations = [("Relu", {}), ("LeakyRelu", {"activation_alpha": 0.2}), ("Tanh", {}), ("Sigmoid", {}),
+                   ("HardSigmoid", {"activation_alpha": 0.3, "activation_beta": 0.4})]
+    for name, attributes in activations:
+        yield f"FusedGemm_{name}", Form(
+            "FusedGemm", [a[0], b[0].T.copy(), floats_of(rng, 5)], (1, 2),
+            attributes={"activation": name, "transB": 1, "alpha": 0.7, "beta": 1.3, **attributes})
+        parameters = list(attributes.values())
+        image, weights = floats_of(rng, 1, 4, 7, 7), floats_of(rng, 6, 2, 3, 3)
+        yield f"FusedConv_{name}", Form(
+            "FusedConv", [image, weights, floats_of(rng, 6)], (1, 2),
+            attributes={"activation": name, "group": 2, "pads": [1, 1, 1, 1],
+                        **({"activation_params": parameters} if parameters else {})})
+    yield "FusedConv_Clip", Form("FusedConv", [image, weights], (1,),
+                                 attributes={"activation": "Clip", "group": 2, "activation_params": [0.0, 2.0]})
+    yield "FusedConv_sum", Form(
+        "FusedConv", [image, weights, floats_of(rng, 6), floats_of(rng, 1, 6, 5, 5)], (1, 2),
+        attributes={"activation": "Relu", "group": 2})
 
 
 def cases(folder, session, tensor):

@@ -11,6 +11,7 @@ mod dft;
 mod dots;
 mod floats;
 mod forms;
+mod fused;
 mod grid;
 mod hash;
 mod integer;
@@ -35,6 +36,7 @@ mod unique;
 mod window;
 
 pub(super) use self::attention::Flex;
+pub(super) use self::fused::{is_fused, nodes as standard_nodes};
 
 use super::control;
 use super::inputs::Kernel;
@@ -42,6 +44,7 @@ use super::node::Node;
 use crate::Result;
 
 pub(crate) use self::forms::needs_program;
+pub(crate) use self::fused::put_standard;
 
 /// Makes an operator of a node. `None` leaves this form of it to the engine.
 pub(super) type Make = fn(&Node<'_>) -> Result<Option<Kernel>>;
@@ -72,6 +75,7 @@ const STANDARD: &[Table] = &[
 const ML: &[Table] = ml::TABLES;
 /// Those of `com.microsoft`.
 const MICROSOFT: &[Table] = &[
+    fused::MICROSOFT,
     hash::MICROSOFT,
     quantized::BLOCKS,
     quantized::ELEMENTS,
