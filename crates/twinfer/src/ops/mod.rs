@@ -59,6 +59,7 @@ fn qualify_at(graph: &mut GraphProto, depth: usize) -> Result<()> {
             "graphs are nested more than {MAX_GRAPH_DEPTH} deep"
         );
     }
+    program::put_standard(graph)?;
     fence::put(graph);
     for node in &mut graph.node {
         qualify_node(node);
@@ -92,9 +93,23 @@ pub(crate) fn qualify_node(node: &mut NodeProto) {
     }
 }
 
-/// Whether the engine's operators are of this domain: it ignores domains.
-pub(crate) fn is_known_domain(domain: &str) -> bool {
-    matches!(domain, "" | "ai.onnx" | ML)
+/// Operators of `com.microsoft` that the engine has under their names.
+const FUSED: [&str; 6] = [
+    "BiasGelu",
+    "FastGelu",
+    "Gelu",
+    "QuickGelu",
+    "SimplifiedLayerNormalization",
+    "SkipLayerNormalization",
+];
+
+/// Whether the engine's operator of this name is that of this domain: it ignores domains.
+pub(crate) fn is_known_in(domain: &str, operator: &str) -> bool {
+    match domain {
+        "" | "ai.onnx" | ML => true,
+        "com.microsoft" => FUSED.contains(&operator),
+        _ => false,
+    }
 }
 
 /// An operator that nothing here has.
@@ -247,7 +262,8 @@ impl Place<'_> {
     }
 
     fn engine_has(&self, node: &NodeProto) -> bool {
-        is_known_domain(&node.domain) && self.onnx.op_register.0.contains_key(&node.op_type)
+        is_known_in(&node.domain, &node.op_type)
+            && self.onnx.op_register.0.contains_key(&node.op_type)
     }
 
     fn version(&self, domain: &str) -> Option<i64> {

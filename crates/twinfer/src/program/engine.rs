@@ -13,6 +13,7 @@ use tract_onnx::prelude::*;
 use super::arrange;
 use super::cast::{Rules, convert};
 use super::inputs::Inputs;
+use super::ops;
 use crate::ops::named_domain;
 use crate::session::{
     Declared, engine_dtype, from_engine, guard, onnx_code, runnable, to_engine_value,
@@ -134,8 +135,9 @@ impl EngineNode {
         while proto.output.len() > 1 && proto.output.last().is_some_and(String::is_empty) {
             proto.output.pop();
         }
-        let known = opsets.engine.op_register.0.contains_key(&proto.op_type);
-        if !known || !crate::ops::is_known_domain(&proto.domain) {
+        let known = opsets.engine.op_register.0.contains_key(&proto.op_type)
+            && crate::ops::is_known_in(&proto.domain, &proto.op_type);
+        if !known && !ops::is_fused(&proto) {
             bail!(
                 UnsupportedOperator,
                 "operator `{}` of {} (version {}) is not supported; export the model without it, or run that step outside of the model",
@@ -319,7 +321,20 @@ impl EngineNode {
         }
         let outputs = node.output.iter().filter(|o| !o.is_empty());
         let outputs: Vec<String> = outputs.cloned().collect();
-        plan_of(&self.opsets, vec![node], inputs, &outputs).map_err(|e| self.refused(&e))
+        let ranks: Vec<usize> = key
+            .iter()
+            .enumerate()
+            .map(|(index, given)| match given {
+                Given::Fixed => {
+                    let constant = self.constants.get(index).and_then(Option::as_ref);
+                    constant.map_or(0, |constant| constant.rank())
+                }
+                Given::Content(tensor) => tensor.shape().len(),
+                Given::Shape(_, shape) => shape.len(),
+            })
+            .collect();
+        let nodes = ops::standard_nodes(node, &ranks)?;
+        plan_of(&self.opsets, nodes, inputs, &outputs).map_err(|e| self.refused(&e))
     }
 }
 

@@ -29,7 +29,7 @@ use crate::{Result, Value, err};
 pub(crate) use self::build::{Scope, build};
 pub(crate) use self::engine::Opsets;
 pub(crate) use self::meter::{Meter, bytes_of};
-pub(crate) use self::ops::{needs_program, takes};
+pub(crate) use self::ops::{needs_program, put_standard, takes};
 
 /// The numbers in a tensor of a file.
 ///

@@ -67,6 +67,7 @@ fn can_join(node: &EngineNode) -> bool {
     let operator = node.proto.op_type.as_str();
     let narrow = |tensor: &TensorProto| tensor.data_type == BF16;
     !matches!(operator, "Range" | "Pad")
+        && !super::ops::is_fused(&node.proto)
         && !operator.starts_with("Random")
         && !node.proto.attribute.iter().flat_map(|a| &a.t).any(narrow)
 }

@@ -8,8 +8,10 @@ mod cast;
 mod checks;
 mod decode;
 mod dft;
+mod dots;
 mod floats;
 mod forms;
+mod fused;
 mod grid;
 mod hash;
 mod integer;
@@ -21,6 +23,7 @@ mod plain;
 mod pool;
 mod products;
 mod quantize;
+mod quantized;
 mod real;
 mod regions;
 mod resize;
@@ -33,6 +36,7 @@ mod unique;
 mod window;
 
 pub(super) use self::attention::Flex;
+pub(super) use self::fused::{is_fused, nodes as standard_nodes};
 
 use super::control;
 use super::inputs::Kernel;
@@ -40,6 +44,7 @@ use super::node::Node;
 use crate::Result;
 
 pub(crate) use self::forms::needs_program;
+pub(crate) use self::fused::put_standard;
 
 /// Makes an operator of a node. `None` leaves this form of it to the engine.
 pub(super) type Make = fn(&Node<'_>) -> Result<Option<Kernel>>;
@@ -69,7 +74,17 @@ const STANDARD: &[Table] = &[
 /// Those of `ai.onnx.ml`.
 const ML: &[Table] = ml::TABLES;
 /// Those of `com.microsoft`.
-const MICROSOFT: &[Table] = &[hash::MICROSOFT, strings::MICROSOFT];
+const MICROSOFT: &[Table] = &[
+    fused::MICROSOFT,
+    hash::MICROSOFT,
+    quantized::BLOCKS,
+    quantized::ELEMENTS,
+    quantized::LINEAR,
+    quantized::LSTM,
+    quantized::POOLED,
+    quantize::MICROSOFT,
+    strings::MICROSOFT,
+];
 /// Those of `ai.onnx.preview`.
 const PREVIEW: &[Table] = &[attention::PREVIEW];
 /// Those of `ai.onnx.preview.training`.

@@ -12,7 +12,7 @@ pub(super) const OPS: super::Table = &[
 ];
 
 /// Windows over the last axes, as the attributes of a node say.
-struct Windows {
+pub(super) struct Windows {
     kernel: Vec<usize>,
     strides: Option<Vec<usize>>,
     dilations: Option<Vec<usize>>,
@@ -32,9 +32,9 @@ enum Auto {
 
 /// Windows over one axis.
 #[derive(Clone, Copy)]
-struct Line {
+pub(super) struct Line {
     input: usize,
-    output: usize,
+    pub(super) output: usize,
     kernel: usize,
     stride: usize,
     dilation: usize,
@@ -64,7 +64,7 @@ fn positive(values: &[i64], what: &str) -> Result<Vec<usize>> {
 }
 
 impl Windows {
-    fn new(node: &Node<'_>) -> Result<Self> {
+    pub(super) fn new(node: &Node<'_>) -> Result<Self> {
         let kernel = node.required("kernel_shape", node.ints("kernel_shape"))?;
         let list = |name| node.ints(name).map(|v| positive(v, name)).transpose();
         Ok(Self {
@@ -83,8 +83,15 @@ impl Windows {
         })
     }
 
+    /// The places of a window.
+    pub(super) fn size(&self) -> Option<usize> {
+        self.kernel
+            .iter()
+            .try_fold(1usize, |n, &length| n.checked_mul(length))
+    }
+
     /// The windows along each axis behind the first two.
-    fn lines(&self, shape: &[usize]) -> Result<Vec<Line>> {
+    pub(super) fn lines(&self, shape: &[usize]) -> Result<Vec<Line>> {
         let axes = shape.get(2..).unwrap_or_default();
         let count = axes.len();
         let fits = |list: &Option<Vec<usize>>| list.as_ref().is_none_or(|l| l.len() == count);
@@ -175,7 +182,7 @@ impl Windows {
 }
 
 /// The places in the input of a window, flat.
-fn window(lines: &[Line], of: &[usize], place: &mut [usize], places: &mut Vec<usize>) {
+pub(super) fn window(lines: &[Line], of: &[usize], place: &mut [usize], places: &mut Vec<usize>) {
     places.clear();
     place.fill(0);
     let kernel: Vec<usize> = lines.iter().map(|line| line.kernel).collect();

@@ -3,6 +3,7 @@
 use super::super::cast::{Numbers, Rules};
 use super::super::inputs::{self, Inputs, Kernel, kernel, tensor_kernel};
 use super::super::node::Node;
+use super::integer::Bytes;
 use crate::session::onnx_dtype;
 use crate::{DType, Result, Tensor, Value, bail, element_count, err};
 
@@ -10,6 +11,13 @@ use crate::{DType, Result, Tensor, Value, bail, element_count, err};
 pub(super) const OPS: super::Table = &[
     ("DequantizeLinear", dequantize),
     ("DynamicQuantizeLinear", dynamic),
+    ("QuantizeLinear", quantize),
+];
+
+/// Those of `com.microsoft` (ContribOperators.md, com.microsoft 1): the same without blocks, where
+/// they came first for 16 and for 4 bits.
+pub(super) const MICROSOFT: super::Table = &[
+    ("DequantizeLinear", dequantize),
     ("QuantizeLinear", quantize),
 ];
 
@@ -271,18 +279,43 @@ fn dynamic(_: &Node<'_>) -> Result<Option<Kernel>> {
     kernel(|inputs: &Inputs<'_>| {
         let x = inputs.tensor(0)?;
         let elements = x.view::<f32>()?;
+        let to = Dynamic::of(&elements);
+        let bytes = elements.iter().map(|&x| to.byte(x)).collect();
+        Ok(vec![
+            Value::Tensor(Tensor::from_bytes(DType::U8, x.shape(), bytes)?),
+            Value::Tensor(Tensor::from_vec(&[], vec![to.scale])?),
+            Value::Tensor(Tensor::from_vec(&[], vec![to.zero])?),
+        ])
+    })
+    .map(Some)
+}
+
+/// Numbers as UINT8 between the smallest and the largest of them, and 0.
+pub(super) struct Dynamic {
+    pub(super) scale: f32,
+    zero: u8,
+    bytes: Bytes,
+}
+
+impl Dynamic {
+    pub(super) fn of(elements: &[f32]) -> Self {
         let low = elements.iter().copied().fold(0f32, f32::min);
         let high = elements.iter().copied().fold(0f32, f32::max);
         let width = if high == low { 1.0 } else { high - low };
         let scale = width / 255.0;
-        let zero = (-low / scale).clamp(0.0, 255.0).round_ties_even();
-        let byte = |x: &f32| ((x / scale).round_ties_even() + zero).clamp(0.0, 255.0) as u8;
-        let bytes = elements.iter().map(byte).collect();
-        Ok(vec![
-            Value::Tensor(Tensor::from_vec(x.shape(), bytes)?),
-            Value::Tensor(Tensor::from_vec(&[], vec![scale])?),
-            Value::Tensor(Tensor::from_vec(&[], vec![zero as u8])?),
-        ])
-    })
-    .map(Some)
+        let zero = (-low / scale).clamp(0.0, 255.0).round_ties_even() as u8;
+        let bytes = Bytes::new(DType::U8, zero.into());
+        Self { scale, zero, bytes }
+    }
+
+    fn byte(&self, x: f32) -> u8 {
+        self.bytes.nearest(x / self.scale)
+    }
+
+    /// The integers without the zero point.
+    pub(super) fn centred(&self, elements: &[f32]) -> Vec<i16> {
+        let zero = i16::from(self.zero);
+        let all = elements.iter();
+        all.map(|&x| i16::from(self.byte(x)) - zero).collect()
+    }
 }

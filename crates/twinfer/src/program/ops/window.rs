@@ -1,6 +1,7 @@
 //! Convolutions of integers over any number of axes.
 
 use super::super::node::Node;
+use super::dots::multiply_turned;
 use super::integer::MAX_ELEMENTS;
 use crate::{Result, bail, element_count, err};
 
@@ -135,8 +136,8 @@ fn table(axes: &[Axis]) -> Result<Vec<Vec<u32>>> {
 /// The convolution of a batch: sums wrap around at 32 bits. Padding counts as 0.
 pub(super) fn convolve(
     convolution: &Convolution,
-    (x, x_shape): (&[i32], &[usize]),
-    (w, w_shape): (&[i32], &[usize]),
+    (x, x_shape): (&[i16], &[usize]),
+    (w, w_shape): (&[i16], &[usize]),
 ) -> Result<(Vec<i32>, Vec<usize>)> {
     let ([batch, channels, inputs @ ..], [filters, depth, kernels @ ..]) = (x_shape, w_shape)
     else {
@@ -172,24 +173,56 @@ pub(super) fn convolve(
     }
     let table = table(&axes)?;
     let together = filters / groups;
-    let outs = made.chunks_exact_mut(size).enumerate();
-    for (at, out) in outs {
-        let (sample, filter) = (at / filters, at % filters);
-        let first = sample * channels + filter / together * depth;
-        let weights = w
-            .chunks_exact(depth * kernel)
-            .nth(filter)
-            .unwrap_or_default();
-        let planes = x.chunks_exact(plane).skip(first);
-        for (plane, weights) in planes.zip(weights.chunks_exact(kernel)) {
-            for (places, &weight) in table.iter().zip(weights) {
-                for (out, &place) in out.iter_mut().zip(places) {
-                    // Outside is beyond the end of any plane.
-                    let x = plane.get(place as usize).copied().unwrap_or(0);
-                    *out = out.wrapping_add(x.wrapping_mul(weight));
+    let taps = depth.saturating_mul(kernel);
+    if taps > MAX_TAPS {
+        bail!(InvalidInput, "a sum of {taps} products is too long");
+    }
+    // Patches of some places of the output, one after the other, and their sums by place.
+    let mut patches = vec![0i16; taps * PLACES.min(size)];
+    let mut sums = vec![0i32; together * PLACES.min(size)];
+    let samples = x.chunks_exact(channels * plane);
+    for (planes, out) in samples.zip(made.chunks_exact_mut(filters * size)) {
+        let planes = planes.chunks_exact(depth * plane);
+        let weights = w.chunks_exact(together * taps);
+        let outs = out.chunks_exact_mut(together * size);
+        for ((planes, weights), out) in planes.zip(weights).zip(outs) {
+            for first in (0..size).step_by(PLACES) {
+                let count = PLACES.min(size - first);
+                let patches = patches.get_mut(..count * taps).unwrap_or_default();
+                gather(planes, plane, &table, first, patches);
+                let sums = sums.get_mut(..count * together).unwrap_or_default();
+                sums.fill(0);
+                multiply_turned(weights, patches, taps, count, sums);
+                for (sums, out) in sums.chunks_exact(count).zip(out.chunks_exact_mut(size)) {
+                    if let Some(out) = out.get_mut(first..first + count) {
+                        out.copy_from_slice(sums);
+                    }
                 }
             }
         }
     }
     Ok((made, shape))
+}
+
+/// Places of the output that are computed together: their patches stay in the cache.
+const PLACES: usize = 64;
+
+/// More than the weights of any real filter.
+const MAX_TAPS: usize = 1 << 22;
+
+/// What each place of the output from the first on reads, one place after the other.
+fn gather(planes: &[i16], plane: usize, table: &[Vec<u32>], first: usize, patches: &mut [i16]) {
+    let taps = planes.len() / plane * table.len();
+    for (depth, plane) in planes.chunks_exact(plane).enumerate() {
+        for (tap, places) in table.iter().enumerate() {
+            let column = depth * table.len() + tap;
+            let places = places.get(first..).unwrap_or_default();
+            for (patch, &place) in patches.chunks_exact_mut(taps).zip(places) {
+                if let Some(to) = patch.get_mut(column) {
+                    // Outside is beyond the end of any plane.
+                    *to = plane.get(place as usize).copied().unwrap_or(0);
+                }
+            }
+        }
+    }
 }
