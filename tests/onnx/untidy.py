@@ -62,6 +62,12 @@ def lists():
     case("initializer_first_input", add, [w, x], y, given, [weights])
     both = [{"x": floats(2, 3), "w": floats(3)}, {"x": floats(2, 3)}]
     case("initializer_overridden", add, [x, w], y, both, [weights])
+    whole = [{"x": floats(4), "s": np.array(s, np.int64)} for s in ([4], [1, 4], [4, 1])] + [{"x": floats(4)}]
+    case("initializer_overridden_shape", [node("Reshape", ["x", "s"], ["y"])], [info("s", [None], I), info("x", [4])],
+         [info("y", None)], whole, [const("s", [2, 2], np.int64)])
+    many = [const(f"w{at}", floats(3) + at) for at in range(20)]
+    sums = [node("Add", [f"x{at}" if at else "x", f"w{at}"], [f"x{at + 1}" if at < 19 else "y"]) for at in range(20)]
+    case("initializers_all_listed", sums, [x, *(info(w.name, [3]) for w in many)], y, given, many)
     case("output_is_input", add, [x], [*y, info("x", ["n", 3])], given, [weights])
     case("output_is_initializer", add, [x], [*y, info("w", [3])], given, [weights])
     case("output_twice_used", [*add, node("Neg", ["y"], ["z"])], [x], [*y, info("z", ["n", 3])], given, [weights])
@@ -189,6 +195,28 @@ def ranks():
                  node("MatMul", ["x", "t"], ["y"])], x, [info("y", None)], [full])
 
 
+def nothing():
+    """Reductions of axes without elements."""
+    dtypes = [(F, np.float32), (I, np.int64), (TensorProto.DOUBLE, np.float64), (TensorProto.INT32, np.int32)]
+    for operator in ("Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "LogSum", "LogSumExp", "SumSquare"):
+        for kind, dtype in dtypes:
+            axes = [const("a", [1], np.int64), const("b", [0, 1], np.int64)]
+            nodes = [node("Reduce" + operator, ["x", "a"], ["y"], keepdims=0), node("Reduce" + operator, ["x", "b"], ["z"]),
+                     node("Reduce" + operator, ["x"], ["w"])]
+            outputs = [info(name, None, kind) for name in "yzw"]
+            sets = [{"x": np.zeros(shape, dtype)} for shape in ((2, 0), (0, 3), (0, 0))]
+            name = f"nothing_{operator.lower()}_{dtype.__name__}"
+            case(name, nodes, [info("x", [None, None], kind)], outputs, sets, axes, opset=18)
+    x = [info("x", [None, None])]
+    sets = [{"x": floats(2, 0)}, {"x": floats(0, 3)}]
+    for operator in ("Softmax", "LogSoftmax"):
+        case(f"nothing_{operator.lower()}", [node(operator, ["x"], ["y"], axis=1)], x, [info("y", None)], sets)
+    case("nothing_layernormalization", [node("LayerNormalization", ["x", "s"], ["y"])], x, [info("y", None)], sets[1:],
+         [const("s", floats(3))])
+    # Not of Einsum: onnxruntime 1.32 divides by zero in it, and ends the process.
+    case("nothing_matmul", [node("Transpose", ["x"], ["t"]), node("MatMul", ["x", "t"], ["y"])], x, [info("y", None)], sets)
+
+
 def gaps():
     x = [info("x", ["n"])]
     case("clip_without_min", [node("Clip", ["x", "", "most"], ["y"])], x, [info("y", ["n"])],
@@ -223,7 +251,7 @@ def named(names, arrays):
 def main():
     folder = Path(sys.argv[1])
     (folder / "models/untidy").mkdir(parents=True, exist_ok=True)
-    for part in (lists, names, axes, computed, functions, headers, ranks, gaps):
+    for part in (lists, names, axes, computed, functions, headers, ranks, nothing, gaps):
         part()
     with open(folder / "cases.jsonl.part", "w", encoding="utf-8") as out:
         for name, data, sets, rtol, atol in CASES:

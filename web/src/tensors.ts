@@ -58,10 +58,11 @@ export function toWireValues(values: Readonly<Record<string, ModelInput>>, signa
   if (typeof values !== "object" || values === null) {
     throw new TwinferError("invalid_input", `expected an object of named tensors, got ${kindOf(values)}`);
   }
+  const inputs = [...signature.inputs, ...(signature.optional ?? [])];
   return Object.entries(values).map(([name, value]) => {
-    const spec = signature.inputs.find((input) => input.name === name);
+    const spec = inputs.find((input) => input.name === name);
     if (spec) return toWireValue(name, value, spec, spec.kind ?? "tensor");
-    const names = signature.inputs.map((input) => `\`${input.name}\``).join(", ");
+    const names = inputs.map((input) => `\`${input.name}\``).join(", ");
     throw new TwinferError("unknown_input", `there is no input \`${name}\`; the model takes ${names}`);
   });
 }

@@ -22,7 +22,7 @@ pub fn for_pipeline(
         return tensors(signature, given).map(Input::Tensors);
     };
     let step = &pipeline.input;
-    let is_tensor = |name: &str| signature.inputs.iter().any(|spec| spec.name == name);
+    let is_tensor = |name: &str| signature.input(name).is_some();
     if let [(name, value)] = given
         && name == step.name()
     {
@@ -81,7 +81,7 @@ fn record(json: &[u8]) -> Result<Map<String, Json>> {
 /// name that the model does not have.
 pub fn tensors(signature: &Signature, given: &[(String, String)]) -> Result<Tensors> {
     let read = |(name, value): &(String, String)| {
-        let Some(spec) = signature.inputs.iter().find(|spec| spec.name == *name) else {
+        let Some(spec) = signature.input(name) else {
             bail!(
                 UnknownInput,
                 "there is no input `{name}`; the model takes {}",
@@ -98,10 +98,8 @@ pub fn tensors(signature: &Signature, given: &[(String, String)]) -> Result<Tens
 }
 
 fn names(signature: &Signature) -> String {
-    signature
-        .inputs
-        .iter()
-        .map(|spec| format!("`{}`", spec.name))
+    let all = signature.inputs.iter().chain(&signature.optional);
+    all.map(|spec| format!("`{}`", spec.name))
         .collect::<Vec<_>>()
         .join(", ")
 }

@@ -113,6 +113,13 @@ fn properties(
     if !config.description.is_empty() {
         properties.insert("description".into(), config.description.clone());
     }
+    if !signature.optional.is_empty() {
+        let names = signature.optional.iter().map(|spec| spec.name.as_str());
+        properties.insert(
+            "inputs.optional".into(),
+            names.collect::<Vec<_>>().join(","),
+        );
+    }
     if let Some(pipeline) = &config.pipeline {
         properties.insert("predict.input".into(), pipeline.input.name().into());
         properties.insert("predict.kind".into(), pipeline.input.kind().into());

@@ -110,6 +110,11 @@ pub struct OutputSpec {
 pub struct Signature {
     /// What the model takes; every one is required.
     pub inputs: Vec<TensorSpec>,
+    /// What may be given as well: for each of these the model file has a default (an initializer
+    /// that it lists as an input).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", ts(as = "Option<Vec<TensorSpec>>", optional))]
+    pub optional: Vec<TensorSpec>,
     /// What the model gives.
     pub outputs: Vec<OutputSpec>,
 }
@@ -132,16 +137,18 @@ pub(crate) fn show_shape(shape: &Option<Vec<Dim>>) -> String {
 
 impl Signature {
     /// Puts the inputs into the order of the signature and checks each: name, data type,
-    /// rank, fixed axes, and axes of the same name against each other.
+    /// rank, fixed axes, and axes of the same name against each other. The optional ones come after
+    /// the others, as `None` where they are not given.
     ///
     /// # Errors
     /// `missing_input`, `unknown_input`, `wrong_dtype`, `wrong_shape`; `invalid_input`
     /// for a name that is given twice.
-    pub fn check(&self, given: Tensors) -> Result<Vec<Tensor>> {
+    pub fn check(&self, given: Tensors) -> Result<Vec<Option<Tensor>>> {
         let given = given.into_iter();
         let values = self.check_values(given.map(|(n, t)| (n, Value::Tensor(t))).collect())?;
         let tensors = values.into_iter().map(|value| match value {
-            Value::Tensor(tensor) => Ok(tensor),
+            Some(Value::Tensor(tensor)) => Ok(Some(tensor)),
+            None => Ok(None),
             _ => bail!(Internal, "a tensor became something else"),
         });
         tensors.collect()
@@ -152,11 +159,17 @@ impl Signature {
     ///
     /// # Errors
     /// Those of [`Signature::check`]; `invalid_input` for a value of another kind.
-    pub fn check_values(&self, mut given: Vec<(String, Value)>) -> Result<Vec<Value>> {
-        let mut ordered = Vec::with_capacity(self.inputs.len());
+    pub fn check_values(&self, mut given: Vec<(String, Value)>) -> Result<Vec<Option<Value>>> {
+        let mut ordered = Vec::with_capacity(self.inputs.len() + self.optional.len());
         let mut symbols: Vec<(&str, usize, &str)> = Vec::new();
-        for spec in &self.inputs {
+        let required = self.inputs.iter().map(|spec| (spec, true));
+        let optional = self.optional.iter().map(|spec| (spec, false));
+        for (spec, is_required) in required.chain(optional) {
             let Some(at) = given.iter().position(|(name, _)| *name == spec.name) else {
+                if !is_required {
+                    ordered.push(None);
+                    continue;
+                }
                 bail!(
                     MissingInput,
                     "input `{}` ({} {}) is missing; the model takes {}",
@@ -178,10 +191,10 @@ impl Signature {
             if let Value::Tensor(tensor) = &value {
                 spec.check(tensor, &mut symbols)?;
             }
-            ordered.push(value);
+            ordered.push(Some(value));
         }
         if let Some((name, _)) = given.first() {
-            if self.inputs.iter().any(|spec| spec.name == *name) {
+            if self.input(name).is_some() {
                 bail!(InvalidInput, "input `{name}` is given twice");
             }
             bail!(
@@ -193,12 +206,25 @@ impl Signature {
         Ok(ordered)
     }
 
+    /// The input of this name, whether it is required or optional.
+    pub fn input(&self, name: &str) -> Option<&TensorSpec> {
+        let mut all = self.inputs.iter().chain(&self.optional);
+        all.find(|spec| spec.name == name)
+    }
+
     fn input_names(&self) -> String {
-        self.inputs
-            .iter()
-            .map(|i| format!("`{}`", i.name))
-            .collect::<Vec<_>>()
-            .join(", ")
+        let names = |specs: &[TensorSpec]| {
+            let names = specs.iter().map(|spec| format!("`{}`", spec.name));
+            names.collect::<Vec<_>>().join(", ")
+        };
+        match &self.optional[..] {
+            [] => names(&self.inputs),
+            optional => format!(
+                "{} and, where it is given, {}",
+                names(&self.inputs),
+                names(optional)
+            ),
+        }
     }
 }
 
@@ -270,6 +296,7 @@ mod tests {
                 input("a", Some(vec![Dim::Symbol("N".into()), Dim::Fixed(2)])),
                 input("b", Some(vec![Dim::Symbol("N".into()), Dim::Free])),
             ],
+            optional: vec![input("o", Some(vec![Dim::Fixed(1)]))],
             outputs: vec![],
         }
     }
@@ -284,8 +311,20 @@ mod tests {
         let ordered = signature()
             .check(vec![f32s("b", &[3, 5]), f32s("a", &[3, 2])])
             .unwrap();
-        assert_eq!(ordered[0].shape(), [3, 2]);
-        assert_eq!(ordered[1].shape(), [3, 5]);
+        let shapes = |ordered: &[Option<Tensor>]| -> Vec<Option<Vec<usize>>> {
+            let shape = |tensor: &Option<Tensor>| tensor.as_ref().map(|t| t.shape().to_vec());
+            ordered.iter().map(shape).collect()
+        };
+        let (a, b) = (Some(vec![3, 2]), Some(vec![3, 5]));
+        assert_eq!(shapes(&ordered), [a.clone(), b.clone(), None]);
+        let ordered = signature()
+            .check(vec![
+                f32s("b", &[3, 5]),
+                f32s("o", &[1]),
+                f32s("a", &[3, 2]),
+            ])
+            .unwrap();
+        assert_eq!(shapes(&ordered), [a, b, Some(vec![1])]);
     }
 
     #[test]
@@ -320,6 +359,11 @@ mod tests {
             (
                 "symbol",
                 vec![f32s("a", &[3, 2]), f32s("b", &[4, 1])],
+                WrongShape,
+            ),
+            (
+                "optional",
+                vec![f32s("a", &[3, 2]), f32s("b", &[3, 1]), f32s("o", &[2])],
                 WrongShape,
             ),
         ];

@@ -258,9 +258,11 @@ fn model_lines(signature: &Signature, lines: &mut Vec<Vec<String>>) {
         ),
         None => "[any rank]".into(),
     };
-    for input in &signature.inputs {
+    let required = signature.inputs.iter().map(|input| ("input", input));
+    let optional = signature.optional.iter().map(|input| ("optional", input));
+    for (kind, input) in required.chain(optional) {
         lines.push(vec![
-            "input".into(),
+            kind.into(),
             format!("{}  {} {}", input.name, input.dtype, shape(&input.shape)),
         ]);
     }

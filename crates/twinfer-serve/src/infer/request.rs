@@ -286,6 +286,7 @@ mod tests {
     fn signature(shape: Vec<Dim>) -> Signature {
         Signature {
             inputs: vec![spec(Some(shape))],
+            optional: vec![],
             outputs: vec![],
         }
     }

@@ -8,6 +8,7 @@ mod checked;
 pub(crate) mod conv;
 #[cfg(test)]
 mod conv_tests;
+pub(crate) mod empty;
 mod fence;
 mod kernel;
 #[cfg(any(test, target_family = "wasm"))]
@@ -23,7 +24,7 @@ pub(crate) mod zipmap;
 use tract_onnx::Onnx;
 use tract_onnx::pb::{FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
 
-use crate::{Result, bail, program};
+use crate::{Result, TensorSpec, bail, program};
 
 /// The domain of scikit-learn's, LightGBM's and XGBoost's exports.
 const ML: &str = "ai.onnx.ml";
@@ -35,6 +36,7 @@ const MAX_GRAPH_DEPTH: usize = 16;
 pub(crate) fn registry() -> Onnx {
     let mut onnx = tract_onnx::onnx();
     checked::register(&mut onnx);
+    empty::register(&mut onnx);
     ml::register(&mut onnx.op_register);
     onnx.op_register
         .insert("Tanh", |_, _| Ok((tanh::op(), vec![])));
@@ -160,7 +162,8 @@ pub(crate) struct Support {
 
 impl Support {
     /// Looks at every node of a model, also in the graphs inside and in functions.
-    pub(crate) fn of(proto: &ModelProto, onnx: &Onnx) -> Self {
+    /// Weights of these names are inputs that have a default.
+    pub(crate) fn of(proto: &ModelProto, optional: &[TensorSpec], onnx: &Onnx) -> Self {
         let mut support = Self::default();
         let of_model = Place {
             onnx,
@@ -169,7 +172,8 @@ impl Support {
         };
         let mut called = Vec::new();
         if let Some(graph) = &proto.graph {
-            support.graph(graph, &of_model, &mut called);
+            support.needs_program = program::needs_program(graph, optional);
+            support.nodes(&graph.node, &of_model, &mut called);
         }
         // Those that nobody calls need not run.
         let mut next = 0;
@@ -203,7 +207,7 @@ impl Support {
     }
 
     fn graph(&mut self, graph: &GraphProto, place: &Place<'_>, called: &mut Vec<usize>) {
-        self.needs_program |= program::needs_program(graph);
+        self.needs_program |= program::needs_program(graph, &[]);
         self.nodes(&graph.node, place, called);
     }
 

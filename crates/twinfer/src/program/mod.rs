@@ -30,6 +30,7 @@ pub(crate) use self::build::{Scope, build};
 pub(crate) use self::engine::Opsets;
 pub(crate) use self::meter::{Meter, bytes_of};
 pub(crate) use self::ops::{needs_program, put_standard, takes};
+pub(crate) use self::tensors::read as read_tensor;
 
 /// The numbers in a tensor of a file.
 ///

@@ -6,7 +6,7 @@ use super::graph;
 use super::{Body, Session, Weights};
 use crate::ops::{self, MissingOperator};
 use crate::program::{Meter, Program, bytes_of};
-use crate::{DType, Dim, Error, Result, Signature, Tensor, TensorSpec, Value, bail};
+use crate::{DType, Dim, Error, Result, Tensor, TensorSpec, Value, bail};
 
 /// Whether a model runs, and what a prediction takes.
 #[derive(Debug, Clone)]
@@ -60,11 +60,21 @@ impl Session {
         match Self::load_with(onnx, weights) {
             Ok(session) => {
                 assessment.node_by_node = matches!(session.body, Body::Program(_));
-                let program = match session.body {
+                let Session {
+                    signature,
+                    defaults,
+                    body,
+                    ..
+                } = session;
+                let program = match body {
                     Body::Program(program) | Body::Whole(_, Some(program)) => Ok(*program),
-                    Body::Whole(_, None) => graph::program_of(onnx, weights, ops::registry()),
+                    Body::Whole(_, None) => {
+                        let optional = &signature.optional;
+                        graph::program_of(onnx, weights, optional, ops::registry())
+                            .map(|(program, _)| program)
+                    }
                 };
-                match program.and_then(|program| cost(&program, &session.signature)) {
+                match program.and_then(|program| cost(&program, &signature.inputs, &defaults)) {
                     Ok(cost) => assessment.cost = Some(cost),
                     Err(error) => assessment.unknown_cost = Some(error),
                 }
@@ -75,10 +85,10 @@ impl Session {
     }
 }
 
-fn cost(program: &Program, signature: &Signature) -> Result<Cost> {
+fn cost(program: &Program, inputs: &[TensorSpec], defaults: &[Tensor]) -> Result<Cost> {
     let mut first = None;
     for size in SIZES {
-        match cost_of(program, &signature.inputs, size) {
+        match cost_of(program, inputs, defaults, size) {
             Ok(cost) => return Ok(cost),
             Err(error) => first = first.or(Some(error)),
         }
@@ -89,7 +99,12 @@ fn cost(program: &Program, signature: &Signature) -> Result<Cost> {
     }
 }
 
-fn cost_of(program: &Program, inputs: &[TensorSpec], size: usize) -> Result<Cost> {
+fn cost_of(
+    program: &Program,
+    inputs: &[TensorSpec],
+    defaults: &[Tensor],
+    size: usize,
+) -> Result<Cost> {
     let shapes = shapes(inputs, size);
     let mut given = Vec::with_capacity(inputs.len());
     let mut chosen = Vec::with_capacity(inputs.len());
@@ -106,11 +121,14 @@ fn cost_of(program: &Program, inputs: &[TensorSpec], size: usize) -> Result<Cost
     }
     let meter = Meter::default();
     meter.made(given.iter().map(bytes_of).sum());
+    let defaults: Vec<Value> = defaults.iter().cloned().map(Value::Tensor).collect();
+    let default_bytes: u64 = defaults.iter().map(bytes_of).sum();
+    given.extend(defaults);
     program.measure(given, &meter)?;
     Ok(Cost {
         inputs: chosen,
         multiply_adds: meter.multiply_adds(),
-        weight_bytes: program.weight_bytes(),
+        weight_bytes: program.weight_bytes() + default_bytes,
         value_bytes: meter.peak(),
     })
 }

@@ -149,6 +149,11 @@ impl Declared {
         Self(constants)
     }
 
+    /// Takes one out, so that its input stays one.
+    pub(super) fn take(&mut self, name: &str) -> Option<Arc<Tensor>> {
+        self.0.remove(name)
+    }
+
     /// Makes constants of the inputs.
     pub(crate) fn put_into(self, model: &mut InferenceModel) -> TractResult<()> {
         let mut replaced = HashSet::new();

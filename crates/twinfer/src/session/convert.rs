@@ -150,3 +150,13 @@ pub(crate) fn from_engine(tensor: EngineTensor) -> Result<Tensor> {
     unsafe { tensor.set_datum_type(engine_dtype(dtype)?) };
     Tensor::from_aligned(dtype, &shape, Aligned(Arc::new(tensor)))
 }
+
+/// The same for a constant of the engine, whose numbers are shared with it.
+pub(crate) fn shared(constant: &Arc<EngineTensor>) -> Result<Tensor> {
+    match our_dtype(constant.datum_type()) {
+        Ok(dtype) if engine_dtype(dtype)? == constant.datum_type() && dtype != DType::String => {
+            Tensor::from_aligned(dtype, constant.shape(), Aligned(constant.clone()))
+        }
+        _ => from_engine(EngineTensor::clone(constant)),
+    }
+}

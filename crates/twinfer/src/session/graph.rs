@@ -13,6 +13,7 @@ use tract_onnx::prelude::*;
 use super::constants::Constants;
 use super::convert::our_dtype;
 use super::imputed::imputed;
+use super::overridable::{self, Defaults, Open};
 use super::plans::{Prepared, guard};
 use super::types;
 use super::weights::{self, Weights};
@@ -21,13 +22,17 @@ use super::{Description, MAX_MODEL_BYTES};
 use crate::ops::{self, MissingOperator, Support, zipmap};
 use crate::program::{self, Opsets, Program, Scope};
 use crate::{
-    DType, Dim, Error, MapKeys, OutputSpec, Result, Signature, TensorSpec, ValueKind, bail, err,
+    DType, Dim, Error, MapKeys, OutputSpec, Result, Signature, Tensor, TensorSpec, ValueKind, bail,
+    err,
 };
 
 /// A model file that the engine can take.
 pub(super) struct Graph {
     pub source: Source,
     pub inputs: Vec<TensorSpec>,
+    /// Inputs with a default, and the defaults.
+    pub optional: Vec<TensorSpec>,
+    pub defaults: Vec<Tensor>,
     pub outputs: Vec<GraphOutput>,
     pub opsets: Vec<String>,
 }
@@ -36,8 +41,16 @@ pub(super) struct Graph {
 pub(super) enum Source {
     /// The engine takes it as a whole; where it is not sure for which shapes, there is a program
     /// for the others.
-    Whole(Box<Prepared>, Option<Box<Program>>),
+    Whole(Box<Whole>, Option<Box<Program>>),
     Program(Box<Program>),
+}
+
+/// What the engine takes as a whole.
+pub(super) struct Whole {
+    pub prepared: Prepared,
+    /// For calls that give inputs with a default.
+    pub open: Option<Open>,
+    defaults: Vec<Tensor>,
 }
 
 /// An output as the file declares it.
@@ -81,38 +94,36 @@ impl GraphOutput {
 /// afterwards, which borrows nothing.
 pub(super) fn read(onnx: &[u8], weights: &dyn Weights) -> Result<Graph> {
     let onnx = &*wire::readable(onnx);
-    let Checked {
-        whole,
-        proto,
-        left_out,
-        registry,
-        inputs,
-        outputs,
-        opsets,
-    } = check(onnx)?;
-    let prepared = match whole {
-        true => prepare(onnx, weights, proto, left_out, &registry, &inputs)?,
+    let mut checked = check(onnx)?;
+    let whole = match checked.whole {
+        true => prepare(onnx, weights, &mut checked)?,
         false => Err(None),
     };
+    let (registry, optional) = (checked.registry, checked.optional);
     // While the file is at hand: what the engine does not take as a whole runs node by node.
-    let source = match prepared {
-        Ok(prepared) if prepared.is_sure() => Source::Whole(Box::new(prepared), None),
-        Ok(prepared) => {
-            let program = program_of(onnx, weights, registry).ok();
-            Source::Whole(Box::new(prepared), program.map(Box::new))
+    let program = || program_of(onnx, weights, &optional, registry);
+    let (source, defaults) = match whole {
+        Ok(mut whole) => {
+            let defaults = std::mem::take(&mut whole.defaults);
+            let program = match whole.prepared.is_sure() {
+                true => None,
+                false => program().ok().map(|(program, _)| Box::new(program)),
+            };
+            (Source::Whole(Box::new(whole), program), defaults)
         }
         Err(problem) => {
-            let program = program_of(onnx, weights, registry);
             // What the engine has against it says more than that a program does not do either.
-            let program = program.map_err(|error| problem.unwrap_or(error));
-            Source::Program(Box::new(program?))
+            let (program, defaults) = program().map_err(|error| problem.unwrap_or(error))?;
+            (Source::Program(Box::new(program)), defaults)
         }
     };
     Ok(Graph {
         source,
-        inputs,
-        outputs,
-        opsets,
+        inputs: checked.inputs,
+        optional,
+        defaults,
+        outputs: checked.outputs,
+        opsets: checked.opsets,
     })
 }
 
@@ -121,40 +132,54 @@ pub(super) fn read(onnx: &[u8], weights: &dyn Weights) -> Result<Graph> {
 fn prepare(
     onnx: &[u8],
     weights: &dyn Weights,
-    mut proto: ModelProto,
-    left_out: Places,
-    registry: &Onnx,
-    inputs: &[TensorSpec],
-) -> Result<Result<Prepared, Option<Error>>> {
+    checked: &mut Checked,
+) -> Result<Result<Whole, Option<Error>>> {
+    let proto = &mut checked.proto;
     let mut declared = None;
     if let Some(graph) = proto.graph.as_mut() {
         let mut constants = Constants::of(graph);
-        for (index, place) in left_out {
+        for (index, place) in std::mem::take(&mut checked.left_out) {
             let bytes = onnx.get(place).unwrap_or_default();
             constants.give(graph, index, bytes.into())?;
         }
         weights::fill(graph, weights, &mut constants)?;
-        declared = Some(constants.declare(graph));
+        let mut constants = constants.declare(graph);
+        let defaults = Defaults::of(graph, &mut constants, &checked.optional)?;
+        declared = Some((constants, defaults));
     }
+    let Some((constants, defaults)) = declared else {
+        bail!(InvalidModel, "this is not an ONNX model: it has no graph");
+    };
     let parsed = guard(|| {
-        let mut parsed = registry.parse(&proto, None)?;
-        if let Some(declared) = declared {
-            declared.put_into(&mut parsed.model)?;
-        }
+        let mut parsed = checked.registry.parse(proto, None)?;
+        constants.put_into(&mut parsed.model)?;
         Ok(parsed)
     });
-    let parsed = match parsed {
+    let mut parsed = match parsed {
         Ok(parsed) => parsed,
         Err(e) => return Ok(Err(Some(err!(InvalidModel, "the graph is malformed: {e}")))),
     };
     if let Some(name) = parsed.unresolved_inputs.first() {
         bail!(InvalidModel, "a node reads `{name}`, which nothing gives");
     }
-    Ok(Prepared::new(parsed.model, inputs).map_err(Some))
+    let tensors = defaults.tensors()?;
+    let open = defaults.put_into(&mut parsed.model, &checked.inputs, &checked.optional)?;
+    let prepared = Prepared::new(parsed.model, &checked.inputs).map_err(Some);
+    Ok(prepared.map(|prepared| Whole {
+        prepared,
+        open,
+        defaults: tensors,
+    }))
 }
 
-/// The program of an ONNX file that the engine does not take as a whole.
-pub(super) fn program_of(onnx: &[u8], weights: &dyn Weights, registry: Onnx) -> Result<Program> {
+/// The program of an ONNX file that the engine does not take as a whole, and the defaults of the
+/// inputs that have one: it takes them after the others.
+pub(super) fn program_of(
+    onnx: &[u8],
+    weights: &dyn Weights,
+    optional: &[TensorSpec],
+    registry: Onnx,
+) -> Result<(Program, Vec<Tensor>)> {
     let onnx = &*wire::readable(onnx);
     let mut proto = guard(|| Onnx::default().proto_model_for_read(&mut &*onnx))
         .map_err(|e| err!(InvalidModel, "the graph is malformed: {e}"))?;
@@ -163,13 +188,15 @@ pub(super) fn program_of(onnx: &[u8], weights: &dyn Weights, registry: Onnx) -> 
     };
     zipmap::take_out(graph)?;
     weights::fill(graph, weights, &mut Constants::none())?;
+    let taken_out = overridable::take_out(graph, optional);
+    let tensors = overridable::read(&taken_out)?;
     let opsets = Opsets::new(&proto.opset_import, Arc::new(registry));
     let defaults = match proto.functions.is_empty() {
         true => Vec::new(),
         false => types::defaults(onnx)?,
     };
     let scope = Scope::new(opsets, &proto.functions, &defaults);
-    program::build(graph, &scope)
+    Ok((program::build(graph, &scope)?, tensors))
 }
 
 /// What an ONNX file says of itself; no weights are looked at.
@@ -195,7 +222,11 @@ pub(super) fn describe(onnx: &[u8]) -> Result<Description> {
             .as_ref()
             .map(imputed)
             .unwrap_or_default(),
-        signature: outputs.map(|outputs| Signature { inputs, outputs }),
+        signature: outputs.map(|outputs| Signature {
+            inputs,
+            optional: checked.optional,
+            outputs,
+        }),
         opsets: checked.opsets,
         producer: Some((checked.proto.producer_name, checked.proto.producer_version))
             .filter(|(name, _)| !name.is_empty()),
@@ -210,7 +241,7 @@ pub(super) fn missing(onnx: &[u8]) -> Result<Vec<MissingOperator>> {
         zipmap::take_out(graph)?;
         ops::qualify(graph)?;
     }
-    Ok(Support::of(&proto, &ops::registry()).missing)
+    Ok(Support::of(&proto, &[], &ops::registry()).missing)
 }
 
 /// A model file that passed the checks that need no weights.
@@ -222,6 +253,8 @@ struct Checked {
     left_out: Places,
     registry: Onnx,
     inputs: Vec<TensorSpec>,
+    /// Inputs with a default.
+    optional: Vec<TensorSpec>,
     outputs: Vec<GraphOutput>,
     opsets: Vec<String>,
 }
@@ -230,6 +263,7 @@ fn check(onnx: &[u8]) -> Result<Checked> {
     let (mut proto, left_out) = decode(onnx)?;
     let opsets = opsets(&proto);
     let registry = ops::registry();
+    let optional = overridable::specs(&proto)?;
     let Some(graph) = proto.graph.as_mut() else {
         bail!(InvalidModel, "this is not an ONNX model: it has no graph");
     };
@@ -245,7 +279,7 @@ fn check(onnx: &[u8]) -> Result<Checked> {
         output.keys = keys;
     }
     ops::qualify(graph)?;
-    let support = Support::of(&proto, &registry);
+    let support = Support::of(&proto, &optional, &registry);
     support.check()?;
     let whole = !support.needs_program
         && inputs.iter().all(|input| input.kind.is_tensor())
@@ -256,6 +290,7 @@ fn check(onnx: &[u8]) -> Result<Checked> {
         left_out,
         registry,
         inputs,
+        optional,
         outputs,
         opsets,
     })
@@ -387,7 +422,7 @@ fn outputs(graph: &GraphProto, others: &Others) -> Result<Vec<GraphOutput>> {
 
 type TensorType = (DType, Option<Vec<Dim>>);
 
-fn tensor_type(info: &ValueInfoProto) -> Result<Option<TensorType>> {
+pub(super) fn tensor_type(info: &ValueInfoProto) -> Result<Option<TensorType>> {
     let Some(type_proto::Value::TensorType(tensor)) =
         info.r#type.as_ref().and_then(|t| t.value.as_ref())
     else {

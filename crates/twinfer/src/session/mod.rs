@@ -5,6 +5,7 @@ mod constants;
 mod convert;
 mod graph;
 mod imputed;
+mod overridable;
 mod plans;
 #[cfg(test)]
 pub(crate) mod test_models;
@@ -14,16 +15,17 @@ mod wire;
 
 use std::collections::BTreeSet;
 
-use tract_onnx::prelude::*;
+use tract_onnx::prelude::{IntoTensor, TValue, TVec};
 
 use crate::signature::Signature;
-use crate::{MapKeys, Maps, Result, Tensors, Value, ValueKind, bail};
+use crate::{MapKeys, Maps, Result, Tensor, Tensors, Value, ValueKind, bail, err};
 
 pub use self::assess::{Assessment, Cost};
 pub(crate) use self::constants::Declared;
 pub(crate) use self::convert::{Aligned, engine_dtype, from_engine, our_dtype, to_engine_value};
 pub(crate) use self::graph::{onnx_code, onnx_dtype};
-use self::plans::{Plans, Shapes};
+use self::overridable::Open;
+use self::plans::{Plan, Plans, shapes_of};
 pub(crate) use self::plans::{guard, runnable};
 pub use self::weights::{MAX_WEIGHTS_BYTES, NoWeights, Weights};
 use crate::program::Program;
@@ -39,6 +41,8 @@ pub struct Session {
     opsets: Vec<String>,
     /// Keys of the outputs that are maps; `None` for tensors. In the order of the signature.
     keys: Vec<Option<MapKeys>>,
+    /// The defaults of the optional inputs, in the order of the signature.
+    defaults: Vec<Tensor>,
     body: Body,
 }
 
@@ -47,9 +51,16 @@ pub struct Session {
 enum Body {
     /// As a whole, by the engine; shapes that it cannot plan for as a whole by the program, where
     /// there is one.
-    Whole(Box<Plans>, Option<Box<Program>>),
+    Whole(Box<Whole>, Option<Box<Program>>),
     /// Node by node.
     Program(Box<Program>),
+}
+
+#[derive(Debug)]
+struct Whole {
+    plans: Plans,
+    /// For calls that give optional inputs, where the model has any.
+    open: Option<Open>,
 }
 
 /// What a model file says of itself.
@@ -86,19 +97,24 @@ impl Parsed {
     pub fn optimise(self) -> Result<Session> {
         let graph = self.0;
         let body = match graph.source {
-            graph::Source::Whole(prepared, program) => {
-                Body::Whole(Box::new(Plans::new(*prepared)?), program)
+            graph::Source::Whole(whole, program) => {
+                let whole = Whole {
+                    plans: Plans::new(whole.prepared)?,
+                    open: whole.open,
+                };
+                Body::Whole(Box::new(whole), program)
             }
             graph::Source::Program(program) => Body::Program(program),
         };
         let mut signature = Signature {
             inputs: graph.inputs,
+            optional: graph.optional,
             outputs: Vec::new(),
         };
         let mut keys = Vec::new();
         for (index, output) in graph.outputs.into_iter().enumerate() {
             let fact = match &body {
-                Body::Whole(plans, _) => plans.output_fact(index),
+                Body::Whole(whole, _) => whole.plans.output_fact(index),
                 Body::Program(_) => None,
             };
             signature.outputs.push(output.spec(fact)?);
@@ -108,6 +124,7 @@ impl Parsed {
             signature,
             opsets: graph.opsets,
             keys,
+            defaults: graph.defaults,
             body,
         })
     }
@@ -164,13 +181,17 @@ impl Session {
     /// shapes would be made from: for a model that is loaded at build time, and made small.
     pub fn keep_used_plans_only(&mut self) {
         match &mut self.body {
-            Body::Whole(plans, _) => plans.forget_source(),
+            Body::Whole(whole, _) => {
+                whole.plans.forget_source();
+                whole.open = None;
+            }
             // Nodes are planned as they run: there is nothing that would not be needed again.
             Body::Program(_) => {}
         }
     }
 
-    /// Named tensors in, named values out, in the order of the signature.
+    /// Named tensors in, named values out, in the order of the signature. Optional inputs that are
+    /// left out are what the model file says.
     ///
     /// # Errors
     /// Those of [`Signature::check`]; `unsupported_dtype` for an input type that the engine
@@ -191,16 +212,26 @@ impl Session {
     /// # Errors
     /// As [`Session::run`]; `invalid_input` for a value of another kind than the signature says.
     pub fn run_values(&self, inputs: Vec<(String, Value)>) -> Result<Vec<(String, Value)>> {
-        let inputs = self.signature.check_values(inputs)?;
+        let mut given = self.signature.check_values(inputs)?.into_iter();
+        let required: Option<Vec<Value>> =
+            (given.by_ref().take(self.signature.inputs.len())).collect();
+        let Some(required) = required else {
+            bail!(Internal, "a required input is left out");
+        };
+        let optional: Vec<Option<Value>> = given.collect();
         let outputs = match &self.body {
-            Body::Whole(plans, program) => {
-                let tensors = inputs.into_iter().map(|value| match value {
-                    Value::Tensor(tensor) => Ok(tensor),
-                    _ => bail!(Internal, "the engine takes tensors only"),
-                });
-                whole(plans, program.as_deref(), tensors.collect::<Result<_>>()?)?
+            Body::Whole(body, program) => {
+                let optional = match optional.iter().any(Option::is_some) {
+                    true => Some(tensors(self.with_defaults(optional))?),
+                    false => None,
+                };
+                self.whole(body, program.as_deref(), tensors(required)?, optional)?
             }
-            Body::Program(program) => program.run(inputs)?,
+            Body::Program(program) => {
+                let mut all = required;
+                all.extend(self.with_defaults(optional));
+                program.run(all)?
+            }
         };
         let names = self.signature.outputs.iter().zip(&self.keys);
         outputs
@@ -229,28 +260,63 @@ impl Session {
             })
             .collect()
     }
+
+    /// Optional inputs, with defaults for those that are left out.
+    fn with_defaults(&self, given: Vec<Option<Value>>) -> Vec<Value> {
+        let defaults = self.defaults.iter().cloned().map(Value::Tensor);
+        let both = given.into_iter().zip(defaults);
+        both.map(|(given, default)| given.unwrap_or(default))
+            .collect()
+    }
+
+    /// Runs a model as a whole; node by node where the engine cannot plan for the shapes. `optional`
+    /// are the optional inputs, where any is given.
+    fn whole(
+        &self,
+        body: &Whole,
+        program: Option<&Program>,
+        mut inputs: Vec<Tensor>,
+        optional: Option<Vec<Tensor>>,
+    ) -> Result<Vec<Value>> {
+        // The plan, and whether it takes the optional inputs too.
+        let planned = match (&optional, &body.open) {
+            (None, _) => (body.plans.get(&shapes_of(&inputs))).map(|plan| (plan, false)),
+            (Some(optional), Some(open)) => open.plan(&inputs, optional),
+            (Some(_), None) => Err(err!(
+                EngineFunctionMissing,
+                "this engine is prepared for the defaults of optional inputs only; the full engine takes others"
+            )),
+        };
+        match (planned, program) {
+            (Ok((plan, takes_all)), _) => {
+                inputs.extend(optional.filter(|_| takes_all).unwrap_or_default());
+                run_plan(&plan, inputs)
+            }
+            (Err(_), Some(program)) => {
+                inputs.extend(optional.unwrap_or_else(|| self.defaults.clone()));
+                program.run(inputs.into_iter().map(Value::Tensor).collect())
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
 }
 
-/// Runs a model as a whole; node by node where the engine cannot plan for the shapes.
-fn whole(
-    plans: &Plans,
-    program: Option<&Program>,
-    inputs: Vec<crate::Tensor>,
-) -> Result<Vec<Value>> {
-    let shapes: Shapes = inputs.iter().map(|t| t.shape().into()).collect();
-    let plan = match (plans.get(&shapes), program) {
-        (Ok(plan), _) => plan,
-        (Err(_), Some(program)) => {
-            return program.run(inputs.into_iter().map(Value::Tensor).collect());
-        }
-        (Err(error), None) => return Err(error),
+fn tensors(values: Vec<Value>) -> Result<Vec<Tensor>> {
+    let one = |value| match value {
+        Value::Tensor(tensor) => Ok(tensor),
+        _ => bail!(Internal, "the engine takes tensors only"),
     };
+    values.into_iter().map(one).collect()
+}
+
+fn run_plan(plan: &Plan, inputs: Vec<Tensor>) -> Result<Vec<Value>> {
+    let shapes = shapes_of(&inputs);
     let inputs = inputs
         .into_iter()
         .map(to_engine_value)
         .collect::<Result<TVec<TValue>>>()?;
     let outputs = guard(|| plan.run(inputs)).map_err(|e| {
-        crate::err!(
+        err!(
             InvalidInput,
             "the model cannot compute with inputs of shape {shapes:?}: {e}"
         )

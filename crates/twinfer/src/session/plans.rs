@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tract_onnx::prelude::*;
 
 use super::convert::engine_dtype;
-use crate::{Dim, Error, ErrorCode, Result, TensorSpec, bail, err};
+use crate::{Dim, Error, ErrorCode, Result, Tensor as Ours, TensorSpec, bail, err};
 
 /// A plan that can run.
 pub(super) type Plan = Arc<TypedRunnableModel>;
@@ -100,7 +100,27 @@ impl Prepared {
     }
 }
 
+/// The shapes of the inputs of a call.
+pub(super) fn shapes_of(inputs: &[Ours]) -> Shapes {
+    inputs.iter().map(shape_of).collect()
+}
+
+pub(super) fn shape_of(input: &Ours) -> TVec<usize> {
+    input.shape().into()
+}
+
 impl Plans {
+    /// Plans of which none is made before it is asked for.
+    pub(super) fn of(model: InferenceModel, dtypes: Vec<DatumType>) -> Self {
+        Self {
+            source: Some(model),
+            dtypes,
+            first: None,
+            first_used: AtomicBool::new(false),
+            recent: Mutex::default(),
+        }
+    }
+
     /// Optimises the first plan.
     ///
     /// # Errors
@@ -211,6 +231,7 @@ pub(crate) fn runnable(mut model: TypedModel) -> TractResult<Plan> {
         crate::ops::conv::replace(&mut model)?;
         crate::ops::product::replace(&mut model)?;
     }
+    crate::ops::empty::replace(&mut model)?;
     model.declutter()?;
     model.optimize()?;
     model.into_runnable()

@@ -2,13 +2,13 @@
 
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, ValueInfoProto, type_proto};
 
-use crate::DType;
 use crate::session::{engine_dtype, onnx_dtype};
+use crate::{DType, TensorSpec};
 
 /// Whether a graph has types that the engine does not have, or forms of operators that it gets
 /// wrong without a word.
-/// Graphs inside of it are not looked at.
-pub(crate) fn needs_program(graph: &GraphProto) -> bool {
+/// Weights of the names in `optional` may be given. Graphs inside of it are not looked at.
+pub(crate) fn needs_program(graph: &GraphProto, optional: &[TensorSpec]) -> bool {
     let values = graph.input.iter().chain(&graph.output);
     let foreign_value = values
         .chain(&graph.value_info)
@@ -21,13 +21,20 @@ pub(crate) fn needs_program(graph: &GraphProto) -> bool {
     attributes.any(names_foreign)
         || quantises_otherwise(graph)
         || casts_text(graph)
-        || graph.node.iter().any(|node| is_told_how(graph, node))
+        || graph
+            .node
+            .iter()
+            .any(|node| is_told_how(graph, optional, node))
 }
 
 /// Whether inputs of the model or its weights say of a node what the engine only takes otherwise: where
 /// a slice is, and that `Dropout` drops.
-fn is_told_how(graph: &GraphProto, node: &NodeProto) -> bool {
-    let weight = |name: &String| graph.initializer.iter().find(|t| t.name == *name);
+fn is_told_how(graph: &GraphProto, optional: &[TensorSpec], node: &NodeProto) -> bool {
+    let is_weight = |name: &String| optional.iter().all(|spec| spec.name != *name);
+    let weight = |name: &String| {
+        let mut all = graph.initializer.iter();
+        all.find(|t| t.name == *name && is_weight(name))
+    };
     let comes_in = |name: &String| graph.input.iter().any(|i| i.name == *name);
     let input = |index: usize| node.input.get(index).filter(|name| !name.is_empty());
     match &*node.op_type {
