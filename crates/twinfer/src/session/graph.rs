@@ -158,6 +158,7 @@ pub(super) fn program_of(onnx: &[u8], weights: &dyn Weights, registry: Onnx) -> 
     let onnx = &*wire::readable(onnx);
     let mut proto = guard(|| Onnx::default().proto_model_for_read(&mut &*onnx))
         .map_err(|e| err!(InvalidModel, "the graph is malformed: {e}"))?;
+    ops::renew(&mut proto);
     let Some(graph) = proto.graph.as_mut() else {
         bail!(InvalidModel, "this is not an ONNX model: it has no graph");
     };
@@ -230,6 +231,7 @@ fn check(onnx: &[u8]) -> Result<Checked> {
     let (mut proto, left_out) = decode(onnx)?;
     let opsets = opsets(&proto);
     let registry = ops::registry();
+    ops::renew(&mut proto);
     let Some(graph) = proto.graph.as_mut() else {
         bail!(InvalidModel, "this is not an ONNX model: it has no graph");
     };

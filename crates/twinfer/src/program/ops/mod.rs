@@ -21,6 +21,7 @@ mod plain;
 mod pool;
 mod products;
 mod quantize;
+mod random;
 mod real;
 mod regions;
 mod resize;
@@ -58,6 +59,7 @@ const STANDARD: &[Table] = &[
     losses::OPS,
     pool::OPS,
     products::OPS,
+    random::OPS,
     regions::OPS,
     resize::OPS,
     sequences::OPS,
