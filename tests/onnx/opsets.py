@@ -9,8 +9,8 @@ the node so, it means what that version says. Forms that are no more (a `broadca
 
 The expected values are those of onnxruntime on the same file, else those of ONNX's reference evaluator, where
 either knows the version, and those that `opset_forms.py` works out with numpy; where there are two, the
-script fails unless they agree. The tolerance is 1e-4 of a number and 1e-5: single precision, sums in
-another order.
+script fails unless they agree. The tolerance is 1e-4 of a number and 1e-5, or 1e-6 of the largest number
+that is expected, if that is more: single precision, sums in another order.
 """
 
 import json
@@ -33,6 +33,19 @@ RTOL, ATOL = 1e-4, 1e-5
 MOST = 3
 # What has no numbers to compare (random ones), or is of several nodes or graphs in its tests.
 LEFT_OUT = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "ImageDecoder"}
+
+# Where the reference is not what ONNX says of that version.
+DISPUTED = {
+    # Padding is not counted before version 7 either, as onnxruntime and the node test have it of that version;
+    # the reference evaluator counts it.
+    "AveragePool_1_averagepool_2d_pads",
+    # The places are those of the larger output, as in the node test; onnxruntime takes them for the smaller one.
+    "MaxUnpool_9_maxunpool_export_with_output_shape", "MaxUnpool_11_maxunpool_export_with_output_shape",
+    # Version 9 has no negative places: all of it is off. onnxruntime counts them from the end.
+    "OneHot_9_onehot_negative_indices",
+    # The corners of the output that the scales give, as in the node test; onnxruntime rounds its size first.
+    "Resize_13_resize_downsample_scales_cubic_align_corners", "Resize_18_resize_downsample_scales_cubic_align_corners",
+}
 
 
 def versions():
@@ -134,7 +147,9 @@ def older(tests):
                 if not is_plain(expected):
                     continue
                 count += 1
-                yield f"{operator}_{since}_{name.removeprefix('test_')}", one, given, expected
+                label = f"{operator}_{since}_{name.removeprefix('test_')}"
+                if label not in DISPUTED:
+                    yield label, one, given, expected
 
 
 def hand_made():
@@ -152,6 +167,11 @@ def hand_made():
         yield f"form_{name}", model, given, expected
 
 
+def largest(values):
+    numbers = [np.abs(v.astype(np.float64)) for v in map(np.asarray, values) if v.dtype.kind in "fiu" and v.size]
+    return max((float(n[np.isfinite(n)].max(initial=0)) for n in numbers), default=0.0)
+
+
 def case(name, model, given, expected, folder):
     file = f"models/opsets/{name}.onnx"
     onnx.save(model, folder / file)
@@ -163,7 +183,7 @@ def case(name, model, given, expected, folder):
     outputs = [o.name for o in model.graph.output]
     nodes = sorted({(n.domain or "ai.onnx", n.op_type) for n in model.graph.node})
     return {
-        "suite": "opsets", "name": name, "model": file, "rtol": RTOL, "atol": ATOL,
+        "suite": "opsets", "name": name, "model": file, "rtol": RTOL, "atol": max(ATOL, 1e-6 * largest(expected)),
         "opsets": {o.domain or "ai.onnx": o.version for o in model.opset_import},
         "operators": [f"{d}.{o}" for d, o in nodes],
         "sets": [{"inputs": named(given.items()), "outputs": named(zip(outputs, expected))}],
