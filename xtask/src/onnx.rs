@@ -26,7 +26,7 @@ struct Suite {
     numbers_vary: bool,
 }
 
-const SUITES: [Suite; 6] = [
+const SUITES: [Suite; 8] = [
     Suite {
         name: "onnx",
         script: "cases.py",
@@ -51,6 +51,18 @@ const SUITES: [Suite; 6] = [
         expected: ["expected-quantised.json", "expected-quantised-wasm.json"],
         // Without VNNI, onnxruntime's sums of pairs of 8-bit products saturate.
         numbers_vary: true,
+    },
+    Suite {
+        name: "half",
+        script: "half.py",
+        expected: ["expected-half.json", "expected-half-wasm.json"],
+        numbers_vary: false,
+    },
+    Suite {
+        name: "opsets",
+        script: "opsets.py",
+        expected: ["expected-opsets.json", "expected-opsets-wasm.json"],
+        numbers_vary: false,
     },
     Suite {
         name: "untidy",

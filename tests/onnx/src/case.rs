@@ -31,6 +31,17 @@ pub struct Case {
     pub sets: Vec<Set>,
 }
 
+impl Case {
+    /// Whether it draws random numbers: ONNX leaves open which ones, also for the same seed.
+    pub fn is_random(&self) -> bool {
+        let mut operators = self.operators.iter();
+        operators.any(|name| {
+            let name = name.strip_prefix("ai.onnx.").unwrap_or_default();
+            matches!(name, "Bernoulli" | "Multinomial") || name.starts_with("Random")
+        })
+    }
+}
+
 /// One call.
 #[derive(Debug, Deserialize)]
 pub struct Set {

@@ -34,6 +34,20 @@ pub fn difference(got: &Value, expected: &Value, rtol: f64, atol: f64) -> Option
     }
 }
 
+/// What is wrong with an output of random numbers: type and shape are those that are expected, and each
+/// number is one of them (`Bernoulli`: 0 or 1). Which one is where is left open by ONNX.
+pub fn stranger(got: &Value, expected: &Value) -> Option<String> {
+    let (Value::Tensor(got), Value::Tensor(expected)) = (got, expected) else {
+        return Some("a random output is no tensor".to_owned());
+    };
+    if (got.dtype(), got.shape()) != (expected.dtype(), expected.shape()) {
+        return between(got, expected, 0.0, 0.0);
+    }
+    let (given, known) = (numbers(got)?, numbers(expected)?);
+    let stranger = given.iter().find(|number| !known.contains(number));
+    stranger.map(|number| format!("{number} is none of the numbers that can come"))
+}
+
 fn between(got: &Tensor, expected: &Tensor, rtol: f64, atol: f64) -> Option<String> {
     if (got.dtype(), got.shape()) != (expected.dtype(), expected.shape()) {
         return Some(format!(

@@ -137,6 +137,12 @@ fn judge(outputs: &[(String, Value)], set: &Set, case: &Case) -> Result<Option<D
             return Ok(Some((format!("`{name}` did not come out"), false)));
         };
         let wanted = expected.value.value()?;
+        if case.is_random() {
+            match compare::stranger(got, &wanted) {
+                Some(stranger) => return Ok(Some((format!("`{name}`: {stranger}"), false))),
+                None => continue,
+            }
+        }
         if let Some(difference) = difference(got, &wanted, case.rtol, case.atol) {
             let near = compare::difference(got, &wanted, case.rtol, case.atol.max(NOISE));
             return Ok(Some((format!("`{name}`: {difference}"), near.is_none())));

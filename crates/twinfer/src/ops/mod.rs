@@ -10,10 +10,12 @@ pub(crate) mod conv;
 mod conv_tests;
 pub(crate) mod empty;
 mod fence;
+pub(crate) mod half;
 mod kernel;
 #[cfg(any(test, target_family = "wasm"))]
 mod lookup;
 pub(crate) mod ml;
+mod older;
 #[cfg(any(test, target_family = "wasm"))]
 pub(crate) mod product;
 #[cfg(test)]
@@ -42,7 +44,22 @@ pub(crate) fn registry() -> Onnx {
         .insert("Tanh", |_, _| Ok((tanh::op(), vec![])));
     onnx.op_register
         .insert(fence::NAME, |_, _| Ok((fence::op(), vec![])));
+    older::register(&mut onnx);
+    half::register(&mut onnx);
     onnx
+}
+
+/// Writes the nodes of a model as newer operator sets have them, where they are of older forms.
+pub(crate) fn renew(model: &mut ModelProto) {
+    let version = |imports: &[OperatorSetIdProto]| {
+        let mut imports = imports.iter();
+        let standard = imports.find(|import| named_domain(&import.domain) == "ai.onnx");
+        standard.map_or(1, |import| import.version)
+    };
+    let of_model = version(&model.opset_import);
+    if let Some(graph) = &mut model.graph {
+        older::renew(graph, of_model);
+    }
 }
 
 /// Gives the nodes of our operators their qualified names, in this graph and those inside, and keeps

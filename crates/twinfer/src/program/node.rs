@@ -29,6 +29,14 @@ impl<'a> Node<'a> {
         &self.proto.op_type
     }
 
+    /// Its name; where it has none, that of its first output.
+    pub(crate) fn name(&self) -> &'a str {
+        match (&*self.proto.name, self.proto.output.first()) {
+            ("", Some(output)) => output,
+            (name, _) => name,
+        }
+    }
+
     /// How many outputs it has, with those in between that nobody reads.
     pub(crate) fn outputs(&self) -> usize {
         self.proto.output.len()

@@ -183,6 +183,7 @@ pub(super) fn program_of(
     let onnx = &*wire::readable(onnx);
     let mut proto = guard(|| Onnx::default().proto_model_for_read(&mut &*onnx))
         .map_err(|e| err!(InvalidModel, "the graph is malformed: {e}"))?;
+    ops::renew(&mut proto);
     let Some(graph) = proto.graph.as_mut() else {
         bail!(InvalidModel, "this is not an ONNX model: it has no graph");
     };
@@ -263,6 +264,7 @@ fn check(onnx: &[u8]) -> Result<Checked> {
     let (mut proto, left_out) = decode(onnx)?;
     let opsets = opsets(&proto);
     let registry = ops::registry();
+    ops::renew(&mut proto);
     let optional = overridable::specs(&proto)?;
     let Some(graph) = proto.graph.as_mut() else {
         bail!(InvalidModel, "this is not an ONNX model: it has no graph");

@@ -226,6 +226,7 @@ fn optimised(model: TypedModel) -> Result<Plan> {
 
 /// Optimises a model, with our kernels where they are better.
 pub(crate) fn runnable(mut model: TypedModel) -> TractResult<Plan> {
+    crate::ops::half::join(&mut model)?;
     #[cfg(target_family = "wasm")]
     {
         crate::ops::conv::replace(&mut model)?;

@@ -24,6 +24,7 @@ mod pool;
 mod products;
 mod quantize;
 mod quantized;
+mod random;
 mod real;
 mod regions;
 mod resize;
@@ -63,6 +64,7 @@ const STANDARD: &[Table] = &[
     losses::OPS,
     pool::OPS,
     products::OPS,
+    random::OPS,
     regions::OPS,
     resize::OPS,
     sequences::OPS,

@@ -7,6 +7,8 @@ use crate::{Result, Tensor, bail};
 
 pub(super) const OPS: super::Table = &[
     ("Col2Im", make_col2im),
+    // The engine's gives a mean.
+    ("GlobalLpPool", make_global_lp_pool),
     ("LpPool", make_lp_pool),
     ("MaxUnpool", make_max_unpool),
 ];
@@ -200,17 +202,46 @@ pub(super) fn window(lines: &[Line], of: &[usize], place: &mut [usize], places: 
 /// `LpPool` (Operators.md, ai.onnx 1, 2, 11, 18 and 22).
 fn make_lp_pool(node: &Node<'_>) -> Result<Option<Kernel>> {
     let windows = Windows::new(node)?;
-    // Version 1 has a number there.
-    let p = match node.version() {
-        1 => f64::from(node.float("p", 2.0)),
-        _ => node.int("p", 2) as f64,
-    };
-    tensor_kernel(move |inputs| lp_pool(inputs, &windows, p)).map(Some)
+    let p = norm(node);
+    tensor_kernel(move |inputs| {
+        let x = inputs.tensor(0)?;
+        lp_pool(x, &windows.lines(x.shape())?, p)
+    })
+    .map(Some)
 }
 
-fn lp_pool(inputs: &Inputs<'_>, windows: &Windows, p: f64) -> Result<Tensor> {
-    let x = inputs.tensor(0)?;
-    let lines = windows.lines(x.shape())?;
+/// `GlobalLpPool` (Operators.md, ai.onnx 1, 2 and 22): one window over all.
+fn make_global_lp_pool(node: &Node<'_>) -> Result<Option<Kernel>> {
+    let p = norm(node);
+    tensor_kernel(move |inputs| {
+        let x = inputs.tensor(0)?;
+        if x.shape().len() < 2 {
+            bail!(InvalidInput, "{:?} has no batch and channels", x.shape());
+        }
+        let sizes = x.shape().iter().skip(2);
+        let lines = sizes.map(|&size| Line {
+            input: size,
+            output: 1,
+            kernel: size,
+            stride: 1,
+            dilation: 1,
+            pad: 0,
+        });
+        lp_pool(x, &lines.collect::<Vec<_>>(), p)
+    })
+    .map(Some)
+}
+
+/// The norm that is pooled.
+fn norm(node: &Node<'_>) -> f64 {
+    match node.version() {
+        // A number, of any kind.
+        1 => f64::from(node.float("p", 2.0)),
+        _ => node.int("p", 2) as f64,
+    }
+}
+
+fn lp_pool(x: &Tensor, lines: &[Line], p: f64) -> Result<Tensor> {
     let kernel = lines
         .iter()
         .try_fold(1usize, |n, line| n.checked_mul(line.kernel));
@@ -238,7 +269,7 @@ fn lp_pool(inputs: &Inputs<'_>, windows: &Windows, p: f64) -> Result<Tensor> {
         let mut of = vec![0; lines.len()];
         let (mut inside, mut places) = (of.clone(), Vec::new());
         for at in 0..output {
-            window(&lines, &of, &mut inside, &mut places);
+            window(lines, &of, &mut inside, &mut places);
             // The places are the same in each plane.
             let planes = values.chunks_exact(input.max(1));
             for (plane, made) in planes.zip(made.chunks_exact_mut(output)) {

@@ -1,11 +1,11 @@
 //! Elements moved, left out, repeated or counted up: what is in them does not matter.
 
 use super::real::{self, Real, product, with_real};
-use crate::program::arrange::pick;
+use crate::program::arrange::{pick, range as part_of};
 use crate::program::cast::to_f64;
-use crate::program::inputs::{Inputs, Kernel, axis, tensor_kernel};
+use crate::program::inputs::{Inputs, Kernel, axis, kernel, tensor_kernel};
 use crate::program::node::Node;
-use crate::{DType, Result, Tensor, bail};
+use crate::{DType, Result, Tensor, Value, bail};
 
 /// Those that the engine lacks.
 pub(super) const OPS: super::Table = &[
@@ -18,8 +18,38 @@ pub(super) const FALLBACK: super::Table = &[
     ("EyeLike", make_eye),
     ("OneHot", make_one_hot),
     ("Range", make_range),
+    ("Split", make_first_split),
     ("Trilu", make_trilu),
 ];
+
+/// `Split` (Operators.md, ai.onnx 1), of which the lengths may be an input of numbers.
+fn make_first_split(node: &Node<'_>) -> Result<Option<Kernel>> {
+    if node.version() > 1 {
+        return Ok(None);
+    }
+    let axis = node.int("axis", 0);
+    let lengths = node.ints("split").map(<[i64]>::to_vec);
+    let parts = node.outputs();
+    kernel(move |given| {
+        let x = given.tensor(0)?;
+        let axis = self::axis(axis, x.shape().len())?;
+        let lengths = match (given.tensor_opt(1)?, &lengths) {
+            (Some(lengths), _) => to_f64(lengths)?.iter().map(|&n| n as usize).collect(),
+            (None, Some(lengths)) => (lengths.iter())
+                .map(|&n| usize::try_from(n).unwrap_or(usize::MAX))
+                .collect(),
+            (None, None) => vec![x.shape()[axis] / parts.max(1); parts],
+        };
+        let mut start = 0usize;
+        let parts = lengths.into_iter().map(|length| {
+            let part = part_of(x, axis, start, length);
+            start = start.saturating_add(length);
+            part.map(Value::Tensor)
+        });
+        parts.collect()
+    })
+    .map(Some)
+}
 
 /// The product of the axes before one, that one, and the product of those behind it.
 fn around(shape: &[usize], axis: usize) -> (usize, usize, usize) {

@@ -23,14 +23,22 @@ pub(super) const FALLBACKS: super::Table = &[("Tile", tile)];
 /// More elements than what is repeated or filled up here may have.
 const MAX_ELEMENTS: usize = 1 << 26;
 
-/// `Tile` (Operators.md, ai.onnx 6 and 13).
+/// `Tile` (Operators.md, ai.onnx 1, 6 and 13).
 fn tile(node: &Node<'_>) -> Result<Option<Kernel>> {
-    if node.version() < 6 {
-        return Ok(None);
-    }
-    tensor_kernel(|inputs| {
+    let along_one = node.version() < 6;
+    tensor_kernel(move |inputs| {
         let tensor = inputs.tensor(0)?;
-        let repeats = inputs.ints(1)?;
+        let repeats = match along_one {
+            // How often, and along which axis, as numbers of the type of the tensor.
+            true => {
+                let number = |index| Ok(inputs.number_opt(index)?.unwrap_or_default() as i64);
+                let axis = super::super::inputs::axis(number(2)?, tensor.shape().len())?;
+                let mut repeats = vec![1; tensor.shape().len()];
+                repeats[axis] = number(1)?;
+                repeats
+            }
+            false => inputs.ints(1)?,
+        };
         let of = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
         let repeats: Vec<usize> = repeats.into_iter().map(of).collect();
         if repeats.len() != tensor.shape().len() {
