@@ -1,6 +1,6 @@
 //! Any bytes as a model file: read, loaded, and run.
 
-use twinfer::{DType, Dim, Session, Tensor, TensorSpec, Value, ValueKind};
+use twinfer::{DType, Dim, MapKeys, Maps, Session, Tensor, TensorSpec, Value, ValueKind};
 
 /// Inputs with more elements are not given: they take time, and find nothing that fewer do not.
 const MAX_ELEMENTS: usize = 1 << 12;
@@ -30,8 +30,23 @@ fn value(spec: &TensorSpec, length: usize, data: &[u8]) -> Option<Value> {
     Some(match spec.kind {
         ValueKind::Sequence => Value::Sequence(vec![one; length]),
         ValueKind::Optional => Value::Optional((length > 0).then(|| Box::new(one))),
-        ValueKind::Tensor | ValueKind::Maps => one,
+        ValueKind::Maps => maps(spec, length, data)?,
+        ValueKind::Tensor => one,
     })
+}
+
+/// As many maps, of as many keys.
+fn maps(spec: &TensorSpec, length: usize, data: &[u8]) -> Option<Value> {
+    let of_two = TensorSpec {
+        shape: Some(vec![Dim::Fixed(length); 2]),
+        ..spec.clone()
+    };
+    let keys = match spec.keys {
+        Some(DType::I64) => MapKeys::Ints((0..length as i64).collect()),
+        _ => MapKeys::Strings((0..length).map(|at| at.to_string()).collect()),
+    };
+    let values = tensor(&of_two, length, data)?;
+    Some(Value::Maps(Maps { keys, values }))
 }
 
 /// Elements from the end of the file, so that a mutation of it can change them.

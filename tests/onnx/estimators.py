@@ -42,6 +42,9 @@ NAMES = {"float32": "FP32", "float64": "FP64", "int64": "INT64", "int32": "INT32
 
 def value(answer):
     """An input or an answer of onnxruntime in the form of the cases."""
+    # A map is given as a sequence of one.
+    if isinstance(answer, dict):
+        answer = [answer]
     if isinstance(answer, list) and answer and isinstance(answer[0], dict):
         kind = "INT64" if all(isinstance(key, (int, np.integer)) for key in answer[0]) else "BYTES"
         plain = (lambda key: int(key)) if kind == "INT64" else str

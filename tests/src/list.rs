@@ -66,8 +66,11 @@ fn add_golden(
     }
     let tensors: Vec<GoldenTensor> = model
         .preprocess(case.input.to_input()?)?
-        .into_iter()
-        .map(|(name, tensor)| GoldenTensor::from_tensor(&name, &tensor))
+        .iter()
+        .filter_map(|(name, value)| match value {
+            twinfer::Value::Tensor(tensor) => Some(GoldenTensor::from_tensor(name, tensor)),
+            _ => None,
+        })
         .collect();
     // The same tensors again would tell nothing new: an input with another parameter has them.
     let known = |other: &Case| {

@@ -1,5 +1,5 @@
 import type { Blob as GoldenBlob, Golden, GoldenCase, GoldenTensor, ModelConfig } from "./generated/types.js";
-import { fromWireTensors } from "./tensors.js";
+import { fromWireValues } from "./tensors.js";
 import type { Example, InputValue, JsonValue } from "./types.js";
 
 /** Golden examples with inputs that `predict` takes. */
@@ -27,7 +27,7 @@ function inputsOf(input: GoldenCase["input"], name: string): Record<string, Inpu
 
 function tensorOf({ name, dtype, shape, data }: GoldenTensor): InputValue {
   const elements = "strings" in data ? data.strings : fromBase64(data.base64);
-  const { [name]: tensor } = fromWireTensors([{ name, dtype, shape, data: elements }]);
+  const { [name]: tensor } = fromWireValues([{ name, dtype, shape, data: elements }]);
   // A golden tensor is named: it is there.
   return tensor as InputValue;
 }

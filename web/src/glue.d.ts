@@ -56,6 +56,7 @@ export interface TensorList {
   free(): void;
   push(name: string, dtype: string, shape: Uint32Array, bytes: Uint8Array): void;
   pushStrings(name: string, shape: Uint32Array, strings: readonly string[]): void;
+  pushMaps(name: string, dtype: string, keys: string, json: string): void;
   begin(name: string, isSequence: boolean): void;
   end(): void;
 }
@@ -82,7 +83,7 @@ export interface WebSession {
 export interface WebModel {
   info(): unknown;
   predict(input: WebInput, parameters: object): string;
-  preprocess(input: WebInput): WebTensor[];
+  preprocess(input: WebInput): NamedValue[];
   run(list: TensorList): NamedValue[];
   goldenJson(): Promise<string | undefined>;
   selfTest(progress?: (done: number, total: number) => boolean): Promise<unknown>;

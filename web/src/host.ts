@@ -2,7 +2,7 @@ import { compileEngine } from "./engine.js";
 import type { WireError } from "./errors.js";
 import { TwinferError, describe, isErrorCode } from "./errors.js";
 import type { SelfTestReport } from "./generated/types.js";
-import type { NamedValue, WebTensor } from "./glue.js";
+import type { NamedValue } from "./glue.js";
 import { Instance, originsOf, still } from "./instance.js";
 import { keyOf } from "./lookup.js";
 import type { Origin } from "./origin.js";
@@ -124,7 +124,7 @@ export class EngineHost {
     }).finally(this.#answered);
   }
 
-  async preprocess({ input }: { input: WireInput }): Promise<WebTensor[]> {
+  async preprocess({ input }: { input: WireInput }): Promise<NamedValue[]> {
     const read = still(input);
     return this.#do((instance) => instance.loaded().preprocess(instance.input(read)));
   }

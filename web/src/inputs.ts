@@ -1,7 +1,7 @@
 import { TwinferError, describe } from "./errors.js";
 import type { ModelConfig, Signature } from "./generated/types.js";
 import { bytesOf, isTensor, kindOf, toWireValues } from "./tensors.js";
-import type { ByteSource, InputValue, ModelInput, Pixels, TensorInput } from "./types.js";
+import type { ByteSource, InputValue, ModelInput, Pixels } from "./types.js";
 import type { WireInput, WireValue } from "./wire.js";
 
 /** An input on its way, with the buffers that are handed over. */
@@ -30,7 +30,7 @@ export async function packInput(
   }
   const entries = Object.entries(inputs);
   if (!pipeline || (entries.length > 0 && entries.every(([, value]) => isTensor(value)))) {
-    const { value: tensors, transfer } = packTensors(inputs as Record<string, TensorInput>, signature, ownership);
+    const { value: tensors, transfer } = packTensors(inputs as Record<string, ModelInput>, signature, ownership);
     return { value: { kind: "tensors", tensors }, transfer };
   }
   const { name, kind } = pipeline.input;
@@ -61,6 +61,7 @@ export function packTensors(
   const transfer: Transferable[] = [];
   const pack = (one: WireValue): WireValue => {
     if ("sequence" in one) return { ...one, sequence: one.sequence.map(pack) };
+    if ("maps" in one) return one;
     if ("optional" in one) return { ...one, optional: one.optional && pack(one.optional) };
     if (!(one.data instanceof Uint8Array)) return one;
     const { value: data, transfer: own } = packView(one.data, ownership);
@@ -152,7 +153,8 @@ function toRecord(name: string, value: InputValue): Record<string, unknown> {
   if (!plain) {
     throw new TwinferError("invalid_input", `input \`${name}\` must be a record, { column: value }, got ${kindOf(value)}`);
   }
-  for (const [column, cell] of Object.entries(value)) {
+  const entries: [string, unknown][] = value instanceof Map ? [...(value as ReadonlyMap<string, unknown>)] : Object.entries(value);
+  for (const [column, cell] of entries) {
     const missing = cell === undefined || cell === null || Number.isNaN(cell);
     if (missing) {
       record[column] = null;

@@ -144,6 +144,10 @@ function push(list: TensorList, value: WireValue): void {
     else list.pushStrings(name, shape, data);
     return;
   }
+  if ("maps" in value) {
+    list.pushMaps(name, value.dtype, value.keys, value.maps);
+    return;
+  }
   const inside = "sequence" in value ? value.sequence : value.optional ? [value.optional] : [];
   list.begin(name, "sequence" in value);
   for (const one of inside) push(list, one);

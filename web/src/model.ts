@@ -6,7 +6,7 @@ import type { Ownership } from "./inputs.js";
 import { packInput, packTensors } from "./inputs.js";
 import type { Opened, Plan } from "./load.js";
 import { open, prefetchEngine, wishOf } from "./load.js";
-import { fromWireTensors, fromWireValues } from "./tensors.js";
+import { fromWireValues } from "./tensors.js";
 import type {
   CallOptions,
   Example,
@@ -95,11 +95,11 @@ export class LoadedModel implements Model {
     return { ...outputs, prediction: { outputs, digest, mode, timing } };
   }
 
-  preprocess(inputs: Readonly<Record<string, InputValue>>, options: CallOptions = {}): Promise<Record<string, TensorOutput>> {
+  preprocess<Made extends Record<string, ModelOutput> = Record<string, TensorOutput>>(inputs: Readonly<Record<string, InputValue>>, options: CallOptions = {}): Promise<Made> {
     return this.#use(async (calls) => {
       const { config, signature } = calls.info;
       const { value: input, transfer } = await packInput(inputs, config, signature, this.#ownership(options));
-      return fromWireTensors(await calls.enqueue((to) => to.call("preprocess", { input }, transfer), options.signal));
+      return fromWireValues(await calls.enqueue((to) => to.call("preprocess", { input }, transfer), options.signal)) as Made;
     });
   }
 

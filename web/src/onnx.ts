@@ -3,8 +3,10 @@ import { connect } from "./connection.js";
 import { OWN_ENGINE } from "./own.js";
 import { compileEngine, described, fullEngine } from "./engine.js";
 import { EngineStopped, TwinferError, aborted, describe, throwIfAborted } from "./errors.js";
+import { read } from "./fetch.js";
 import { packBytes, packTensors } from "./inputs.js";
 import { engineAddress } from "./load.js";
+import { baseUrl } from "./platform.js";
 import { fromWireValues } from "./tensors.js";
 import type { ByteSource, CallOptions, ModelInput, ModelOutput, OnnxModel, OnnxOptions, TensorOutput } from "./types.js";
 import type { OnnxInfo, Setup } from "./wire.js";
@@ -14,23 +16,47 @@ import type { OnnxInfo, Setup } from "./wire.js";
  * look after. What comes from a registry is loaded with `loadModel`, which verifies and keeps it.
  *
  * ```ts
- * const model = await loadOnnx(await (await fetch("/model.onnx")).arrayBuffer());
+ * const model = await loadOnnx("/model.onnx");
  * const { y } = await model.run({ x: { shape: [1, 2], data: [1, 2] } });
  * ```
  *
- * @param source The bytes of the file, which has its weights in it.
- * @throws TwinferError `invalid_model`, `unsupported_operator` and what else went wrong.
+ * @param source The file, which has its weights in it: its bytes, or its address.
+ * @throws TwinferError `invalid_model`, `unsupported_operator` and what else went wrong; `not_found` and
+ * `network` for what cannot be fetched.
  */
-export async function loadOnnx(source: ByteSource, options: OnnxOptions = {}): Promise<OnnxModel> {
+export async function loadOnnx(source: ByteSource | string | URL, options: OnnxOptions = {}): Promise<OnnxModel> {
   const { thread = "worker", engineUrl, signal } = options;
   if (thread !== "worker" && thread !== "main") {
     throw new TwinferError("invalid_request", `thread must be one of "worker", "main", got ${JSON.stringify(thread)}`);
   }
   throwIfAborted(signal);
-  // A copy of their own: after its engine has stopped, the model is opened again.
-  const { value } = await packBytes("model", source, { away: true, given: false }, "bytes");
-  const open = opening(value.bytes, thread, engineAddress(engineUrl), engineUrl === undefined);
+  const isAddress = typeof source === "string" || source instanceof URL;
+  const onnx = isAddress ? await fetched(source, signal) : await copied(source);
+  const open = opening(onnx, thread, engineAddress(engineUrl), engineUrl === undefined);
   return new LoadedOnnx(thread, open, await open(signal));
+}
+
+/** A copy of its own: after its engine has stopped, the model is opened again. */
+async function copied(source: ByteSource): Promise<Uint8Array> {
+  const { value } = await packBytes("model", source, { away: true, given: false }, "bytes");
+  return value.bytes;
+}
+
+/** More the engine does not load: `MAX_MODEL_BYTES`. */
+const MAX_MODEL_BYTES = 2 ** 31 - 1;
+
+async function fetched(address: string | URL, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  let url: URL;
+  try {
+    url = new URL(address, baseUrl());
+  } catch (error) {
+    throw new TwinferError("invalid_reference", `this is no address of a model file: ${String(address)}`, { cause: error });
+  }
+  const bytes = await read({ url, what: "the model file", limit: MAX_MODEL_BYTES, missing: "not_found", signal });
+  if (bytes.length > MAX_MODEL_BYTES) {
+    throw new TwinferError("model_too_large", `the model file has more than ${MAX_MODEL_BYTES} bytes, which is the most that can be loaded`);
+  }
+  return bytes;
 }
 
 interface Opened {

@@ -1,8 +1,8 @@
 import { TwinferError } from "./errors.js";
 import type { DType, Signature, TensorSpec, ValueKind } from "./generated/types.js";
 import type { NamedValue, WebTensor, WebValue } from "./glue.js";
-import type { ModelInput, ModelOutput, TensorInput, TensorOutput, TypedArray } from "./types.js";
-import type { WireTensor, WireValue } from "./wire.js";
+import type { MapOutput, ModelInput, ModelOutput, TensorInput, TensorOutput, TypedArray } from "./types.js";
+import type { WireMaps, WireTensor, WireValue } from "./wire.js";
 
 type Constructor = { new (buffer: ArrayBuffer, offset: number, length: number): TypedArray; readonly BYTES_PER_ELEMENT: number; readonly name: string };
 
@@ -73,12 +73,41 @@ function toWireValue(name: string, value: ModelInput, spec: TensorSpec, kind: Va
     const optional = value === null ? null : toWireValue(name, value, spec, Array.isArray(value) ? "sequence" : "tensor");
     return { name, optional };
   }
+  if (kind === "maps") return toWireMaps(name, value, spec);
   if (kind !== "sequence") return toWireTensor(name, value, spec);
   if (!Array.isArray(value)) {
     throw new TwinferError("invalid_input", `input \`${name}\` must be a list of tensors, got ${kindOf(value)}`);
   }
   const sequence = (value as readonly ModelInput[]).map((item, at) => toWireValue(`${name}[${at}]`, item, spec, Array.isArray(item) ? "sequence" : "tensor"));
   return { name, sequence };
+}
+
+/** A map, or several, as JSON: the engine makes columns of them. */
+function toWireMaps(name: string, value: ModelInput, { dtype, keys = "BYTES" }: TensorSpec): WireMaps {
+  const maps = Array.isArray(value) ? (value as readonly ModelInput[]).map((map, at) => mapText(`${name}[${at}]`, map, dtype)) : [mapText(name, value, dtype)];
+  return { name, dtype, keys, maps: `[${maps.join()}]` };
+}
+
+function mapText(name: string, map: ModelInput, dtype: DType): string {
+  if (typeof map !== "object" || map === null || Array.isArray(map) || ArrayBuffer.isView(map)) {
+    throw new TwinferError("invalid_input", `input \`${name}\` must be a map, a plain object or a Map, got ${kindOf(map)}`);
+  }
+  const entries: [unknown, unknown][] = map instanceof Map ? [...map] : Object.entries(map);
+  const texts = entries.map(([key, value]) => `${JSON.stringify(String(key))}:${cellText(name, key, value, dtype)}`);
+  return `{${texts.join()}}`;
+}
+
+function cellText(name: string, key: unknown, value: unknown, dtype: DType): string {
+  if (dtype === "BYTES" ? typeof value === "string" : typeof value === "bigint") {
+    return typeof value === "bigint" ? String(value) : JSON.stringify(value);
+  }
+  if (typeof value !== "number" || dtype === "BYTES" || (dtype === "INT64" && !Number.isSafeInteger(value))) {
+    const wanted = dtype === "BYTES" ? "a string" : dtype === "INT64" ? "a whole number (beyond 2^53 as bigint)" : "a number";
+    const got = typeof value === "number" ? String(value) : kindOf(value);
+    throw new TwinferError("invalid_input", `input \`${name}\`: the value of \`${String(key)}\` is ${got}, expected ${wanted}`);
+  }
+  if (!Number.isFinite(value)) return `"${value}"`;
+  return Object.is(value, -0) ? "-0.0" : String(value);
 }
 
 function toWireTensor(name: string, tensor: ModelInput, spec: TensorSpec): WireTensor {
@@ -98,7 +127,7 @@ function axes(name: string, shape: readonly number[]): Uint32Array {
 }
 
 function elements(name: string, dtype: DType, data: TensorInput["data"]): Uint8Array | readonly string[] {
-  if (ArrayBuffer.isView(data)) return typedElements(name, dtype, data);
+  if (ArrayBuffer.isView(data)) return typedElements(name, dtype, data as TypedArray);
   if (!Array.isArray(data)) {
     throw new TwinferError("invalid_input", `input \`${name}\`: data must be a typed array or a list, got ${kindOf(data)}`);
   }
@@ -182,11 +211,6 @@ export function kindOf(value: unknown): string {
   return `an object (${constructor?.name ?? "without a class"})`;
 }
 
-/** Tensors of the engine by name. */
-export function fromWireTensors(tensors: readonly WebTensor[]): Record<string, TensorOutput> {
-  return Object.fromEntries(tensors.map(({ name, ...tensor }) => [name, fromWireTensor(tensor)]));
-}
-
 /** Values of the engine by name. */
 export function fromWireValues(values: readonly NamedValue[]): Record<string, ModelOutput> {
   return Object.fromEntries(values.map(({ name, ...value }) => [name, fromWireValue(value as WebValue)]));
@@ -195,11 +219,19 @@ export function fromWireValues(values: readonly NamedValue[]): Record<string, Mo
 function fromWireValue(value: WebValue): ModelOutput {
   if ("sequence" in value) return value.sequence.map(fromWireValue);
   if ("optional" in value) return value.optional && fromWireValue(value.optional);
-  return fromWireTensor(value);
+  const tensor = fromWireTensor(value);
+  return value.keys ? toMaps(tensor, value.keys) : tensor;
 }
 
-function fromWireTensor({ dtype, shape, data, keys }: Omit<WebTensor, "name">): TensorOutput {
-  const head = { dtype: dtype as DType, shape, ...(keys && { keys }) };
+/** The columns of the engine as one object for each row. */
+function toMaps({ shape: [rows = 0, columns = 0], data }: TensorOutput, keys: readonly (bigint | string)[]): MapOutput[] {
+  const names = keys.map(String);
+  const row = (at: number): MapOutput => Object.fromEntries(names.map((name, column) => [name, data[at * columns + column] ?? 0]));
+  return Array.from({ length: rows }, (_, at) => row(at));
+}
+
+function fromWireTensor({ dtype, shape, data }: Omit<WebTensor, "name">): TensorOutput {
+  const head = { dtype: dtype as DType, shape };
   if (Array.isArray(data)) return { ...head, data };
   const Typed = ARRAYS[dtype as Exclude<DType, "BYTES">];
   return { ...head, data: new Typed(data.buffer, data.byteOffset, data.byteLength / Typed.BYTES_PER_ELEMENT) };

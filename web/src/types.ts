@@ -222,7 +222,10 @@ export type PictureSource =
  * A record: a value for each column. `NaN`, `null` and `undefined` mean "missing", which only
  * columns that say so accept.
  */
-export type RecordSource = Readonly<Record<string, number | boolean | string | null | undefined>>;
+export type RecordSource = Readonly<Record<string, RecordCell>> | ReadonlyMap<string, RecordCell>;
+
+/** A value of a record. */
+export type RecordCell = number | boolean | string | null | undefined;
 
 /** The elements of a tensor in memory. */
 export type TypedArray =
@@ -251,8 +254,20 @@ export interface TensorInput {
    * less than 8 bits are packed as in ONNX, the first in the lowest bits). Plain numbers are converted; integer
    * types refuse those that they cannot hold exactly.
    */
-  readonly data: TypedArray | readonly (number | bigint)[] | readonly boolean[] | readonly string[];
+  readonly data: TypedArray | Global<"Float16Array"> | readonly (number | bigint)[] | readonly boolean[] | readonly string[];
 }
+
+/**
+ * A map for a model that takes one (scikit-learn's `DictVectorizer`): a plain object or a `Map`. Where the
+ * keys are INT64 they are whole numbers, in an object their decimal text.
+ */
+export type MapInput = Readonly<Record<string, number | bigint | string>> | ReadonlyMap<string | number | bigint, number | bigint | string>;
+
+/**
+ * A map from a model, by key; keys that are INT64 are their decimal text, so that `map[1]` and `map["1"]` are
+ * the same. Numbers of 64 bits are `bigint`.
+ */
+export type MapOutput = Record<string, number | bigint | string>;
 
 /** A tensor from a model. */
 export interface TensorOutput {
@@ -264,18 +279,19 @@ export interface TensorOutput {
    * the bits in a `Uint16Array`, complex numbers as pairs, strings as strings.
    */
   readonly data: TypedArray | string[];
-  /** For maps (ZipMap): the labels of the columns; `shape` is then `[rows, labels]`. */
-  readonly keys?: bigint[] | string[];
 }
 
-/** A value for a model: a tensor; for sequences a list; for optionals the value or `null`. */
-export type ModelInput = TensorInput | readonly ModelInput[] | null;
+/** A value for a model: a tensor; a map, or a list of maps; for sequences a list; for optionals the value or `null`. */
+export type ModelInput = TensorInput | MapInput | readonly ModelInput[] | null;
 
-/** A value from a model: a tensor; of a sequence a list; of an optional the value or `null`. */
-export type ModelOutput = TensorOutput | ModelOutput[] | null;
+/**
+ * A value from a model: a tensor; of maps (ZipMap: the probabilities of a classifier) a list, one for each row; of a
+ * sequence a list; of an optional the value or `null`.
+ */
+export type ModelOutput = TensorOutput | MapOutput | ModelOutput[] | null;
 
 /** What can stand under a name in `predict`. */
-export type InputValue = PictureSource | RecordSource | TensorInput;
+export type InputValue = PictureSource | RecordSource | Exclude<ModelInput, null>;
 
 /** What belongs to an answer beside its outputs. */
 export interface PredictionInfo<Outputs extends object = Record<string, JsonValue>> {
@@ -349,8 +365,8 @@ export interface Model {
     options?: PredictOptions,
   ): Promise<Prediction<Outputs>>;
   /** The tensors that the pipeline makes of an input; none where it answers without the model. */
-  preprocess(inputs: Readonly<Record<string, InputValue>>, options?: CallOptions): Promise<Record<string, TensorOutput>>;
-  /** Tensors in, tensors out: the model alone. Of a model with sequences or optionals, say so by its type. */
+  preprocess<Made extends Record<string, ModelOutput> = Record<string, TensorOutput>>(inputs: Readonly<Record<string, InputValue>>, options?: CallOptions): Promise<Made>;
+  /** Tensors in, tensors out: the model alone. Of a model with maps, sequences or optionals, say so by its type. */
   run<Outputs extends Record<string, ModelOutput> = Record<string, TensorOutput>>(
     tensors: Readonly<Record<string, ModelInput>>,
     options?: CallOptions,

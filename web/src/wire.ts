@@ -13,8 +13,16 @@ export interface WireTensor {
   data: Uint8Array | readonly string[];
 }
 
-/** A value of any kind by name: a tensor, a sequence, or an optional. Inside of others the names do not count. */
-export type WireValue = WireTensor | { name: string; sequence: WireValue[] } | { name: string; optional: WireValue | null };
+/** Maps: a list of objects as JSON, with the types of values and keys. */
+export interface WireMaps {
+  name: string;
+  dtype: string;
+  keys: string;
+  maps: string;
+}
+
+/** A value of any kind by name: a tensor, maps, a sequence, or an optional. Inside of others the names do not count. */
+export type WireValue = WireTensor | WireMaps | { name: string; sequence: WireValue[] } | { name: string; optional: WireValue | null };
 
 /** An input of a pipeline. */
 export type WireInput =

@@ -57,6 +57,7 @@ impl CanRun {
         let targets = [
             ("native", None),
             ("page", within(PAGE_MEMORY, "")),
+            ("node", within(PAGE_MEMORY, "")),
             ("component", within(limit, of_component)),
         ];
         let target = |(name, too_large)| Target {

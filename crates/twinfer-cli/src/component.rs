@@ -10,7 +10,9 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
-use twinfer::{DType, Error, ErrorCode, MapKeys, Maps, Result, Tensor, Tensors, Value, bail, err};
+use twinfer::{
+    DType, Error, ErrorCode, MapKeys, Maps, Result, Tensor, Value, bail, err, value_to_json,
+};
 use twinfer_host::{Host, HostConfig, LogLevel};
 use twinfer_package::Reference;
 
@@ -57,8 +59,8 @@ pub fn infer(
     component: &Path,
     registry: &Path,
     model: &Reference,
-    inputs: Tensors,
-) -> Result<Vec<(String, Value)>> {
+    inputs: Vec<(String, Value)>,
+) -> Result<Vec<(String, Output)>> {
     let (header, body) = encode(&inputs)?;
     let mut config = HostConfig::new(component, registry);
     config.listen.set_port(0);
@@ -94,6 +96,31 @@ pub fn infer(
         .map_err(|e| host_error(e).context("the host of the component"));
     let values = decode(&answer?)?;
     ended.map(|()| values)
+}
+
+/// An output, in the form in which it can be written.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// A tensor.
+    Tensor(Tensor),
+    /// Maps that share their keys.
+    Maps(Maps),
+    /// A sequence or an optional, as JSON.
+    Json(Json),
+}
+
+impl Output {
+    /// The form of a value.
+    ///
+    /// # Errors
+    /// Those of [`value_to_json`].
+    pub fn of(value: Value) -> Result<Self> {
+        Ok(match value {
+            Value::Tensor(tensor) => Self::Tensor(tensor),
+            Value::Maps(maps) => Self::Maps(maps),
+            other => Self::Json(value_to_json(&other)?),
+        })
+    }
 }
 
 struct Answer {
@@ -146,11 +173,20 @@ async fn post(
 }
 
 /// The request, and how much of it is JSON.
-fn encode(inputs: &Tensors) -> Result<(usize, Vec<u8>)> {
+fn encode(inputs: &[(String, Value)]) -> Result<(usize, Vec<u8>)> {
     let mut binary = Vec::new();
     let mut list = Vec::new();
-    for (name, tensor) in inputs {
+    for (name, value) in inputs {
         let before = binary.len();
+        let text;
+        let tensor = match value {
+            Value::Tensor(tensor) => tensor,
+            // The protocol has tensors only.
+            other => {
+                text = Tensor::from_strings(&[1], vec![value_to_json(other)?.to_string()])?;
+                &text
+            }
+        };
         match (tensor.as_bytes(), tensor.strings()) {
             (Some(bytes), _) => binary.extend_from_slice(bytes),
             (None, strings) => {
@@ -201,7 +237,7 @@ struct ReplyError {
     code: String,
 }
 
-fn decode(answer: &Answer) -> Result<Vec<(String, Value)>> {
+fn decode(answer: &Answer) -> Result<Vec<(String, Output)>> {
     let odd = |what: &dyn std::fmt::Display| {
         err!(
             Internal,
@@ -241,9 +277,13 @@ fn decode(answer: &Answer) -> Result<Vec<(String, Value)>> {
             dtype => Tensor::from_slice(dtype, &output.shape, bytes),
         }?;
         let keys = output.parameters.get("map_keys").and_then(Json::as_str);
-        let value = match keys {
-            None => Value::Tensor(tensor),
-            Some(keys) => Value::Maps(Maps {
+        let is_json = output.parameters.get("content_type") == Some(&"application/json".into());
+        let value = match (keys, tensor.strings()) {
+            (None, Some([text])) if is_json => {
+                Output::Json(serde_json::from_str(text).map_err(|e| odd(&e))?)
+            }
+            (None, _) => Output::Tensor(tensor),
+            (Some(keys), _) => Output::Maps(Maps {
                 keys: MapKeys::Strings(serde_json::from_str(keys).map_err(|e| odd(&e))?),
                 values: tensor,
             }),

@@ -4,7 +4,10 @@ use std::fs;
 use std::io::Read;
 
 use serde_json::{Map, Value as Json};
-use twinfer::{Input, InputStep, ModelConfig, Picture, Result, Signature, Tensors, bail, err};
+use twinfer::{
+    Input, InputStep, ModelConfig, Picture, Result, Signature, TensorSpec, Value, ValueKind, bail,
+    err, value_from_json,
+};
 
 use crate::npy;
 
@@ -19,7 +22,7 @@ pub fn for_pipeline(
     given: &[(String, String)],
 ) -> Result<Input> {
     let Some(pipeline) = &config.pipeline else {
-        return tensors(signature, given).map(Input::Tensors);
+        return values(signature, given).map(Input::Values);
     };
     let step = &pipeline.input;
     let is_tensor = |name: &str| signature.input(name).is_some();
@@ -29,7 +32,7 @@ pub fn for_pipeline(
         return one(step, value).map_err(|e| e.context(format!("input `{name}`")));
     }
     match given.iter().find(|(name, _)| !is_tensor(name)) {
-        None => tensors(signature, given).map(Input::Tensors),
+        None => values(signature, given).map(Input::Values),
         Some((name, _)) if name == step.name() => {
             bail!(
                 InvalidInput,
@@ -74,12 +77,12 @@ fn record(json: &[u8]) -> Result<Map<String, Json>> {
     }
 }
 
-/// The tensors of the model itself.
+/// The inputs of the model itself: each a `.npy` file, or JSON, in a file or as it is.
 ///
 /// # Errors
-/// `invalid_input`, `unsupported_dtype` for files that are no tensors, `unknown_input` for a
-/// name that the model does not have.
-pub fn tensors(signature: &Signature, given: &[(String, String)]) -> Result<Tensors> {
+/// `invalid_input`, `unsupported_dtype` for files that are no tensors, `invalid_json`, `unknown_input`
+/// for a name that the model does not have; those of [`value_from_json`].
+pub fn values(signature: &Signature, given: &[(String, String)]) -> Result<Vec<(String, Value)>> {
     let read = |(name, value): &(String, String)| {
         let Some(spec) = signature.input(name) else {
             bail!(
@@ -88,13 +91,35 @@ pub fn tensors(signature: &Signature, given: &[(String, String)]) -> Result<Tens
                 names(signature)
             );
         };
-        let tensor = content(value).and_then(|file| npy::read(&file, Some(spec.dtype)));
+        if value.starts_with(['[', '{']) || value == "null" {
+            let value = json(value.as_bytes()).and_then(|json| value_from_json(spec, &json))?;
+            return Ok((name.clone(), value));
+        }
+        let read = content(value).and_then(|file| from_file(spec, &file));
         Ok((
             name.clone(),
-            tensor.map_err(|e| e.context(format!("input `{name}`, {value}")))?,
+            read.map_err(|e| e.context(format!("input `{name}`, {value}")))?,
         ))
     };
     given.iter().map(read).collect()
+}
+
+/// A `.npy` file, or JSON: what is no tensor has no other form.
+fn from_file(spec: &TensorSpec, file: &[u8]) -> Result<Value> {
+    let first = file.iter().find(|byte| !byte.is_ascii_whitespace());
+    match (spec.kind, first) {
+        (ValueKind::Tensor, Some(b'[' | b'{')) => value_from_json(spec, &json(file)?),
+        (ValueKind::Tensor, _) => npy::read(file, Some(spec.dtype)).map(Value::Tensor),
+        _ if npy::is_npy(file) => bail!(
+            InvalidInput,
+            "a .npy file has a tensor, and the model takes another kind of value here: give JSON"
+        ),
+        _ => value_from_json(spec, &json(file)?),
+    }
+}
+
+fn json(text: &[u8]) -> Result<Json> {
+    serde_json::from_slice(text).map_err(|e| err!(InvalidJson, "this is not JSON: {e}"))
 }
 
 fn names(signature: &Signature) -> String {

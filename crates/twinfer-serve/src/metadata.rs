@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use twinfer::{Dim, ModelConfig, Signature, ValueKind};
+use twinfer::{DType, Dim, ModelConfig, Signature, ValueKind};
 use twinfer_package::{Digest, Index};
 
 /// `GET /v2`.
@@ -72,12 +72,21 @@ pub(crate) fn model(
     let inputs: Vec<Value> = signature
         .inputs
         .iter()
-        .map(|input| json!({"name": input.name, "datatype": input.dtype.name(), "shape": shape(input.shape.as_deref())}))
+        .map(|input| described(&input.name, input.kind, input.dtype, input.shape.as_deref()))
         .collect();
     let outputs: Vec<Value> = signature
         .outputs
         .iter()
-        .map(|output| json!({"name": output.name, "datatype": output.dtype.name(), "shape": shape(output.shape.as_deref())}))
+        .map(|output| match output.kind {
+            // The numbers; the keys come beside them.
+            ValueKind::Maps => described(
+                &output.name,
+                ValueKind::Tensor,
+                output.dtype,
+                output.shape.as_deref(),
+            ),
+            kind => described(&output.name, kind, output.dtype, output.shape.as_deref()),
+        })
         .collect();
     json!({
         "name": config.name,
@@ -87,6 +96,17 @@ pub(crate) fn model(
         "outputs": outputs,
         "properties": properties(config, signature, digest),
     })
+}
+
+/// An input or output. What is no tensor goes as JSON in BYTES: one text, of maps one for each where the
+/// caller likes.
+fn described(name: &str, kind: ValueKind, dtype: DType, dims: Option<&[Dim]>) -> Value {
+    let (datatype, shape) = match kind {
+        ValueKind::Tensor => (dtype, shape(dims)),
+        ValueKind::Maps => (DType::String, vec![-1]),
+        ValueKind::Sequence | ValueKind::Optional => (DType::String, vec![1]),
+    };
+    json!({"name": name, "datatype": datatype.name(), "shape": shape})
 }
 
 /// A free axis is -1; so is the one axis of a tensor whose rank is free, for
@@ -136,12 +156,19 @@ fn properties(
             );
         }
     }
-    for output in signature
+    let inputs = signature.inputs.iter().map(|i| ("input", &i.name, i.kind));
+    let outputs = signature
         .outputs
         .iter()
-        .filter(|output| output.kind == ValueKind::Maps)
-    {
-        properties.insert(format!("output.{}.kind", output.name), "maps".into());
+        .map(|o| ("output", &o.name, o.kind));
+    for (side, name, kind) in inputs.chain(outputs) {
+        let word = match kind {
+            ValueKind::Tensor => continue,
+            ValueKind::Maps => "maps",
+            ValueKind::Sequence => "sequence",
+            ValueKind::Optional => "optional",
+        };
+        properties.insert(format!("{side}.{name}.kind"), word.into());
     }
     properties
 }

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use twinfer::{
-    DType, Input, InputStep, Mode, Model, ModelConfig, Parameters, Picture, Result, Tensor,
-    Tensors, bail, err,
+    DType, Input, InputStep, Mode, Model, ModelConfig, Parameters, Picture, Result, Signature,
+    Tensor, bail, err, value_from_json,
 };
 use twinfer_package::GoldenData;
 
-use crate::infer::{object, tensor_from_json};
+use crate::infer::{object, tensor_from_json, value_of};
 use crate::models::Loaded;
 use crate::timing::{Call, Timing};
 use crate::{query, reply};
@@ -170,10 +170,17 @@ fn from_json(model: &Model, body: &[u8]) -> Result<(Input, Parameters)> {
         ));
     }
     let envelope: Envelope<'_> = object("the request", body)?;
-    Ok((from_inputs(config, &envelope.inputs)?, envelope.parameters))
+    Ok((from_inputs(model, &envelope.inputs)?, envelope.parameters))
 }
 
-fn from_inputs(config: &ModelConfig, inputs: &Inputs<'_>) -> Result<Input> {
+fn from_inputs(model: &Model, inputs: &Inputs<'_>) -> Result<Input> {
+    let step = model.config().pipeline.as_ref().map(|p| &p.input);
+    let is_step = |name: &String| step.is_some_and(|s| name == s.name() || name == s.kind());
+    let signature = model.signature();
+    let is_own = |name: &String| signature.inputs.iter().any(|spec| spec.name == *name);
+    if !inputs.is_empty() && inputs.keys().all(|name| is_own(name) && !is_step(name)) {
+        return own(signature, inputs);
+    }
     let mut entries = inputs.iter();
     let (Some((name, value)), None) = (entries.next(), entries.next()) else {
         bail!(
@@ -183,12 +190,16 @@ fn from_inputs(config: &ModelConfig, inputs: &Inputs<'_>) -> Result<Input> {
         );
     };
     if name == "tensors" {
-        return tensors(value);
+        return tensors(signature, value);
     }
-    let Some(step) = config.pipeline.as_ref().map(|p| &p.input) else {
+    let Some(step) = step else {
+        let names: Vec<String> = (signature.inputs.iter())
+            .map(|spec| format!("`{}`", spec.name))
+            .collect();
         bail!(
             UnknownInput,
-            "this model has no pipeline: it takes only `tensors`, not `{name}`"
+            "this model has no pipeline: it takes {} by name, or `tensors`, not `{name}`",
+            names.join(", ")
         );
     };
     if name != step.name() && name != step.kind() {
@@ -211,6 +222,23 @@ fn from_inputs(config: &ModelConfig, inputs: &Inputs<'_>) -> Result<Input> {
             })
         }
     }
+}
+
+/// The model's own inputs as plain JSON.
+fn own(signature: &Signature, inputs: &Inputs<'_>) -> Result<Input> {
+    let mut values = Vec::with_capacity(inputs.len());
+    for spec in &signature.inputs {
+        if let Some(json) = inputs.get(&spec.name) {
+            let json: Value = plain(&spec.name, json)?;
+            values.push((spec.name.clone(), value_from_json(spec, &json)?));
+        }
+    }
+    Ok(Input::Values(values))
+}
+
+fn plain(name: &str, json: &RawValue) -> Result<Value> {
+    serde_json::from_str(json.get())
+        .map_err(|e| err!(InvalidJson, "input `{name}` cannot be read: {e}"))
 }
 
 fn decode(name: &str, value: &RawValue) -> Result<Vec<u8>> {
@@ -237,7 +265,7 @@ struct NamedTensor<'a> {
     data: &'a RawValue,
 }
 
-fn tensors(value: &RawValue) -> Result<Input> {
+fn tensors(signature: &Signature, value: &RawValue) -> Result<Input> {
     let list: Vec<NamedTensor<'_>> = serde_json::from_str(value.get()).map_err(|e| {
         err!(
             InvalidRequest,
@@ -254,13 +282,14 @@ fn tensors(value: &RawValue) -> Result<Input> {
             );
         };
         let read = tensor_data(dtype, &tensor.shape, tensor.data);
-        read.map_err(|e| e.context(format!("input `{}`", tensor.name)))
-            .map(|read| (tensor.name, read))
+        let read = read.map_err(|e| e.context(format!("input `{}`", tensor.name)))?;
+        let value = value_of(signature, &tensor.name, read)?;
+        Ok((tensor.name, value))
     };
     list.into_iter()
         .map(one)
-        .collect::<Result<Tensors>>()
-        .map(Input::Tensors)
+        .collect::<Result<_>>()
+        .map(Input::Values)
 }
 
 fn tensor_data(dtype: DType, shape: &[usize], data: &RawValue) -> Result<Tensor> {

@@ -5,6 +5,7 @@ mod compatibility;
 mod config;
 mod element;
 mod error;
+mod from_json;
 mod json;
 // Native code has wider vectors, and tract's kernels for them: there only the tests use these.
 #[cfg(any(test, target_family = "wasm"))]
@@ -23,6 +24,7 @@ pub use compatibility::{Change, compatibility};
 pub use config::{EngineRequirement, FORMAT_VERSION, Label, Limits, ModelConfig, serde_error};
 pub use element::Element;
 pub use error::{Error, ErrorCode, Result};
+pub use from_json::value_from_json;
 pub use json::{number_to_json, value_to_json};
 pub use model::{Mode, Model, Prediction};
 pub use ops::MissingOperator;

@@ -121,15 +121,16 @@ impl Model {
         self.session.run_values(inputs)
     }
 
-    /// The tensors that the pipeline makes of an input. Empty when it answers without the
+    /// The tensors, or the map, that the pipeline makes of an input. Empty when it answers without the
     /// model (input that is too short for it).
     ///
     /// # Errors
     /// `invalid_input` when this model takes another kind of input, and the errors of the
     /// kind: `invalid_picture`, `picture_too_large`, `invalid_record`.
-    pub fn preprocess(&self, input: Input) -> Result<Tensors> {
+    pub fn preprocess(&self, input: Input) -> Result<Vec<(String, Value)>> {
         match self.before(input)? {
-            Before::Tensors { tensors, .. } => Ok(tensors),
+            Before::Tensors { tensors, .. } => Ok(values_of(tensors)),
+            Before::Values(values) => Ok(values),
             Before::Short(_) => Ok(Vec::new()),
         }
     }
@@ -148,15 +149,17 @@ impl Model {
                     "there is no parameter `{name}`; this model has no pipeline"
                 );
             }
-            let Input::Tensors(tensors) = input else {
-                bail!(
+            let values = match input {
+                Input::Tensors(tensors) => values_of(tensors),
+                Input::Values(values) => values,
+                input => bail!(
                     InvalidInput,
                     "this model has no pipeline: it takes tensors, got {}",
                     input.kind()
-                );
+                ),
             };
             let mut outputs = Map::new();
-            for (name, value) in self.run(tensors)? {
+            for (name, value) in self.run_values(values)? {
                 outputs.insert(name, value_to_json(&value)?);
             }
             return Ok(self.prediction(outputs));
@@ -168,6 +171,10 @@ impl Model {
                 let values = self.run(tensors)?;
                 pipeline.after(&values, picture, &parameters, &self.config)?
             }
+            Before::Values(values) => {
+                let values = self.run_values(values)?;
+                pipeline.after(&values, None, &parameters, &self.config)?
+            }
         };
         Ok(self.prediction(outputs))
     }
@@ -178,6 +185,7 @@ impl Model {
                 tensors,
                 picture: None,
             }),
+            (_, Input::Values(values)) => Ok(Before::Values(values)),
             (Some(pipeline), input) => pipeline.before(input, &self.config.limits),
             (None, input) => {
                 bail!(
@@ -196,4 +204,11 @@ impl Model {
             mode: Mode::Strict,
         }
     }
+}
+
+fn values_of(tensors: Tensors) -> Vec<(String, Value)> {
+    let tensors = tensors.into_iter();
+    tensors
+        .map(|(name, tensor)| (name, Value::Tensor(tensor)))
+        .collect()
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DType, Result, Tensor, Tensors, Value, bail};
+use crate::{DType, MapKeys, Maps, Result, Tensor, Tensors, Value, bail};
 
 /// One axis of a shape.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ impl std::fmt::Display for Dim {
 pub struct TensorSpec {
     /// The name, as in the model file.
     pub name: String,
-    /// A tensor, a sequence or an optional.
+    /// A tensor, maps, a sequence or an optional.
     #[serde(default, skip_serializing_if = "ValueKind::is_tensor")]
     #[cfg_attr(feature = "schema", ts(as = "Option<ValueKind>", optional))]
     pub kind: ValueKind,
@@ -43,6 +43,10 @@ pub struct TensorSpec {
     /// The axes, outermost first; absent when even the rank is free.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Vec<Dim>>,
+    /// Of maps, the type of their keys: `INT64` or `BYTES`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", ts(optional))]
+    pub keys: Option<DType>,
 }
 
 /// What kind of value an input or output is.
@@ -53,8 +57,8 @@ pub enum ValueKind {
     /// A tensor.
     #[default]
     Tensor,
-    /// A sequence of maps from label to number (ZipMap); dtype and shape are those of
-    /// the numbers, `[rows, labels]`.
+    /// A map, or a sequence of maps. Of an output (ZipMap) dtype and shape are those of the
+    /// numbers, `[rows, labels]`; of an input (DictVectorizer) dtype is that of the values.
     Maps,
     /// A sequence; dtype is that of the elements of its tensors.
     Sequence,
@@ -155,10 +159,12 @@ impl Signature {
     }
 
     /// The same for values of any kind. Of sequences and optionals the kind is checked, and not
-    /// what is in them.
+    /// what is in them. Maps whose keys are texts of whole numbers become those with integers, where
+    /// the model has integers.
     ///
     /// # Errors
-    /// Those of [`Signature::check`]; `invalid_input` for a value of another kind.
+    /// Those of [`Signature::check`]; `invalid_input` for a value of another kind, or for keys that
+    /// are no integers.
     pub fn check_values(&self, mut given: Vec<(String, Value)>) -> Result<Vec<Option<Value>>> {
         let mut ordered = Vec::with_capacity(self.inputs.len() + self.optional.len());
         let mut symbols: Vec<(&str, usize, &str)> = Vec::new();
@@ -179,17 +185,20 @@ impl Signature {
                     self.input_names()
                 );
             };
-            let (_, value) = given.swap_remove(at);
+            let (_, mut value) = given.swap_remove(at);
             if !spec.kind.is_of(&value) {
-                bail!(
-                    InvalidInput,
-                    "input `{}` must be {}",
-                    spec.name,
-                    spec.kind.name()
-                );
+                let kind = match spec.kind {
+                    ValueKind::Maps => "a map, or a list of maps",
+                    kind => kind.name(),
+                };
+                bail!(InvalidInput, "input `{}` must be {kind}", spec.name);
             }
             if let Value::Tensor(tensor) = &value {
                 spec.check(tensor, &mut symbols)?;
+            }
+            if let Value::Maps(maps) = &mut value {
+                let checked = spec.check_maps(maps);
+                checked.map_err(|e| e.context(format!("input `{}`", spec.name)))?;
             }
             ordered.push(Some(value));
         }
@@ -229,6 +238,34 @@ impl Signature {
 }
 
 impl TensorSpec {
+    fn check_maps(&self, maps: &mut Maps) -> Result<()> {
+        if maps.values.dtype() != self.dtype {
+            bail!(
+                WrongDtype,
+                "the values of the maps must be {}, got {}",
+                self.dtype,
+                maps.values.dtype()
+            );
+        }
+        if !matches!(*maps.values.shape(), [_, columns] if columns == maps.keys.len()) {
+            bail!(
+                WrongShape,
+                "there are {} keys for values of shape {:?}",
+                maps.keys.len(),
+                maps.values.shape()
+            );
+        }
+        match (&maps.keys, self.keys) {
+            (MapKeys::Strings(keys), Some(DType::I64)) => maps.keys = MapKeys::ints_of(keys)?,
+            (MapKeys::Ints(_), Some(DType::String)) => bail!(
+                WrongDtype,
+                "the keys of the maps must be texts, got whole numbers"
+            ),
+            _ => {}
+        }
+        Ok(())
+    }
+
     fn check<'a>(
         &'a self,
         tensor: &Tensor,
@@ -290,6 +327,7 @@ mod tests {
             kind: ValueKind::Tensor,
             dtype: DType::F32,
             shape,
+            keys: None,
         };
         Signature {
             inputs: vec![

@@ -353,7 +353,7 @@ fn check_length(shape: &[usize], length: usize) -> Result<()> {
     Ok(())
 }
 
-/// Keys of [`Maps`]: class labels, as the model has them.
+/// Keys of [`Maps`], as the model has them: class labels, names of features.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum MapKeys {
@@ -377,6 +377,23 @@ impl MapKeys {
         self.len() == 0
     }
 
+    /// Integers from their decimal texts, as JSON has keys.
+    ///
+    /// # Errors
+    /// `invalid_input` for other texts.
+    pub(crate) fn ints_of(keys: &[String]) -> Result<Self> {
+        let int = |key: &String| match key.parse::<i64>() {
+            // Two texts of one number would be two keys.
+            Ok(int) if int.to_string() == *key => Ok(int),
+            _ => bail!(
+                InvalidInput,
+                "the keys of the maps are INT64, and `{}` is no such number",
+                key.chars().take(40).collect::<String>()
+            ),
+        };
+        keys.iter().map(int).collect::<Result<_>>().map(Self::Ints)
+    }
+
     /// The keys as JSON object keys.
     pub fn to_strings(&self) -> Vec<String> {
         match self {
@@ -386,8 +403,9 @@ impl MapKeys {
     }
 }
 
-/// A sequence of maps that share their keys (ONNX `ai.onnx.ml.ZipMap`): what
-/// scikit-learn exports give as probabilities. `values` has shape `[rows, keys]`.
+/// A map, or a sequence of maps that share their keys: what scikit-learn exports give as
+/// probabilities (ONNX `ai.onnx.ml.ZipMap`), and what a `DictVectorizer` takes. A key that a map
+/// does not have has 0 or an empty text in its row. `values` has shape `[maps, keys]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Maps {
     /// The keys of every map, in the order of the columns of `values`.
@@ -401,7 +419,7 @@ pub struct Maps {
 pub enum Value {
     /// A tensor.
     Tensor(Tensor),
-    /// A sequence of maps that share their keys.
+    /// A map, or a sequence of maps that share their keys.
     Maps(Maps),
     /// A sequence (ONNX `seq`): tensors, or whatever else.
     Sequence(Vec<Value>),

@@ -849,7 +849,11 @@ dtype: DType,
 /**
  * The axes, outermost first; absent when even the rank is free.
  */
-shape?: Array<Dim> | null, };
+shape?: Array<Dim> | null,
+/**
+ * Of maps, the type of their keys: `INT64` or `BYTES`.
+ */
+keys?: DType, };
 
 /**
  * How far a number may be from the expected one: `absolute + relative * |expected|`.

@@ -75,7 +75,24 @@ for (const thread of ["worker", "main"] as const) {
       const unknown = onnx({ nodes: [{ op: "Frobnicate", inputs: ["x"], outputs: ["y"] }], inputs: [x], outputs: [{ ...x, name: "y" }] });
       await fails(loadOnnx(unknown, { thread }), "unsupported_operator", /`Frobnicate` of ai\.onnx \(version 17\)/);
       await fails(loadOnnx(unknown, { thread, signal: AbortSignal.abort() }), "aborted");
-      await fails(loadOnnx("model.onnx" as unknown as Uint8Array, { thread }), "invalid_input", /must be bytes/);
+      await fails(loadOnnx(1 as unknown as Uint8Array, { thread }), "invalid_input", /must be bytes/);
+    });
+
+    test("a file is loaded from its address", async () => {
+      const folder = mkdtempSync(join(tmpdir(), "twinfer-onnx-"));
+      try {
+        const file = join(folder, "model.onnx");
+        writeFileSync(file, doubling("FP32", ["N"]));
+        for (const address of [pathToFileURL(file), pathToFileURL(file).href]) {
+          const model = await loadOnnx(address, { thread });
+          assert.deepEqual((await model.run({ x: floats(4) }))["y"]?.data, Float32Array.of(8));
+          await model.close();
+        }
+        await fails(loadOnnx(pathToFileURL(join(folder, "none.onnx")), { thread }), "not_found", /the model file/);
+        await fails(loadOnnx("http://", { thread }), "invalid_reference", /no address of a model file/);
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
     });
 
     test("an engine that stops is replaced by the next call", async () => {

@@ -2,13 +2,18 @@
  * Runs the cases of `tests/onnx` where this script runs. What came out has the form of the cases, and
  * is judged by `twinfer-onnx judge`.
  */
-import type { DType, ModelInput, ModelOutput, TensorOutput, TypedArray, loadOnnx } from "twinfer";
+import type { DType, MapOutput, ModelInput, ModelOutput, TensorOutput, TypedArray, loadOnnx } from "twinfer";
 
 type Typed =
   | { dtype: DType; shape: number[]; data?: string; strings?: string[] }
   | { sequence: Typed[] }
   | { optional: Typed | null }
-  | { keys: "INT64" | "BYTES"; maps: [string | number, number][][] };
+  | Maps;
+
+interface Maps {
+  keys: "INT64" | "BYTES";
+  maps: [string | number, number][][];
+}
 
 interface Named {
   name: string;
@@ -18,7 +23,7 @@ interface Named {
 export interface OnnxCase {
   name: string;
   model: string;
-  sets: { inputs: Named[] }[];
+  sets: { inputs: Named[]; outputs: Named[] }[];
 }
 
 /** What a case gave: its outputs by set, or what was thrown. */
@@ -28,10 +33,10 @@ export async function runOnnxCase(load: typeof loadOnnx, onnx: Uint8Array, { nam
   try {
     const model = await load(onnx, { thread: "main" });
     const made: { outputs: Named[] }[] = [];
-    for (const { inputs } of sets) {
+    for (const { inputs, outputs: expected } of sets) {
       const given = Object.fromEntries(inputs.map((input) => [input.name, fromTyped(input.value)]));
       const outputs = await model.run<Record<string, ModelOutput>>(given);
-      made.push({ outputs: Object.entries(outputs).map(([key, value]) => ({ name: key, value: toTyped(value) })) });
+      made.push({ outputs: Object.entries(outputs).map(([key, value]) => ({ name: key, value: toTyped(value, expected.find((output) => output.name === key)?.value) })) });
     }
     await model.close();
     return { name, sets: made };
@@ -62,25 +67,29 @@ const ARRAYS: Partial<Record<DType, new (buffer: ArrayBuffer) => TypedArray>> = 
 function fromTyped(value: Typed): ModelInput {
   if ("sequence" in value) return value.sequence.map(fromTyped);
   if ("optional" in value) return value.optional && fromTyped(value.optional);
-  if ("maps" in value) throw new Error("no model takes maps");
+  if ("maps" in value) return value.maps.map((map) => new Map<string | number, number>(map));
   const { dtype, shape, data = "", strings } = value;
   if (dtype === "BYTES") return { dtype, shape, data: strings ?? [] };
   const Typed = ARRAYS[dtype] ?? Uint8Array;
   return { dtype, shape, data: new Typed(Uint8Array.from(Buffer.from(data, "base64")).buffer) };
 }
 
-function toTyped(value: ModelOutput): Typed {
+function toTyped(value: ModelOutput, expected?: Typed): Typed {
   if (value === null) return { optional: null };
-  if (Array.isArray(value)) return { sequence: value.map(toTyped) };
-  const { dtype, shape, data, keys } = value as TensorOutput;
-  if (keys) return maps(value as TensorOutput, keys);
+  if (expected && "maps" in expected) return maps(value as MapOutput[], expected);
+  if (Array.isArray(value)) return { sequence: value.map((item) => toTyped(item)) };
+  const { dtype, shape, data } = value as TensorOutput;
   if (Array.isArray(data)) return { dtype, shape, strings: data };
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
   return { dtype, shape, data: bytes.toString("base64") };
 }
 
-function maps({ shape: [rows = 0, columns = 0], data }: TensorOutput, keys: bigint[] | string[]): Typed {
-  const names = Array.from<bigint | string, string | number>(keys, (key) => (typeof key === "bigint" ? Number(key) : key));
-  const row = (at: number): [string | number, number][] => names.map((key, column) => [key, Number(data[at * columns + column])]);
-  return { keys: typeof keys[0] === "bigint" ? "INT64" : "BYTES", maps: Array.from({ length: rows }, (_, at) => row(at)) };
+/** An object has its keys as text, those that look like a number first: what type and order they have in the model only the case tells. */
+function maps(got: MapOutput[], { keys, maps: [first = []] }: Maps): Typed {
+  const order = first.map(([key]) => String(key));
+  const place = (key: string): number => (order.includes(key) ? order.indexOf(key) : order.length);
+  const named = (key: string): string | number => (keys === "INT64" ? Number(key) : key);
+  const one = (map: MapOutput): [string | number, number][] =>
+    Object.keys(map).sort((a, b) => place(a) - place(b)).map((key) => [named(key), Number(map[key])]);
+  return { keys, maps: got.map(one) };
 }

@@ -11,24 +11,52 @@ export interface TensorType {
   type: keyof typeof ELEMENTS;
   /** Numbers are fixed axes, texts free ones. */
   shape: readonly (number | string)[];
-  /** A list of such tensors, or one that may be absent. */
-  kind?: "sequence" | "optional";
+  /** A list of such tensors, or one that may be absent; a map, or a list of maps, with such values. */
+  kind?: "sequence" | "optional" | "map" | "maps";
+  /** Of maps. */
+  keys?: "INT64" | "STRING";
 }
 
 /** Numbers of ONNX's data types. */
-const ELEMENTS = { FP32: 1, UINT8: 2, INT32: 6, INT64: 7, STRING: 8, BOOL: 9, FP64: 11 } as const;
+const ELEMENTS = {
+  FP32: 1, UINT8: 2, INT8: 3, UINT16: 4, INT16: 5, INT32: 6, INT64: 7, STRING: 8, BOOL: 9, FP16: 10, FP64: 11, UINT32: 12, UINT64: 13,
+  COMPLEX64: 14, COMPLEX128: 15, BF16: 16, FP8E4M3FN: 17, FP8E4M3FNUZ: 18, FP8E5M2: 19, FP8E5M2FNUZ: 20, UINT4: 21, INT4: 22,
+  FP4E2M1: 23, FP8E8M0: 24, UINT2: 25, INT2: 26,
+} as const;
 
 const IR_VERSION = 8;
 const OPSET = 17;
 
-export function onnx({ nodes, inputs, outputs }: Graph): Uint8Array<ArrayBuffer> {
+/** A model; of a later version of the operators, where it has types that were not there before. */
+export function onnx({ nodes, inputs, outputs }: Graph, version = OPSET): Uint8Array<ArrayBuffer> {
   const graph = [
     ...nodes.flatMap((node) => field(1, nodeProto(node))),
     ...field(2, text("graph")),
     ...inputs.flatMap((input) => field(11, valueInfo(input))),
     ...outputs.flatMap((output) => field(12, valueInfo(output))),
   ];
-  return Uint8Array.from([...number(1, IR_VERSION), ...field(7, graph), ...field(8, [...field(1, []), ...number(2, OPSET)])]);
+  return Uint8Array.from([...number(1, IR_VERSION), ...field(7, graph), ...opset("", version)]);
+}
+
+/** `y = x`. */
+export function identity(x: Omit<TensorType, "name">): Uint8Array<ArrayBuffer> {
+  return onnx({ nodes: [{ op: "Identity", inputs: ["x"], outputs: ["y"] }], inputs: [{ ...x, name: "x" }], outputs: [{ ...x, name: "y" }] }, 25);
+}
+
+/** A scikit-learn `DictVectorizer` as skl2onnx exports it. */
+export function dictVectorizer(words: readonly string[]): Uint8Array<ArrayBuffer> {
+  const strings = 8;
+  const vocabulary = [...field(1, text("string_vocabulary")), ...words.flatMap((word) => field(9, text(word))), ...number(20, strings)];
+  const node = [...field(1, text("x")), ...field(2, text("y")), ...field(4, text("DictVectorizer")), ...field(5, vocabulary), ...field(7, text(ML))];
+  const inputs = field(11, valueInfo({ name: "x", type: "FP32", shape: [], kind: "map", keys: "STRING" }));
+  const graph = [...field(1, node), ...field(2, text("graph")), ...inputs, ...field(12, valueInfo({ name: "y", type: "FP32", shape: ["N", words.length] }))];
+  return Uint8Array.from([...number(1, IR_VERSION), ...field(7, graph), ...opset("", OPSET), ...opset(ML, 1)]);
+}
+
+const ML = "ai.onnx.ml";
+
+function opset(domain: string, version: number): number[] {
+  return field(8, [...field(1, text(domain)), ...number(2, version)]);
 }
 
 /** `y = x + x`. */
@@ -111,11 +139,17 @@ function nodeProto({ op, inputs, outputs }: Graph["nodes"][number]): number[] {
 /** Fields of `TypeProto`. */
 const KINDS = { sequence: 4, optional: 9 } as const;
 
-function valueInfo({ name, type, shape, kind }: TensorType): number[] {
+function valueInfo({ name, type, shape, kind, keys = "STRING" }: TensorType): number[] {
   const dims = shape.flatMap((axis) => field(1, typeof axis === "number" ? number(1, axis) : field(2, text(axis))));
-  const tensor = [...number(1, ELEMENTS[type]), ...field(2, dims)];
-  const plain = field(1, tensor);
-  return [...field(1, text(name)), ...field(2, kind ? field(KINDS[kind], field(1, plain)) : plain)];
+  const plain = field(1, [...number(1, ELEMENTS[type]), ...field(2, dims)]);
+  const map = field(5, [...number(1, ELEMENTS[keys]), ...field(2, field(1, number(1, ELEMENTS[type])))]);
+  return [...field(1, text(name)), ...field(2, typed(plain, map, kind))];
+}
+
+function typed(plain: number[], map: number[], kind: TensorType["kind"]): number[] {
+  if (kind === "map") return map;
+  if (kind === "maps") return field(KINDS.sequence, field(1, map));
+  return kind ? field(KINDS[kind], field(1, plain)) : plain;
 }
 
 function number(key: number, value: number): number[] {

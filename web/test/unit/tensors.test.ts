@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { DType, Signature, TensorInput } from "twinfer";
+import type { DType, ModelInput, Signature, TensorInput, TensorOutput } from "twinfer";
 import { TwinferError } from "../../errors.js";
-import { fromWireTensors, toWireValues } from "../../tensors.js";
+import { fromWireValues, toWireValues } from "../../tensors.js";
 
 function convert(dtype: DType, data: unknown, shape: unknown = [2]): Uint8Array | readonly string[] | undefined {
   const signature: Signature = { inputs: [{ name: "x", dtype, shape: [null] }], outputs: [] };
@@ -88,16 +88,43 @@ test("a tensor that the model does not have is refused by name", () => {
 });
 
 test("tensors of the engine come out as typed arrays, strings and keys", () => {
-  const out = fromWireTensors([
+  const values = fromWireValues([
     { name: "f", dtype: "FP32", shape: [2], data: new Uint8Array(Float32Array.of(1, 2).buffer) },
     { name: "i", dtype: "INT64", shape: [1], data: new Uint8Array(BigInt64Array.of(-5n).buffer) },
     { name: "s", dtype: "BYTES", shape: [1], data: ["x"] },
     { name: "m", dtype: "FP32", shape: [1, 1], data: new Uint8Array(4), keys: [7n] },
+    { name: "n", dtype: "INT64", shape: [2, 2], data: new Uint8Array(BigInt64Array.of(1n, 2n, 3n, 4n).buffer), keys: ["__proto__", "a"] },
     { name: "__proto__", dtype: "BOOL", shape: [], data: new Uint8Array(1) },
   ]);
+  const out = values as Record<string, TensorOutput>;
   assert.deepEqual(out["f"]?.data, Float32Array.of(1, 2));
   assert.deepEqual(out["i"]?.data, BigInt64Array.of(-5n));
   assert.deepEqual(out["s"], { dtype: "BYTES", shape: [1], data: ["x"] });
-  assert.deepEqual(out["m"]?.keys, [7n]);
+  assert.deepEqual(values["m"], [{ 7: 0 }]);
+  assert.deepEqual((values["n"] as object[]).map((map) => Object.entries(map)), [[["__proto__", 1n], ["a", 2n]], [["__proto__", 3n], ["a", 4n]]]);
   assert(Object.hasOwn(out, "__proto__"));
+});
+
+test("maps are given as plain objects or as Map, one or a list", () => {
+  const text = (value: unknown, dtype: DType = "FP32", keys: DType = "BYTES"): string => {
+    const signature: Signature = { inputs: [{ name: "x", kind: "maps", dtype, keys }], outputs: [] };
+    const [maps] = toWireValues({ x: value as ModelInput }, signature);
+    assert(maps && "maps" in maps);
+    assert.deepEqual([maps.dtype, maps.keys], [dtype, keys]);
+    return maps.maps;
+  };
+  assert.equal(text({ a: 1, 'b"': -0 }), '[{"a":1,"b\\"":-0.0}]');
+  assert.equal(text([new Map([["a", NaN]]), {}]), '[{"a":"NaN"},{}]');
+  assert.equal(text(new Map([[-1n, 2n ** 60n], [7n, 1n]]), "INT64", "INT64"), '[{"-1":1152921504606846976,"7":1}]');
+  assert.equal(text({ 3: "a" }, "BYTES", "INT64"), '[{"3":"a"}]');
+  const bad: [unknown, DType, RegExp][] = [
+    [1, "FP32", /must be a map, a plain object or a Map, got a number/],
+    [[{}, [1]], "FP32", /`x\[1\]` must be a map/],
+    [{ a: "1" }, "FP32", /the value of `a` is a string, expected a number/],
+    [{ a: null }, "FP32", /`a` is null/],
+    [[{}, { a: 1.5 }], "INT64", /`x\[1\]`: the value of `a` is 1\.5, expected a whole number/],
+    [{ a: 2 ** 53 }, "INT64", /beyond 2\^53 as bigint/],
+    [{ a: 1 }, "BYTES", /is 1, expected a string/],
+  ];
+  for (const [value, dtype, message] of bad) assert.throws(() => text(value, dtype), { code: "invalid_input", message });
 });

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::Args as ClapArgs;
 use serde_json::json;
-use twinfer::{Dim, InputStep, Result, Session, Signature, ValueKind};
+use twinfer::{DType, Dim, InputStep, Result, Session, Signature, ValueKind};
 use twinfer_package::{
     DerivedEngine, Index, ModelFolder, Package, Parts, Reference, Store, attached_engines,
 };
@@ -214,6 +214,7 @@ fn signature(package: &Package) -> String {
     if let Some(pipeline) = &config.pipeline {
         let input = &pipeline.input;
         let detail = match input {
+            InputStep::Record(record) if record.columns.is_empty() => "any keys".into(),
             InputStep::Record(record) => format!("{} columns", record.columns.len()),
             InputStep::Picture(_) => "PNG, JPEG, WebP".into(),
             InputStep::Bytes(_) => "any bytes".into(),
@@ -260,26 +261,30 @@ fn model_lines(signature: &Signature, lines: &mut Vec<Vec<String>>) {
     };
     let required = signature.inputs.iter().map(|input| ("input", input));
     let optional = signature.optional.iter().map(|input| ("optional", input));
-    for (kind, input) in required.chain(optional) {
-        lines.push(vec![
-            kind.into(),
-            format!("{}  {} {}", input.name, input.dtype, shape(&input.shape)),
-        ]);
+    for (place, input) in required.chain(optional) {
+        let what = match (input.kind, input.keys) {
+            (ValueKind::Tensor, _) => format!("{} {}", input.dtype, shape(&input.shape)),
+            (ValueKind::Maps, keys) => {
+                let keys = keys.map_or("any keys".into(), |keys| keys.to_string());
+                format!("map from {keys} to {}", input.dtype)
+            }
+            (kind, _) => inside(kind, input.dtype),
+        };
+        lines.push(vec![place.into(), format!("{}  {what}", input.name)]);
     }
     for output in &signature.outputs {
-        let maps = if output.kind == ValueKind::Maps {
-            " maps"
-        } else {
-            ""
+        let what = match output.kind {
+            ValueKind::Tensor => format!("{} {}", output.dtype, shape(&output.shape)),
+            ValueKind::Maps => format!("{} {} maps", output.dtype, shape(&output.shape)),
+            kind => inside(kind, output.dtype),
         };
-        lines.push(vec![
-            "output".into(),
-            format!(
-                "{}  {} {}{maps}",
-                output.name,
-                output.dtype,
-                shape(&output.shape)
-            ),
-        ]);
+        lines.push(vec!["output".into(), format!("{}  {what}", output.name)]);
+    }
+}
+
+fn inside(kind: ValueKind, dtype: DType) -> String {
+    match kind {
+        ValueKind::Optional => format!("optional, of {dtype}"),
+        _ => format!("sequence, of {dtype}"),
     }
 }

@@ -5,13 +5,13 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use tempfile::TempDir;
-use twinfer::{MapKeys, Maps, Parsed, Result, Session, Tensor, Value, bail, err};
+use twinfer::{MapKeys, Maps, Parsed, Result, Session, Tensor, bail, err};
 use twinfer_package::{Built, FolderStore, ModelFolder, Parts, Reference, Store};
 use twinfer_registry::CopyOptions;
 
-use crate::component;
+use crate::component::{self, Output as Made};
 use crate::inputs;
 use crate::model_source::{ModelSource, read_model};
 use crate::npy;
@@ -23,19 +23,22 @@ use crate::trust::Trust;
 /// Run a model on raw tensors: .npy files in, one .npy file for each output
 ///
 /// The file of an output has its name, with / and : replaced by _. Where an output is a list
-/// of maps (ZipMap), NAME.npy has the numbers and NAME.keys.npy the keys, as strings.
+/// of maps (ZipMap), NAME.npy has the numbers and NAME.keys.npy the keys, as strings. Sequences
+/// and optionals are JSON, in NAME.json. Inputs may be JSON too: maps as objects, sequences as lists.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
   twinfer run model.onnx --input input=x.npy --output-dir out
+  twinfer run model.onnx --input 'X={\"a\": 1.0, \"b\": 0.5}' --output-dir out
+  twinfer run model.onnx --input tokens=sequence.json --output-dir out
   twinfer run face-detector:1.0.0 --input input=x.npy --output-dir out --target component")]
 pub struct RunArgs {
     /// An .onnx file, or name, name:version, name@sha256:…
     #[arg(value_name = "FILE.onnx|REFERENCE")]
     pub model: String,
 
-    /// An input of the model and its .npy file
-    #[arg(long, short, value_name = "NAME=FILE.npy", value_parser = pair)]
+    /// An input of the model and its .npy file; or JSON, in a file or as it is
+    #[arg(long, short, value_name = "NAME=FILE|JSON", value_parser = pair)]
     pub input: Vec<(String, String)>,
 
     /// Where the outputs go; made if it is not there
@@ -90,20 +93,25 @@ pub fn run(
     fs::create_dir_all(&args.output_dir)
         .map_err(|e| err!(Storage, "cannot make {}: {e}", args.output_dir.display()))?;
     let mut written = Vec::new();
-    for (file, tensor) in &files {
+    for (file, content) in &files {
         let path = args.output_dir.join(file);
-        fs::write(&path, npy::write(tensor).map_err(|e| e.context(file))?)
+        let bytes = match content {
+            Content::Tensor(tensor) => npy::write(tensor).map_err(|e| e.context(file))?,
+            Content::Json(json) => format!("{json}\n").into_bytes(),
+        };
+        fs::write(&path, bytes)
             .map_err(|e| err!(Storage, "cannot write {}: {e}", path.display()))?;
-        written.push((path, tensor));
+        written.push((path, content));
     }
-    let value: Vec<_> = written
-        .iter()
-        .map(|(path, t)| json!({"file": path, "dtype": t.dtype(), "shape": t.shape()}))
-        .collect();
-    output.print(&json!({"outputs": value}), || {
-        let lines = written
-            .iter()
-            .map(|(path, t)| format!("{}  {} {:?}", path.display(), t.dtype(), t.shape()));
+    let value = written.iter().map(|(path, content)| match content {
+        Content::Tensor(t) => json!({"file": path, "dtype": t.dtype(), "shape": t.shape()}),
+        Content::Json(_) => json!({"file": path}),
+    });
+    output.print(&json!({"outputs": value.collect::<Vec<_>>()}), || {
+        let lines = written.iter().map(|(path, content)| match content {
+            Content::Tensor(t) => format!("{}  {} {:?}", path.display(), t.dtype(), t.shape()),
+            Content::Json(_) => format!("{}  JSON", path.display()),
+        });
         lines.collect::<Vec<_>>().join("\n")
     })
 }
@@ -117,7 +125,7 @@ fn natively(
     args: &RunArgs,
     store: Option<&dyn Store>,
     trust: &Trust,
-) -> Result<Vec<(String, Value)>> {
+) -> Result<Vec<(String, Made)>> {
     let session = match model {
         ModelSource::File(path) => {
             let read = Session::parse(&read_model(path)?, &ModelFolder::of(path));
@@ -130,7 +138,13 @@ fn natively(
             package.take_session()?
         }
     };
-    session.run(inputs::tensors(session.signature(), &args.input)?)
+    let values = session.run_values(inputs::values(session.signature(), &args.input)?)?;
+    let outputs = values.into_iter();
+    let outputs = outputs.map(|(name, value)| {
+        let made = Made::of(value).map_err(|e| e.context(format!("output `{name}`")))?;
+        Ok((name, made))
+    });
+    outputs.collect()
 }
 
 fn in_component(
@@ -138,7 +152,7 @@ fn in_component(
     args: &RunArgs,
     (registry, store): (&Registry, Option<&dyn Store>),
     trust: &Trust,
-) -> Result<Vec<(String, Value)>> {
+) -> Result<Vec<(String, Made)>> {
     let component = component::find(args.component.component.as_deref())?;
     match model {
         ModelSource::Package(reference) => {
@@ -150,7 +164,7 @@ fn in_component(
                     "the package has no signature; pack it again"
                 );
             };
-            let inputs = inputs::tensors(signature, &args.input)?;
+            let inputs = inputs::values(signature, &args.input)?;
             // By digest: a tag could move in between.
             let pinned = reference.clone().pinned(*package.digest());
             component::infer(&component, store.root(), &pinned, inputs)
@@ -161,7 +175,7 @@ fn in_component(
             let Some(signature) = &built.package().config().signature else {
                 bail!(Internal, "a packed model has no signature");
             };
-            let inputs = inputs::tensors(signature, &args.input)?;
+            let inputs = inputs::values(signature, &args.input)?;
             let folder = tempfile::tempdir()
                 .map_err(|e| err!(Storage, "cannot make a temporary folder: {e}"))?;
             let registry = FolderStore::new(folder.path().join("registry"));
@@ -195,11 +209,17 @@ fn on_disk(
     Ok((Some(kept), folder))
 }
 
+/// What is in a file.
+enum Content {
+    Tensor(Tensor),
+    Json(Json),
+}
+
 /// The files to write, by name.
-fn files(values: &[(String, Value)]) -> Result<BTreeMap<String, Tensor>> {
+fn files(values: &[(String, Made)]) -> Result<BTreeMap<String, Content>> {
     let mut files = BTreeMap::new();
     let mut taken = BTreeSet::new();
-    let mut put = |file: String, output: &str, tensor: Tensor| {
+    let mut put = |file: String, output: &str, content: Content| {
         // Some file systems do not tell upper from lower case.
         if !taken.insert(file.to_lowercase()) {
             bail!(
@@ -207,14 +227,20 @@ fn files(values: &[(String, Value)]) -> Result<BTreeMap<String, Tensor>> {
                 "the output `{output}` and another one would both be written to {file}: their names differ too little"
             );
         }
-        files.insert(file, tensor);
+        files.insert(file, content);
         Ok(())
     };
     for (name, value) in values {
         let base = file_name(name)?;
-        put(format!("{base}.npy"), name, value.tensor()?.clone())?;
-        if let Value::Maps(Maps { keys, .. }) = value {
-            put(format!("{base}.keys.npy"), name, key_tensor(keys)?)?;
+        let npy = format!("{base}.npy");
+        match value {
+            Made::Tensor(tensor) => put(npy, name, Content::Tensor(tensor.clone()))?,
+            Made::Maps(Maps { keys, values }) => {
+                let keys = Content::Tensor(key_tensor(keys)?);
+                put(npy, name, Content::Tensor(values.clone()))?;
+                put(format!("{base}.keys.npy"), name, keys)?;
+            }
+            Made::Json(json) => put(format!("{base}.json"), name, Content::Json(json.clone()))?,
         }
     }
     Ok(files)
@@ -247,14 +273,14 @@ mod tests {
     use super::*;
     use twinfer::ErrorCode;
 
-    fn value() -> Value {
-        Value::Tensor(Tensor::from_vec(&[1], vec![1f32]).unwrap())
+    fn value() -> Made {
+        Made::Tensor(Tensor::from_vec(&[1], vec![1f32]).unwrap())
     }
 
     #[test]
     fn files_are_named_after_outputs() {
         let keys = MapKeys::Ints(vec![0]);
-        let maps = Value::Maps(Maps {
+        let maps = Made::Maps(Maps {
             keys,
             values: Tensor::from_vec(&[1, 1], vec![1f32]).unwrap(),
         });
@@ -262,12 +288,14 @@ mod tests {
             ("out/y:0".to_owned(), value()),
             ("probability".to_owned(), maps),
             ("..".to_owned(), value()),
+            ("list".to_owned(), Made::Json(json!([[1.5]]))),
         ];
         let names: Vec<String> = files(&values).unwrap().into_keys().collect();
         assert_eq!(
             names,
             [
                 "...npy",
+                "list.json",
                 "out_y_0.npy",
                 "probability.keys.npy",
                 "probability.npy"
@@ -286,7 +314,7 @@ mod tests {
         ] {
             let values = pair.map(|name| (name.to_owned(), value()));
             assert_eq!(
-                files(&values).unwrap_err().code(),
+                files(&values).err().unwrap().code(),
                 ErrorCode::InvalidModel,
                 "{pair:?}"
             );

@@ -295,6 +295,7 @@ mod tests {
             kind: twinfer::ValueKind::Tensor,
             dtype,
             shape: None,
+            keys: None,
         };
         let f32s = tensor(&json!([[1, 2.5], [null, true]]), &spec(DType::F32)).unwrap();
         assert_eq!(f32s.shape(), [2, 2]);

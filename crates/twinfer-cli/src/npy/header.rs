@@ -4,7 +4,7 @@ use std::fmt;
 
 use twinfer::{Result, bail, err};
 
-const MAGIC: &[u8] = b"\x93NUMPY";
+pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
 
 /// What a file says of itself.
 #[derive(Debug, PartialEq)]

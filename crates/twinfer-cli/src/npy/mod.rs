@@ -46,6 +46,11 @@ pub fn read(file: &[u8], wanted: Option<DType>) -> Result<Tensor> {
     }
 }
 
+/// Whether a file begins as a `.npy` file does.
+pub fn is_npy(file: &[u8]) -> bool {
+    file.starts_with(header::MAGIC)
+}
+
 /// A tensor as a `.npy` file, in row-major order.
 ///
 /// # Errors

@@ -20,7 +20,7 @@ fn whether_a_file_can_run_is_said_for_each_target_with_what_it_takes() {
     let file = core_model("mlp_binary");
     let json = place.json(&["inspect", &file, "--can-run"]);
     let verdict = &json["can_run"];
-    for target in ["native", "page", "component"] {
+    for target in ["native", "page", "node", "component"] {
         assert_eq!(verdict["targets"][target]["runs"], true, "{verdict:#}");
     }
     assert_eq!(verdict["missing_operators"].as_array().unwrap().len(), 0);

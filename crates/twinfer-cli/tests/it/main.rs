@@ -11,6 +11,8 @@ mod follow;
 mod inspect;
 mod maintain;
 mod mlflow;
+#[path = "../../../twinfer-serve/tests/serve/onnx_file.rs"]
+mod onnx_file;
 mod packages;
 mod predict;
 mod registries;
@@ -22,3 +24,4 @@ mod support;
 mod trust;
 mod unpack;
 mod usage;
+mod values;

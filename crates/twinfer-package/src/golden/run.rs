@@ -110,7 +110,7 @@ impl GoldenCase {
         let inputs = model.preprocess(self.input.to_input()?)?;
         compare::tensors(
             &self.expect.tensors,
-            &model.run(inputs)?,
+            &model.run_values(inputs)?,
             self.tolerance,
             out,
         )

@@ -225,10 +225,10 @@ fn config_of(
             .signature()
             .clone(),
     };
-    // A file alone says nothing of records: what takes a column each is made for them.
+    // A file alone says nothing of records: what takes a column each, or a map, is made for them.
     let by_columns = match &recipe.folder {
         Some(folder) if folder.is_recipe() => None,
-        _ => Pipeline::of_columns(&signature, |name| description.imputed.contains(name)),
+        _ => Pipeline::of_records(&signature, |name| description.imputed.contains(name)),
     };
     let config = ModelConfig {
         format_version: FORMAT_VERSION,

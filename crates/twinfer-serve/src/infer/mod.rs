@@ -5,6 +5,7 @@ mod binary;
 mod data;
 mod request;
 mod response;
+mod text;
 
 use bytes::Bytes;
 use http::Response;
@@ -16,6 +17,7 @@ use crate::timing::Call;
 
 pub(crate) use data::tensor_from_json;
 pub(crate) use request::object;
+pub(crate) use text::value_of;
 
 /// Length of the JSON before binary tensors.
 pub(crate) const HEADER_LENGTH: &str = "inference-header-content-length";
@@ -47,7 +49,7 @@ pub(crate) fn infer(
         }
     };
     check_wanted(model, &wanted)?;
-    let values = model.run(request.inputs)?;
+    let values = model.run_values(request.inputs)?;
     response::encode(model, request.id, select(values, &wanted)?, call)
 }
 

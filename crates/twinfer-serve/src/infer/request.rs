@@ -6,17 +6,18 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use twinfer::{DType, Dim, Error, Result, Signature, Tensor, TensorSpec, Tensors, bail, err};
+use twinfer::{DType, Dim, Error, Result, Signature, Tensor, TensorSpec, ValueKind, bail, err};
 
 use super::binary::{tensor_from_binary, text};
 use super::data::tensor_from_json;
+use super::text::value_of;
 use super::{HEADER_LENGTH, Wanted};
 
 /// A request, read.
 #[derive(Debug)]
 pub(crate) struct InferRequest {
     pub(crate) id: Option<String>,
-    pub(crate) inputs: Tensors,
+    pub(crate) inputs: Vec<(String, twinfer::Value)>,
     /// `None`: all of them.
     pub(crate) outputs: Option<Vec<Wanted>>,
     /// Whether outputs are binary unless one says otherwise.
@@ -71,8 +72,12 @@ pub(crate) fn decode(signature: &Signature, parts: &Parts, body: &Bytes) -> Resu
     let inputs = json
         .inputs
         .iter()
-        .map(|input| tensor(input, &mut rest))
-        .collect::<Result<Tensors>>()?;
+        .map(|input| {
+            let (name, tensor) = tensor(input, &mut rest)?;
+            let value = value_of(signature, &name, tensor)?;
+            Ok((name, value))
+        })
+        .collect::<Result<Vec<_>>>()?;
     if !rest.is_empty() {
         bail!(
             InvalidRequest,
@@ -221,6 +226,7 @@ fn raw(signature: &Signature, body: &[u8]) -> Result<InferRequest> {
         );
     };
     let tensor = match input.dtype {
+        _ if input.kind != ValueKind::Tensor => Tensor::from_strings(&[1], vec![text(body, 0)?])?,
         // The one string is not preceded by its length.
         DType::String => Tensor::from_strings(&raw_shape(input, 1, 1)?, vec![text(body, 0)?])?,
         dtype => {
@@ -231,7 +237,10 @@ fn raw(signature: &Signature, body: &[u8]) -> Result<InferRequest> {
     };
     Ok(InferRequest {
         id: None,
-        inputs: vec![(input.name.clone(), tensor)],
+        inputs: vec![(
+            input.name.clone(),
+            value_of(signature, &input.name, tensor)?,
+        )],
         outputs: None,
         binary: true,
     })
@@ -277,9 +286,10 @@ mod tests {
     fn spec(shape: Option<Vec<Dim>>) -> TensorSpec {
         TensorSpec {
             name: "x".into(),
-            kind: twinfer::ValueKind::Tensor,
+            kind: ValueKind::Tensor,
             dtype: DType::F32,
             shape,
+            keys: None,
         }
     }
 
@@ -405,7 +415,10 @@ mod tests {
         }
         assert!(raw_shape(&spec(Some(vec![free(), Dim::Free, Dim::Free])), 96, 32).is_err());
         let whole = request(Some("0"), &[0, 0, 128, 63, 0, 0, 0, 64]).unwrap();
-        assert_eq!(whole.inputs[0].1.to_vec::<f32>().unwrap(), [1.0, 2.0]);
+        assert_eq!(
+            whole.inputs[0].1.tensor().unwrap().to_vec::<f32>().unwrap(),
+            [1.0, 2.0]
+        );
         assert!(whole.binary);
         assert_eq!(
             request(Some("0"), &[0; 7]).unwrap_err().code(),

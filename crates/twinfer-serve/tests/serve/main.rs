@@ -5,8 +5,10 @@
 mod bad_input;
 mod infer;
 mod metadata;
+mod onnx_file;
 mod predict;
 mod registry;
 mod remote;
 mod support;
 mod trust;
+mod types;

@@ -48,13 +48,9 @@ impl WebInput {
         Ok(Input::Record(record).into())
     }
 
-    /// The model's own tensors; the steps before the model are left out.
-    ///
-    /// # Errors
-    /// `invalid_input` for values that are no tensors.
-    pub fn tensors(list: TensorList) -> Result<WebInput, JsValue> {
-        let tensors = list.into_tensors().map_err(thrown)?;
-        Ok(Input::Tensors(tensors).into())
+    /// The model's own values; the steps before the model are left out.
+    pub fn tensors(list: TensorList) -> WebInput {
+        Input::Values(list.into_values()).into()
     }
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use js_sys::{Array, Date, Function};
 use serde::Serialize;
-use twinfer::{Model, ModelConfig, Result, Signature, Value, err};
+use twinfer::{Model, ModelConfig, Result, Signature, err};
 use twinfer_package::{CaseReport, Descriptor, Golden, Package, SelfTestReport};
 use wasm_bindgen::prelude::*;
 
@@ -128,11 +128,7 @@ impl WebModel {
     /// Those of [`Model::preprocess`].
     pub fn preprocess(&self, input: WebInput) -> Result<Array, JsValue> {
         let made = or_throw(self.model.preprocess(input.input))?;
-        let values: Vec<(String, Value)> = made
-            .into_iter()
-            .map(|(name, t)| (name, Value::Tensor(t)))
-            .collect();
-        tensors::to_js(values.iter().map(|(name, value)| (name.as_str(), value)))
+        tensors::to_js(made.iter().map(|(name, value)| (name.as_str(), value)))
     }
 
     /// Named tensors in, named values out: `{name, dtype, shape, data, keys?}[]`.

@@ -2,7 +2,7 @@
 
 use js_sys::{Array, BigInt, Object, Reflect, Uint8Array};
 use serde::Serialize;
-use twinfer::{DType, MapKeys, Result, Tensor, Tensors, Value, bail, err};
+use twinfer::{DType, MapKeys, Result, Tensor, TensorSpec, Value, ValueKind, err, value_from_json};
 use wasm_bindgen::prelude::*;
 
 use super::error::to_js as thrown;
@@ -66,6 +66,34 @@ impl TensorList {
         self.add(name, Tensor::from_strings(&axes(shape), strings))
     }
 
+    /// Adds maps: a list of objects as JSON, with the type of their values and of their keys.
+    ///
+    /// # Errors
+    /// `wrong_dtype` for an unknown type; those of [`value_from_json`].
+    #[wasm_bindgen(js_name = pushMaps)]
+    pub fn push_maps(
+        &mut self,
+        name: &str,
+        dtype: &str,
+        keys: &str,
+        json: &str,
+    ) -> Result<(), JsValue> {
+        let make = || {
+            let spec = TensorSpec {
+                name: name.into(),
+                kind: ValueKind::Maps,
+                dtype: dtype_of(dtype)?,
+                shape: None,
+                keys: Some(dtype_of(keys)?),
+            };
+            let json = serde_json::from_str(json)
+                .map_err(|e| err!(InvalidJson, "the maps of `{name}`: {e}"))?;
+            value_from_json(&spec, &json)
+        };
+        self.put(name, make().map_err(thrown)?);
+        Ok(())
+    }
+
     /// Begins a sequence, or an optional: what is added up to [`TensorList::end`] is in it.
     pub fn begin(&mut self, name: &str, is_sequence: bool) {
         self.open.push(Open {
@@ -112,18 +140,6 @@ impl TensorList {
     /// The values.
     pub(super) fn into_values(self) -> Vec<(String, Value)> {
         self.values
-    }
-
-    /// The values, where all of them are tensors.
-    pub(super) fn into_tensors(self) -> Result<Tensors> {
-        let tensors = self.values.into_iter().map(|(name, value)| match value {
-            Value::Tensor(tensor) => Ok((name, tensor)),
-            _ => bail!(
-                InvalidInput,
-                "`{name}` is no tensor, which this call takes only"
-            ),
-        });
-        tensors.collect()
     }
 }
 

@@ -271,7 +271,8 @@ fn check_normalize(by: &Normalize, channels: Channels) -> Result<()> {
 
 fn check_record(step: &RecordInput) -> Result<()> {
     check_record_types(step)?;
-    if step.columns.is_empty() {
+    // With a tensor it is a map, which takes any.
+    if step.columns.is_empty() && step.tensor.is_none() {
         bail!(InvalidPackage, "there are no columns");
     }
     unique(
@@ -293,7 +294,8 @@ fn check_record(step: &RecordInput) -> Result<()> {
 }
 
 fn check_record_types(step: &RecordInput) -> Result<()> {
-    if !matches!(step.dtype, DType::F32 | DType::F64 | DType::I64) {
+    let is_text_map = step.columns.is_empty() && step.dtype == DType::String;
+    if !matches!(step.dtype, DType::F32 | DType::F64 | DType::I64) && !is_text_map {
         bail!(
             InvalidPackage,
             "a record becomes FP32, FP64 or INT64, not {}",

@@ -33,6 +33,9 @@ impl Pipeline {
                 vec![(&step.tensor, step.dtype, vec![Some(1), Some(tokens)])]
             }
             InputStep::Record(step) => match &step.tensor {
+                Some(tensor) if step.columns.is_empty() => {
+                    return self.check_map(signature, tensor, step.dtype);
+                }
                 Some(tensor) => {
                     let shape = vec![Some(1), Some(step.columns.len())];
                     vec![(tensor, step.dtype, shape)]
@@ -46,20 +49,51 @@ impl Pipeline {
                 }
             },
         };
-        let made_of = |name: &String| made.iter().any(|(tensor, ..)| *tensor == name);
         for (tensor, dtype, wanted) in &made {
             let spec = input_of(signature, tensor)?;
+            if !spec.kind.is_tensor() {
+                bail!(
+                    InvalidPackage,
+                    "the model takes `{}` as {}, the pipeline makes a tensor{}",
+                    spec.name,
+                    spec.kind.name(),
+                    match spec.kind {
+                        ValueKind::Maps => "; leave its columns empty",
+                        _ => "",
+                    }
+                );
+            }
             check_dtype(spec, *dtype)?;
             check_shape(spec, wanted)?;
         }
-        match (signature.inputs.iter()).find(|spec| !made_of(&spec.name)) {
-            None => Ok(()),
-            Some(other) => bail!(
+        check_all_made(signature, |name| {
+            made.iter().any(|(tensor, ..)| *tensor == name)
+        })
+    }
+
+    fn check_map(&self, signature: &Signature, tensor: &String, dtype: DType) -> Result<()> {
+        let spec = input_of(signature, tensor)?;
+        if spec.kind != ValueKind::Maps {
+            bail!(
                 InvalidPackage,
-                "the model also takes `{}`, for which the pipeline has nothing",
-                other.name
-            ),
+                "there are no columns, and `{}` is {}: only a map takes any",
+                spec.name,
+                spec.kind.name()
+            );
         }
+        check_dtype(spec, dtype)?;
+        check_all_made(signature, |name| name == tensor)
+    }
+}
+
+fn check_all_made(signature: &Signature, is_made: impl Fn(&String) -> bool) -> Result<()> {
+    match (signature.inputs.iter()).find(|spec| !is_made(&spec.name)) {
+        None => Ok(()),
+        Some(other) => bail!(
+            InvalidPackage,
+            "the model also takes `{}`, for which the pipeline has nothing",
+            other.name
+        ),
     }
 }
 

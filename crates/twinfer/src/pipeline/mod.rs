@@ -32,6 +32,8 @@ pub enum Input {
     Record(Map<String, Json>),
     /// The model's own tensors: the steps before the model are left out, those after it run.
     Tensors(Tensors),
+    /// The same for models that take more than tensors: maps, sequences, optionals.
+    Values(Vec<(String, Value)>),
 }
 
 impl Input {
@@ -41,7 +43,7 @@ impl Input {
             Input::Picture(_) => "picture",
             Input::Bytes(_) => "bytes",
             Input::Record(_) => "record",
-            Input::Tensors(_) => "tensors",
+            Input::Tensors(_) | Input::Values(_) => "tensors",
         }
     }
 }
@@ -73,6 +75,8 @@ pub(crate) enum Before {
         tensors: Tensors,
         picture: Option<PictureSize>,
     },
+    /// The same where they are no tensors only.
+    Values(Vec<(String, Value)>),
     /// There is too little to ask the model: the label to answer, with that of the model.
     Short(ShortAnswer),
 }
@@ -132,6 +136,10 @@ impl Pipeline {
             }),
             (InputStep::Bytes(step), Input::Bytes(content)) => {
                 bytes::before(step, &content, limits)
+            }
+            (_, Input::Values(values)) => Ok(Before::Values(values)),
+            (InputStep::Record(step), Input::Record(record)) if step.columns.is_empty() => {
+                Ok(Before::Values(step.map(&record)?))
             }
             (InputStep::Record(step), Input::Record(record)) => {
                 let tensors = step.tensors(&record)?;

@@ -6,8 +6,9 @@ use serde_json::{Map, Value as Json};
 
 use super::suggest::suggestion;
 use crate::{
-    Column, DType, Dim, InputStep, Missing, OutputSpec, OutputStep, Pipeline, PlainOutput,
-    RecordInput, Result, Signature, Tensor, TensorSpec, Tensors, ValueKind, bail, err,
+    Column, DType, Dim, InputStep, MapKeys, Maps, Missing, OutputSpec, OutputStep, Pipeline,
+    PlainOutput, RecordInput, Result, Signature, Tensor, TensorSpec, Tensors, Value, ValueKind,
+    bail, err,
 };
 
 impl RecordInput {
@@ -39,6 +40,27 @@ impl RecordInput {
     }
 }
 
+impl RecordInput {
+    /// What a model that takes a map takes of a record: one with the same keys.
+    ///
+    /// # Errors
+    /// `invalid_record`, naming the key.
+    pub(crate) fn map(&self, record: &Map<String, Json>) -> Result<Vec<(String, Value)>> {
+        let column = |name: &String| Column {
+            name: name.clone(),
+            missing: Missing::Error,
+            dtype: None,
+        };
+        let columns: Vec<Column> = record.keys().map(column).collect();
+        let maps = Maps {
+            keys: MapKeys::Strings(record.keys().cloned().collect()),
+            values: tensor(self.dtype, &columns, record)?,
+        };
+        let name = self.tensor.clone().unwrap_or_default();
+        Ok(vec![(name, Value::Maps(maps))])
+    }
+}
+
 /// A row of these columns.
 fn tensor(dtype: DType, columns: &[Column], record: &Map<String, Json>) -> Result<Tensor> {
     let shape = [1, columns.len()];
@@ -58,6 +80,28 @@ fn tensor(dtype: DType, columns: &[Column], record: &Map<String, Json>) -> Resul
 }
 
 impl Pipeline {
+    /// The pipeline of a model file that nobody wrote one for: of one that takes a map, as skl2onnx
+    /// exports a `DictVectorizer`, and that of [`Pipeline::of_columns`]. Both take records.
+    pub fn of_records(signature: &Signature, may_miss: impl Fn(&str) -> bool) -> Option<Self> {
+        let [spec] = signature.inputs.as_slice() else {
+            return Self::of_columns(signature, may_miss);
+        };
+        let dtypes = [DType::F32, DType::F64, DType::I64, DType::String];
+        if spec.kind != ValueKind::Maps || !dtypes.contains(&spec.dtype) {
+            return None;
+        }
+        Some(Self {
+            input: InputStep::Record(RecordInput {
+                name: "record".into(),
+                tensor: Some(spec.name.clone()),
+                dtype: spec.dtype,
+                columns: Vec::new(),
+            }),
+            outputs: OutputStep::of_estimator(signature),
+            parameters: Vec::new(),
+        })
+    }
+
     /// The pipeline of a model that takes a tensor for each column of a table, as skl2onnx exports
     /// what begins with a `ColumnTransformer`: two inputs or more, all `[N, 1]`. It takes records;
     /// of what it gives, label and probabilities of a classifier are made those. `None` for other

@@ -249,11 +249,13 @@ pub struct RecordInput {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", ts(optional))]
     pub tensor: Option<String>,
-    /// Data type of the tensor: `FP32`, `FP64` or `INT64`. Of columns of their own: those that say
+    /// Data type of the tensor, or of the values of a map: `FP32`, `FP64` or `INT64`, of a map also
+    /// `BYTES` (texts). Of columns of their own: those that say
     /// nothing else.
     #[serde(default = "fp32")]
     pub dtype: DType,
-    /// The columns, in the order of the tensor.
+    /// The columns, in the order of the tensor. Empty where the model input is a map (scikit-learn's
+    /// `DictVectorizer`): it then takes any keys, and those of the record are its own.
     pub columns: Vec<Column>,
 }
 

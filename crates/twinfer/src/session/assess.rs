@@ -6,7 +6,7 @@ use super::graph;
 use super::{Body, Session, Weights};
 use crate::ops::{self, MissingOperator};
 use crate::program::{Meter, Program, bytes_of};
-use crate::{DType, Dim, Error, Result, Tensor, TensorSpec, Value, bail};
+use crate::{DType, Dim, Error, MapKeys, Maps, Result, Tensor, TensorSpec, Value, ValueKind, bail};
 
 /// Whether a model runs, and what a prediction takes.
 #[derive(Debug, Clone)]
@@ -109,14 +109,16 @@ fn cost_of(
     let mut given = Vec::with_capacity(inputs.len());
     let mut chosen = Vec::with_capacity(inputs.len());
     for (input, shape) in inputs.iter().zip(shapes) {
-        if !input.kind.is_tensor() {
-            bail!(
+        given.push(match input.kind {
+            ValueKind::Tensor => Value::Tensor(zeros(input.dtype, &shape)?),
+            ValueKind::Maps => Value::Maps(empty_map(input)?),
+            ValueKind::Sequence | ValueKind::Optional => bail!(
                 UnsupportedDtype,
-                "input `{}` is no tensor: what a run takes depends on what is in it",
-                input.name
-            );
-        }
-        given.push(Value::Tensor(zeros(input.dtype, &shape)?));
+                "input `{}` is {}: what a run takes depends on what is in it",
+                input.name,
+                input.kind.name()
+            ),
+        });
         chosen.push((input.name.clone(), input.dtype, shape));
     }
     let meter = Meter::default();
@@ -131,6 +133,16 @@ fn cost_of(
         weight_bytes: program.weight_bytes() + default_bytes,
         value_bytes: meter.peak(),
     })
+}
+
+/// One map without keys, which is as good as zeros.
+fn empty_map(input: &TensorSpec) -> Result<Maps> {
+    let keys = match input.keys {
+        Some(DType::I64) => MapKeys::Ints(Vec::new()),
+        _ => MapKeys::Strings(Vec::new()),
+    };
+    let values = zeros(input.dtype, &[1, 0])?;
+    Ok(Maps { keys, values })
 }
 
 /// Axes for a run: what is fixed; one row where an axis is the first of all that have its name; and

@@ -299,7 +299,7 @@ fn check(onnx: &[u8]) -> Result<Checked> {
 }
 
 /// Inputs and outputs that are no tensors.
-type Others = HashMap<String, (ValueKind, DType)>;
+type Others = HashMap<String, types::Other>;
 
 type Places = Vec<(usize, Range<usize>)>;
 
@@ -361,12 +361,13 @@ fn inputs(graph: &GraphProto, others: &Others) -> Result<Vec<TensorSpec>> {
             if !seen.insert(input.name.as_str()) {
                 bail!(InvalidModel, "input `{}` is declared twice", input.name);
             }
-            if let Some(&(kind, dtype)) = others.get(&input.name) {
+            if let Some(other) = others.get(&input.name) {
                 return Ok(TensorSpec {
                     name: input.name.clone(),
-                    kind,
-                    dtype,
+                    kind: other.kind,
+                    dtype: other.dtype,
                     shape: None,
+                    keys: other.keys,
                 });
             }
             let Some((dtype, shape)) = tensor_type(input)? else {
@@ -381,6 +382,7 @@ fn inputs(graph: &GraphProto, others: &Others) -> Result<Vec<TensorSpec>> {
                 kind: ValueKind::Tensor,
                 dtype,
                 shape,
+                keys: None,
             })
         })
         .collect()
@@ -409,12 +411,12 @@ fn outputs(graph: &GraphProto, others: &Others) -> Result<Vec<GraphOutput>> {
                     output.name
                 );
             }
-            let other = others.get(&output.name).copied().unzip();
+            let other = others.get(&output.name);
             let (dtype, shape) = tensor_type(output)?.unzip();
             Ok(GraphOutput {
                 name: output.name.clone(),
-                kind: other.0.unwrap_or_default(),
-                dtype: dtype.or(other.1),
+                kind: other.map(|other| other.kind).unwrap_or_default(),
+                dtype: dtype.or(other.map(|other| other.dtype)),
                 shape: shape.flatten(),
                 keys: None,
             })

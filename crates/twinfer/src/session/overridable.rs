@@ -52,6 +52,7 @@ pub(crate) fn specs(model: &ModelProto) -> Result<Vec<TensorSpec>> {
         specs.push(TensorSpec {
             name: input.name.clone(),
             kind: ValueKind::Tensor,
+            keys: None,
             dtype,
             shape,
         });

@@ -7,7 +7,7 @@ use prost::Message;
 use tract_onnx::pb::AttributeProto;
 
 use super::graph::onnx_dtype;
-use crate::{DType, Result, ValueKind, bail, err};
+use crate::{DType, Result, ValueKind, err};
 
 /// Deeper types (a sequence of optionals of sequences …) are not looked into.
 const MAX_DEPTH: usize = 4;
@@ -94,12 +94,29 @@ impl Type {
     }
 
     fn kind(&self) -> Option<ValueKind> {
-        match (&self.sequence, &self.optional) {
-            (Some(_), _) => Some(ValueKind::Sequence),
-            (None, Some(_)) => Some(ValueKind::Optional),
-            (None, None) => None,
+        match (self.maps(), &self.sequence, &self.optional) {
+            (Some(_), _, _) => Some(ValueKind::Maps),
+            (None, Some(_), _) => Some(ValueKind::Sequence),
+            (None, None, Some(_)) => Some(ValueKind::Optional),
+            (None, None, None) => None,
         }
     }
+
+    /// The map that it is, or that it is a sequence of.
+    fn maps(&self) -> Option<&Map> {
+        let item = || self.sequence.as_ref()?.elem_type.as_ref()?.map.as_deref();
+        self.map.as_deref().or_else(item)
+    }
+}
+
+/// An input or output that is no tensor.
+#[derive(Clone, Copy)]
+pub(super) struct Other {
+    pub kind: ValueKind,
+    /// The type of the elements.
+    pub dtype: DType,
+    /// Of maps, the type of the keys.
+    pub keys: Option<DType>,
 }
 
 /// The defaults of the attributes of each function of a model, in the order of the file.
@@ -113,31 +130,24 @@ pub(super) fn defaults(onnx: &[u8]) -> Result<Vec<Vec<AttributeProto>>> {
     Ok(functions.map(|f| f.attribute_proto).collect())
 }
 
-/// Kinds and types of the elements, of the inputs and outputs that are sequences or optionals.
+/// The inputs and outputs that are maps, sequences or optionals.
 ///
 /// # Errors
-/// `invalid_model` for what is no ONNX file; `unsupported_dtype` for an input that is a map.
-pub(super) fn others(onnx: &[u8]) -> Result<HashMap<String, (ValueKind, DType)>> {
+/// `invalid_model` for what is no ONNX file.
+pub(super) fn others(onnx: &[u8]) -> Result<HashMap<String, Other>> {
     let model =
         Model::decode(onnx).map_err(|e| err!(InvalidModel, "the types of the graph: {e}"))?;
-    let mut inputs = model.graph.iter().flat_map(|graph| &graph.input);
-    let is_map = |info: &&Info| info.kind.as_ref().is_some_and(|kind| kind.map.is_some());
-    if let Some(input) = inputs.find(is_map) {
-        bail!(
-            UnsupportedDtype,
-            "input `{}` is a map, as for scikit-learn's DictVectorizer: export the model without that step, and give what it makes of the map",
-            input.name
-        );
-    }
     let graph = model.graph.into_iter();
     let infos = graph.flat_map(|graph| graph.input.into_iter().chain(graph.output));
     let typed = infos.filter_map(|info| {
         let kind = info.kind?;
-        // Nothing is known of the elements of an optional without a type.
-        Some((
-            info.name,
-            (kind.kind()?, kind.dtype(0).unwrap_or(DType::F32)),
-        ))
+        let other = Other {
+            kind: kind.kind()?,
+            // Nothing is known of the elements of an optional without a type.
+            dtype: kind.dtype(0).unwrap_or(DType::F32),
+            keys: kind.maps().and_then(|map| onnx_dtype(map.key_type)),
+        };
+        Some((info.name, other))
     });
     Ok(typed.collect())
 }

@@ -21,7 +21,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use mutate::{FLOATS, INTEGERS, Random, Words, mutated};
-use twinfer::{DType, Dim, Session, Tensor, TensorSpec, Value, ValueKind};
+use twinfer::{DType, Dim, MapKeys, Maps, Session, Tensor, TensorSpec, Value, ValueKind};
 
 const CHILD: &str = "TWINFER_MUTATIONS_CHILD";
 /// As many as take a minute.
@@ -185,6 +185,16 @@ fn input(spec: &TensorSpec, odd: bool, random: &mut Random) -> Option<Value> {
         }
         ValueKind::Optional if odd => Value::Optional(None),
         ValueKind::Optional => Value::Optional(Some(Box::new(Value::Tensor(one)))),
+        ValueKind::Maps => {
+            let keys: Vec<i64> = (0..one.shape().last().map_or(0, |&n| n as i64)).collect();
+            Value::Maps(Maps {
+                keys: match spec.keys {
+                    Some(DType::I64) => MapKeys::Ints(keys),
+                    _ => MapKeys::Strings(keys.iter().map(i64::to_string).collect()),
+                },
+                values: one,
+            })
+        }
         _ => Value::Tensor(one),
     })
 }

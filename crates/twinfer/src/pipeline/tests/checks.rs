@@ -163,7 +163,14 @@ fn pipelines_that_cannot_work_are_refused_when_the_package_is_read() {
             with(r(), "/input/dtype", json!("INT64")),
             "INT64 has no NaN",
         ),
-        (with(r(), "/input/columns", json!([])), "no columns"),
+        (
+            with(
+                with(r(), "/input/columns", json!([])),
+                "/input/tensor",
+                Json::Null,
+            ),
+            "no columns",
+        ),
         (
             with(r(), "/input/columns/1", json!({"name": "mean radius"})),
             "column `mean radius` is there twice",
@@ -197,6 +204,7 @@ fn pipelines_that_do_not_fit_the_model_are_refused_when_it_is_loaded() {
     let label = || json!({"name": "label", "dtype": "INT64", "shape": ["N"]});
     let maps = || json!({"name": "label", "kind": "maps", "dtype": "FP32", "shape": ["N", 2]});
     let record_x = || input("X", "FP32", json!([null, 2]));
+    let map_x = || json!({"name": "X", "kind": "maps", "dtype": "FP32", "keys": "BYTES"});
     let bytes = || input("bytes", "FP32", json!([null, 7]));
     let (b, p, r) = (bytes_pipeline, boxes_pipeline, record_pipeline);
     let output = |kind: &str| json!({"kind": kind, "name": "o", "tensor": "label"});
@@ -234,6 +242,10 @@ fn pipelines_that_do_not_fit_the_model_are_refused_when_it_is_loaded() {
             signature(x(json!([1, 4, 8, 3])), &good()),
         ),
         (r(), signature(record_x(), &[label()])),
+        (
+            with(r(), "/input/columns", json!([])),
+            signature(map_x(), &[label()]),
+        ),
         (b(), signature(bytes(), &[scores(json!([null, 3]))])),
         (b(), signature(bytes(), &[scores(json!([2]))])),
         (
@@ -313,6 +325,16 @@ fn pipelines_that_do_not_fit_the_model_are_refused_when_it_is_loaded() {
             r(),
             signature(input("X", "FP64", json!([null, 2])), &[label()]),
             "set dtype to FP64",
+        ),
+        (
+            with(r(), "/input/columns", json!([])),
+            signature(record_x(), &[label()]),
+            "only a map takes any",
+        ),
+        (
+            r(),
+            signature(map_x(), &[label()]),
+            "leave its columns empty",
         ),
         (
             r(),
@@ -461,6 +483,17 @@ fn the_pipeline_of_columns_is_that_of_models_with_an_input_for_each() {
         ],
     }));
     assert_eq!(made, wanted);
+    let map = json!([{"name": "x", "kind": "maps", "dtype": "FP32", "keys": "BYTES"}]);
+    let made = Pipeline::of_records(&signature(map.clone()), |_| true).unwrap();
+    let wanted: Pipeline = step(&json!({
+        "input": {"kind": "record", "name": "record", "tensor": "x", "dtype": "FP32", "columns": []},
+        "outputs": [
+            {"kind": "label", "name": "label", "tensor": "label"},
+            {"kind": "probabilities", "name": "probabilities", "tensor": "probabilities"},
+        ],
+    }));
+    assert_eq!(made, wanted);
+    assert_eq!(Pipeline::of_columns(&signature(map), |_| true), None);
     let others = [
         json!([column("age", "FP32")]),
         json!([column("age", "FP32"), {"name": "x", "dtype": "FP32", "shape": ["N", 3]}]),

@@ -24,11 +24,14 @@ const MAX_MAP: usize = 1 << 20;
 /// The maps of an input.
 fn maps<'a>(inputs: &Inputs<'a>) -> Result<(&'a Maps, usize)> {
     match inputs.value(0)? {
-        Value::Maps(maps) => {
-            let columns = maps.keys.len();
-            let rows = maps.values.len().checked_div(columns).unwrap_or(0);
-            Ok((maps, rows))
-        }
+        Value::Maps(maps) => match *maps.values.shape() {
+            [rows, columns] if columns == maps.keys.len() => Ok((maps, rows)),
+            ref shape => bail!(
+                InvalidInput,
+                "there are {} keys for values of {shape:?}",
+                maps.keys.len()
+            ),
+        },
         _ => bail!(InvalidInput, "the input is no map"),
     }
 }
@@ -67,25 +70,25 @@ fn dict_vectorizer(node: &Node<'_>) -> Result<Option<Kernel>> {
             (Labels::Strings(words), MapKeys::Strings(keys)) => places(words, keys),
             _ => bail!(InvalidInput, "keys and vocabulary are of different types"),
         };
-        let shape = [rows, columns.len()];
+        let (shape, width) = ([rows, columns.len()], maps.keys.len());
         if element_count(&shape)? > MAX_ELEMENTS {
             bail!(InvalidInput, "{shape:?} is more than can be");
         }
         if let Some(strings) = maps.values.strings() {
-            return Tensor::from_strings(&shape, spread(strings, maps.keys.len(), &columns));
+            return Tensor::from_strings(&shape, spread(strings, rows, width, &columns));
         }
         match maps.values.dtype() {
             DType::F32 => {
                 let values = maps.values.view::<f32>()?;
-                Tensor::from_vec(&shape, spread(&values, maps.keys.len(), &columns))
+                Tensor::from_vec(&shape, spread(&values, rows, width, &columns))
             }
             DType::F64 => {
                 let values = maps.values.view::<f64>()?;
-                Tensor::from_vec(&shape, spread(&values, maps.keys.len(), &columns))
+                Tensor::from_vec(&shape, spread(&values, rows, width, &columns))
             }
             DType::I64 => {
                 let values = maps.values.view::<i64>()?;
-                Tensor::from_vec(&shape, spread(&values, maps.keys.len(), &columns))
+                Tensor::from_vec(&shape, spread(&values, rows, width, &columns))
             }
             other => bail!(WrongDtype, "DictVectorizer takes no values of {other}"),
         }
@@ -99,9 +102,14 @@ fn places<T: Eq + std::hash::Hash>(words: &[T], keys: &[T]) -> Vec<Option<usize>
     words.iter().map(|word| keys.get(word).copied()).collect()
 }
 
-/// Of each row these columns; zero for those that are not there.
-fn spread<T: Clone + Default>(values: &[T], width: usize, columns: &[Option<usize>]) -> Vec<T> {
-    let rows = values.chunks_exact(width.max(1));
+/// Of each row, which has `width` values, these columns; zero for those that are not there.
+fn spread<T: Clone + Default>(
+    values: &[T],
+    rows: usize,
+    width: usize,
+    columns: &[Option<usize>],
+) -> Vec<T> {
+    let rows = (0..rows).map(|at| values.get(at * width..).unwrap_or_default());
     rows.flat_map(|row| {
         let value = |at: &Option<usize>| at.and_then(|at| row.get(at)).cloned();
         columns.iter().map(move |at| value(at).unwrap_or_default())
@@ -168,6 +176,7 @@ fn cast_all(
     shape: &[usize],
     to: To,
 ) -> Result<Tensor> {
+    let rows = shape.first().copied().unwrap_or(0);
     if let Some(strings) = values.strings() {
         let number = |text: &String| match text.trim() {
             // What is not there.
@@ -176,7 +185,7 @@ fn cast_all(
                 .parse::<f64>()
                 .map_err(|_| crate::err!(InvalidInput, "`{text}` is no number")),
         };
-        let strings = spread(strings, width, columns);
+        let strings = spread(strings, rows, width, columns);
         return match to {
             To::Text => Tensor::from_strings(shape, strings),
             To::Float => {
@@ -189,7 +198,7 @@ fn cast_all(
             }
         };
     }
-    let numbers = spread(&cast::to_f64(values)?, width, columns);
+    let numbers = spread(&cast::to_f64(values)?, rows, width, columns);
     match to {
         To::Float => Tensor::from_vec(shape, numbers.iter().map(|&x| x as f32).collect()),
         To::Int => Tensor::from_vec(shape, numbers.iter().map(|&x| x as i64).collect()),

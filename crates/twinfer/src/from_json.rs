@@ -1,0 +1,551 @@
+//! Values from JSON, in the forms in which [`crate::value_to_json`] gives them.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use serde_json::{Map, Value as Json};
+
+use crate::{
+    DType, Element, MapKeys, Maps, Result, Tensor, TensorSpec, Value, ValueKind, bail,
+    element_count, err,
+};
+
+/// More values than maps of a real model have: keys that only one map has cost one in each.
+const MAX_MAP_VALUES: usize = 1 << 26;
+
+/// The value of an input from JSON: a tensor as nested arrays, or as `{"shape": […], "data": […]}`
+/// where nesting cannot show the shape; a map as an object, maps as a list of objects; a sequence as
+/// a list; an empty optional as `null`. Inside a sequence or an optional a list is a tensor, or a
+/// sequence where objects are in it.
+///
+/// # Errors
+/// `invalid_input` for JSON of another form, or an element that the type does not hold, with its
+/// place; `wrong_shape` for uneven nesting; `unsupported_dtype` for types that JSON has no form for.
+pub fn value_from_json(spec: &TensorSpec, json: &Json) -> Result<Value> {
+    of_kind(spec, spec.kind, json).map_err(|e| e.context(format!("input `{}`", spec.name)))
+}
+
+fn of_kind(spec: &TensorSpec, kind: ValueKind, json: &Json) -> Result<Value> {
+    match (kind, json) {
+        (ValueKind::Tensor, _) => tensor(spec.dtype, json).map(Value::Tensor),
+        (ValueKind::Maps, _) => maps(spec, json).map(Value::Maps),
+        (ValueKind::Sequence, Json::Array(items)) => {
+            let items = items
+                .iter()
+                .enumerate()
+                .map(|(at, item)| inside(spec, item).map_err(|e| e.context(format!("item {at}"))));
+            items.collect::<Result<_>>().map(Value::Sequence)
+        }
+        (ValueKind::Sequence, other) => bail!(
+            InvalidInput,
+            "a sequence is a list in JSON, got {}",
+            what(other)
+        ),
+        (ValueKind::Optional, Json::Null) => Ok(Value::Optional(None)),
+        (ValueKind::Optional, some) => Ok(Value::Optional(Some(Box::new(inside(spec, some)?)))),
+    }
+}
+
+/// What is in a sequence or an optional: its JSON shows what it is.
+fn inside(spec: &TensorSpec, json: &Json) -> Result<Value> {
+    let kind = match json {
+        Json::Null => ValueKind::Optional,
+        Json::Array(items) if items.iter().any(has_object) => ValueKind::Sequence,
+        _ => ValueKind::Tensor,
+    };
+    of_kind(spec, kind, json)
+}
+
+fn has_object(json: &Json) -> bool {
+    match json {
+        Json::Object(_) => true,
+        Json::Array(items) => items.iter().any(has_object),
+        _ => false,
+    }
+}
+
+fn what(json: &Json) -> &'static str {
+    match json {
+        Json::Null => "null",
+        Json::Bool(_) => "a truth value",
+        Json::Number(_) => "a number",
+        Json::String(_) => "a text",
+        Json::Array(_) => "a list",
+        Json::Object(_) => "an object",
+    }
+}
+
+fn tensor(dtype: DType, json: &Json) -> Result<Tensor> {
+    let mut flat = Vec::new();
+    let shape = match json {
+        Json::Object(object) => {
+            let (shape, data) = shape_and_data(object)?;
+            flatten(data, &shape_of(data), &mut flat)?;
+            shape
+        }
+        nested => {
+            let shape = shape_of(nested);
+            flatten(nested, &shape, &mut flat)?;
+            shape
+        }
+    };
+    elements(dtype, &shape, &flat, |at| format!("element {at}"))
+}
+
+fn shape_and_data(object: &Map<String, Json>) -> Result<(Vec<usize>, &Json)> {
+    if let Some(other) = object.keys().find(|key| *key != "shape" && *key != "data") {
+        bail!(
+            InvalidInput,
+            "a tensor is nested arrays or {{\"shape\": […], \"data\": […]}}, got an object with `{other}`"
+        );
+    }
+    let axis = |axis: &Json| axis.as_u64().and_then(|axis| usize::try_from(axis).ok());
+    let shape = object.get("shape").and_then(Json::as_array);
+    let shape = shape.and_then(|shape| shape.iter().map(axis).collect::<Option<Vec<_>>>());
+    match (shape, object.get("data")) {
+        (Some(shape), Some(data)) => Ok((shape, data)),
+        _ => bail!(
+            InvalidInput,
+            "a tensor as an object has a `shape` of whole numbers and `data`"
+        ),
+    }
+}
+
+/// The shape that the first element of each array tells.
+fn shape_of(json: &Json) -> Vec<usize> {
+    let mut shape = Vec::new();
+    let mut next = Some(json);
+    while let Some(Json::Array(items)) = next {
+        shape.push(items.len());
+        next = items.first();
+    }
+    shape
+}
+
+fn flatten<'a>(json: &'a Json, shape: &[usize], flat: &mut Vec<&'a Json>) -> Result<()> {
+    match (json, shape) {
+        (Json::Array(items), [length, rest @ ..]) if items.len() == *length => {
+            items.iter().try_for_each(|item| flatten(item, rest, flat))
+        }
+        (Json::Array(_), _) | (_, [_, ..]) => bail!(
+            WrongShape,
+            "the arrays are nested unevenly at element {}",
+            flat.len()
+        ),
+        (element, []) => {
+            flat.push(element);
+            Ok(())
+        }
+    }
+}
+
+/// A tensor of these elements. `place` names one by its number, for messages.
+fn elements(
+    dtype: DType,
+    shape: &[usize],
+    flat: &[&Json],
+    place: impl Fn(usize) -> String,
+) -> Result<Tensor> {
+    fn all<T>(
+        dtype: DType,
+        flat: &[&Json],
+        place: &dyn Fn(usize) -> String,
+        read: impl Fn(&Json) -> Option<T>,
+    ) -> Result<Vec<T>> {
+        let one = |(at, json): (usize, &&Json)| {
+            read(json).ok_or_else(|| {
+                let shown: String = json.to_string().chars().take(40).collect();
+                err!(
+                    InvalidInput,
+                    "{} is {shown}, which is no {dtype}",
+                    place(at)
+                )
+            })
+        };
+        flat.iter().enumerate().map(one).collect()
+    }
+    fn integers<T: Element + TryFrom<i128>>(
+        shape: &[usize],
+        flat: &[&Json],
+        place: &dyn Fn(usize) -> String,
+    ) -> Result<Tensor> {
+        let read = |json: &Json| {
+            let wide = json.as_i64().map(i128::from);
+            let wide = wide.or_else(|| json.as_u64().map(i128::from));
+            wide.and_then(|wide| T::try_from(wide).ok())
+        };
+        Tensor::from_vec(shape, all(T::DTYPE, flat, place, read)?)
+    }
+    fn floats<T: Element>(
+        shape: &[usize],
+        flat: &[&Json],
+        place: &dyn Fn(usize) -> String,
+        narrow: impl Fn(f64) -> (T, bool),
+    ) -> Result<Tensor> {
+        let read = |json: &Json| match json {
+            // What is finite does not become infinite.
+            Json::Number(number) => number
+                .as_f64()
+                .map(&narrow)
+                .and_then(|(narrow, is_finite)| is_finite.then_some(narrow)),
+            Json::String(text) => special(text).map(|number| narrow(number).0),
+            _ => None,
+        };
+        Tensor::from_vec(shape, all(T::DTYPE, flat, place, read)?)
+    }
+    match dtype {
+        DType::Bool => Tensor::from_vec(shape, all(dtype, flat, &place, Json::as_bool)?),
+        DType::U8 => integers::<u8>(shape, flat, &place),
+        DType::U16 => integers::<u16>(shape, flat, &place),
+        DType::U32 => integers::<u32>(shape, flat, &place),
+        DType::U64 => integers::<u64>(shape, flat, &place),
+        DType::I8 => integers::<i8>(shape, flat, &place),
+        DType::I16 => integers::<i16>(shape, flat, &place),
+        DType::I32 => integers::<i32>(shape, flat, &place),
+        DType::I64 => integers::<i64>(shape, flat, &place),
+        DType::F16 => floats(shape, flat, &place, |x| {
+            let narrow = half::f16::from_f64(x);
+            (narrow, narrow.is_finite())
+        }),
+        DType::BF16 => floats(shape, flat, &place, |x| {
+            let narrow = half::bf16::from_f64(x);
+            (narrow, narrow.is_finite())
+        }),
+        DType::F32 => floats(shape, flat, &place, |x| (x as f32, (x as f32).is_finite())),
+        DType::F64 => floats(shape, flat, &place, |x| (x, x.is_finite())),
+        DType::String => {
+            let text = |json: &Json| json.as_str().map(str::to_owned);
+            Tensor::from_strings(shape, all(dtype, flat, &place, text)?)
+        }
+        other => bail!(UnsupportedDtype, "{other} has no form in JSON"),
+    }
+}
+
+/// What JSON has no number for, in the words of [`crate::number_to_json`].
+fn special(text: &str) -> Option<f64> {
+    match text {
+        "NaN" => Some(f64::NAN),
+        "Infinity" => Some(f64::INFINITY),
+        "-Infinity" => Some(f64::NEG_INFINITY),
+        _ => None,
+    }
+}
+
+fn maps(spec: &TensorSpec, json: &Json) -> Result<Maps> {
+    let object = |(at, json): (usize, &'_ Json)| match json {
+        Json::Object(_) => Ok(()),
+        other => Err(err!(
+            InvalidInput,
+            "map {at} is {}, and must be an object",
+            what(other)
+        )),
+    };
+    let rows = match json {
+        Json::Object(_) => std::slice::from_ref(json),
+        Json::Array(rows) => rows.as_slice(),
+        other => bail!(
+            InvalidInput,
+            "a map is an object in JSON, and several are a list of objects; got {}",
+            what(other)
+        ),
+    };
+    rows.iter().enumerate().try_for_each(object)?;
+    let rows: Vec<&Map<String, Json>> = rows.iter().filter_map(Json::as_object).collect();
+    maps_of(spec.dtype, spec.keys, &rows)
+}
+
+/// Maps from objects; their keys are in the order in which they first come.
+///
+/// # Errors
+/// `invalid_input` for values that the type does not hold, and keys that are no integers where those
+/// are wanted.
+pub(crate) fn maps_of(
+    dtype: DType,
+    keys: Option<DType>,
+    rows: &[&Map<String, Json>],
+) -> Result<Maps> {
+    let mut columns: HashMap<&str, usize> = HashMap::new();
+    let mut names: Vec<String> = Vec::new();
+    for key in rows.iter().flat_map(|row| row.keys()) {
+        if let Entry::Vacant(free) = columns.entry(key) {
+            free.insert(names.len());
+            names.push(key.clone());
+        }
+    }
+    let shape = [rows.len(), names.len()];
+    let count = element_count(&shape)?;
+    if count > MAX_MAP_VALUES {
+        bail!(
+            InvalidInput,
+            "{} maps with {} keys between them are more than can be given at once",
+            rows.len(),
+            names.len()
+        );
+    }
+    // What a map does not have.
+    let absent = match dtype {
+        DType::String => Json::from(""),
+        DType::Bool => Json::from(false),
+        _ => Json::from(0),
+    };
+    let mut flat: Vec<&Json> = vec![&absent; count];
+    for (row, places) in rows.iter().zip(flat.chunks_mut(names.len().max(1))) {
+        for (key, value) in row.iter() {
+            let at = columns.get(key.as_str()).copied();
+            if let Some(place) = at.and_then(|at| places.get_mut(at)) {
+                *place = value;
+            }
+        }
+    }
+    let place = |at: usize| {
+        let width = names.len().max(1);
+        let key = names.get(at % width).map(|key| shorten(key));
+        let key = format!("the value of `{}`", key.unwrap_or_default());
+        match rows.len() {
+            1 => key,
+            _ => format!("{key} of map {}", at / width),
+        }
+    };
+    let values = elements(dtype, &shape, &flat, place)?;
+    let keys = match keys {
+        Some(DType::I64) => MapKeys::ints_of(&names)?,
+        _ => MapKeys::Strings(names),
+    };
+    Ok(Maps { keys, values })
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{ErrorCode, value_to_json};
+
+    fn spec(kind: ValueKind, dtype: DType, keys: Option<DType>) -> TensorSpec {
+        TensorSpec {
+            name: "x".into(),
+            kind,
+            dtype,
+            shape: None,
+            keys,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let (text, int) = (Some(DType::String), Some(DType::I64));
+        for (kind, dtype, keys, json) in [
+            (
+                ValueKind::Tensor,
+                DType::F32,
+                None,
+                json!([[0.5, "NaN"], [1.0, "-Infinity"]]),
+            ),
+            (
+                ValueKind::Tensor,
+                DType::F16,
+                None,
+                json!([0.5, "Infinity"]),
+            ),
+            (ValueKind::Tensor, DType::I64, None, json!(i64::MIN)),
+            (ValueKind::Tensor, DType::U64, None, json!([u64::MAX])),
+            (
+                ValueKind::Tensor,
+                DType::Bool,
+                None,
+                json!([[true], [false]]),
+            ),
+            (ValueKind::Tensor, DType::String, None, json!([[], []])),
+            (
+                ValueKind::Sequence,
+                DType::F32,
+                None,
+                json!([[1.0], [[2.0, 3.0]], 4.0]),
+            ),
+            (ValueKind::Sequence, DType::F32, None, json!([])),
+            (ValueKind::Optional, DType::F64, None, json!(null)),
+            (ValueKind::Optional, DType::String, None, json!(["a"])),
+            (
+                ValueKind::Maps,
+                DType::F32,
+                text,
+                json!([{"a": 1.0, "b": 2.0}]),
+            ),
+            (
+                ValueKind::Maps,
+                DType::I64,
+                int,
+                json!([{"-1": 1, "7": 2}, {"-1": 0, "7": 9}]),
+            ),
+        ] {
+            let value = value_from_json(&spec(kind, dtype, keys), &json).unwrap();
+            assert_eq!(value_to_json(&value).unwrap(), json, "{kind:?} {dtype}");
+        }
+    }
+
+    #[test]
+    fn objects_say_what_nesting_does_not() {
+        let tensor = json!({"shape": [0, 3], "data": []});
+        let value = value_from_json(&spec(ValueKind::Tensor, DType::F32, None), &tensor).unwrap();
+        assert_eq!(value.tensor().unwrap().shape(), [0, 3]);
+        let nested = json!([[{"shape": [1], "data": [1]}], [2.0]]);
+        let value = value_from_json(&spec(ValueKind::Sequence, DType::F32, None), &nested).unwrap();
+        let Value::Sequence(items) = value else {
+            panic!("no sequence");
+        };
+        assert!(matches!(items[0], Value::Sequence(_)));
+        assert!(matches!(items[1], Value::Tensor(_)));
+    }
+
+    #[test]
+    fn keys_that_a_map_lacks_are_zero_and_one_map_is_a_row() {
+        let spec = spec(ValueKind::Maps, DType::F32, Some(DType::String));
+        let value = value_from_json(&spec, &json!([{"a": 1}, {}, {"b": 2}])).unwrap();
+        let Value::Maps(maps) = value else {
+            panic!("no maps");
+        };
+        assert_eq!(maps.keys, MapKeys::Strings(vec!["a".into(), "b".into()]));
+        assert_eq!(maps.values.shape(), [3, 2]);
+        let values = maps.values.to_vec::<f32>().unwrap();
+        assert_eq!(values, [1.0, 0.0, 0.0, 0.0, 0.0, 2.0]);
+        let one = value_from_json(&spec, &json!({})).unwrap();
+        assert_eq!(one.tensor().unwrap().shape(), [1, 0]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let text = Some(DType::String);
+        let int = Some(DType::I64);
+        let (wrong, uneven) = (ErrorCode::InvalidInput, ErrorCode::WrongShape);
+        for (kind, dtype, keys, json, code, words) in [
+            (
+                ValueKind::Tensor,
+                DType::U8,
+                None,
+                json!([1, 256]),
+                wrong,
+                "element 1 is 256",
+            ),
+            (
+                ValueKind::Tensor,
+                DType::I64,
+                None,
+                json!([1.5]),
+                wrong,
+                "element 0 is 1.5",
+            ),
+            (
+                ValueKind::Tensor,
+                DType::F32,
+                None,
+                json!([1e39]),
+                wrong,
+                "no FP32",
+            ),
+            (
+                ValueKind::Tensor,
+                DType::F32,
+                None,
+                json!([[1], [1, 2]]),
+                uneven,
+                "unevenly",
+            ),
+            (
+                ValueKind::Tensor,
+                DType::F32,
+                None,
+                json!([[1], 2]),
+                uneven,
+                "unevenly",
+            ),
+            (
+                ValueKind::Tensor,
+                DType::F32,
+                None,
+                json!({"a": 1}),
+                wrong,
+                "object with `a`",
+            ),
+            (
+                ValueKind::Tensor,
+                DType::F32,
+                None,
+                json!({"data": 1}),
+                wrong,
+                "`shape`",
+            ),
+            (
+                ValueKind::Sequence,
+                DType::F32,
+                None,
+                json!(1),
+                wrong,
+                "got a number",
+            ),
+            (
+                ValueKind::Sequence,
+                DType::F32,
+                None,
+                json!([[1], ["x"]]),
+                wrong,
+                "item 1",
+            ),
+            (
+                ValueKind::Maps,
+                DType::F32,
+                text,
+                json!([{"a": 1}, 2]),
+                wrong,
+                "map 1",
+            ),
+            (
+                ValueKind::Maps,
+                DType::F32,
+                text,
+                json!({"a": "x"}),
+                wrong,
+                "value of `a`",
+            ),
+            (
+                ValueKind::Maps,
+                DType::F32,
+                text,
+                json!([{}, {"a": null}]),
+                wrong,
+                "of map 1",
+            ),
+            (
+                ValueKind::Maps,
+                DType::F32,
+                int,
+                json!({"a": 1}),
+                wrong,
+                "`a` is no",
+            ),
+            (
+                ValueKind::Maps,
+                DType::F32,
+                int,
+                json!({"01": 1}),
+                wrong,
+                "`01` is no",
+            ),
+            (
+                ValueKind::Maps,
+                DType::F32,
+                text,
+                json!(null),
+                wrong,
+                "got null",
+            ),
+        ] {
+            let error = value_from_json(&spec(kind, dtype, keys), &json).unwrap_err();
+            assert_eq!(error.code(), code, "{json}: {error}");
+            assert!(error.message().contains(words), "{json}: {error}");
+        }
+    }
+}
