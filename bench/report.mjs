@@ -28,6 +28,7 @@ const sections = [
   host.memory,
   own.registries,
   own.caches,
+  own.quantised,
 ].map((section) => section(results));
 
 const text = `# Benchmarks

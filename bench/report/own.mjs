@@ -71,3 +71,25 @@ ${table(
 )}
 `;
 }
+
+/** And `quantised.py`. */
+export function quantised({ quantised }) {
+  if (!quantised) return "";
+  const { onnxruntime, rounds, machine, results } = quantised;
+  const plain = (model) => results.find((one) => one.model === model && one.form === "fp32");
+  const rows = results
+    .filter(({ skipped }) => !skipped)
+    .map(({ model, form, bytes, twinfer_ms: our, onnxruntime_ms: their }) => {
+      const { bytes: all, twinfer_ms: before } = plain(model);
+      return [model, form, (bytes / 1e3).toFixed(0), ratio(bytes, all), ms(our), ms(their), ratio(our, their), ratio(our, before)];
+    });
+  return `
+## Quantised models
+
+\`target/python/bin/python bench/quantised.py\`: files by \`onnxruntime.quantization\`, a run natively on one
+thread beside onnxruntime ${onnxruntime} with its optimisations, in turns (${machine.system},
+${machine.processors} processors, ${rounds} rounds). Names: layout, then type of what flows and of the weights.
+
+${table(["model", "form", "kB", "of FP32's bytes", "Twinfer, ms", "onnxruntime, ms", "ratio", "of our FP32's time"], rows)}
+`;
+}
