@@ -26,7 +26,7 @@ struct Suite {
     numbers_vary: bool,
 }
 
-const SUITES: [Suite; 8] = [
+const SUITES: [Suite; 9] = [
     Suite {
         name: "onnx",
         script: "cases.py",
@@ -62,6 +62,12 @@ const SUITES: [Suite; 8] = [
         name: "opsets",
         script: "opsets.py",
         expected: ["expected-opsets.json", "expected-opsets-wasm.json"],
+        numbers_vary: false,
+    },
+    Suite {
+        name: "recurrent",
+        script: "recurrent.py",
+        expected: ["expected-recurrent.json", "expected-recurrent-wasm.json"],
         numbers_vary: false,
     },
     Suite {

@@ -20,6 +20,7 @@ mod older;
 pub(crate) mod product;
 #[cfg(test)]
 mod product_tests;
+mod recurrent;
 mod tanh;
 pub(crate) mod zipmap;
 
@@ -45,6 +46,7 @@ pub(crate) fn registry() -> Onnx {
     onnx.op_register
         .insert(fence::NAME, |_, _| Ok((fence::op(), vec![])));
     older::register(&mut onnx);
+    recurrent::register(&mut onnx);
     half::register(&mut onnx);
     onnx
 }

@@ -231,7 +231,7 @@ impl Scan<'_> {
     }
 }
 
-fn table<'a>(codes: Option<&'a Codes>) -> Result<&'a Codes> {
+fn table(codes: Option<&Codes>) -> Result<&Codes> {
     codes.ok_or_else(|| damaged("a table of codes is missing"))
 }
 
