@@ -72,7 +72,7 @@ ${table(
 `;
 }
 
-/** And `quantised.py`. */
+/** And `quantisation.py`. */
 export function quantised({ quantised }) {
   if (!quantised) return "";
   const { onnxruntime, rounds, machine, results } = quantised;
@@ -86,7 +86,7 @@ export function quantised({ quantised }) {
   return `
 ## Quantised models
 
-\`target/python/bin/python bench/quantised.py\`: files by \`onnxruntime.quantization\`, a run natively on one
+\`target/python/bin/python bench/quantisation.py\`: files by \`onnxruntime.quantization\`, a run natively on one
 thread beside onnxruntime ${onnxruntime} with its optimisations, in turns (${machine.system},
 ${machine.processors} processors, ${rounds} rounds). Names: layout, then type of what flows and of the weights.
 

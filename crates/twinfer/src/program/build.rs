@@ -8,7 +8,8 @@ use tract_onnx::pb::{AttributeProto, FunctionProto, GraphProto, NodeProto};
 
 use super::control::{self, Control};
 use super::engine::{EngineNode, Opsets};
-use super::meter::Work;
+use super::inputs::Inputs;
+use super::meter::{Work, bytes_of};
 use super::node::Node;
 use super::{Does, Program, Step, functions, ops, segment, tensors};
 use crate::{Result, Value, bail};
@@ -19,6 +20,10 @@ const MAX_DEPTH: usize = 16;
 /// Nodes that calls of functions put into a graph, of all calls together: functions that call
 /// functions a few times each are a small file, and more nodes than any memory holds.
 const MAX_CALLED_NODES: usize = 1 << 18;
+
+/// Bytes that quantised weights of a graph may take as numbers for good: those beyond become numbers
+/// in each run.
+const MAX_UNPACKED: u64 = 1 << 28;
 
 /// What a graph is read in: versions of operator sets, and functions of the model.
 pub(crate) struct Scope<'a> {
@@ -73,6 +78,8 @@ struct Builder<'a> {
     depth: usize,
     names: HashMap<String, usize>,
     program: Program,
+    /// Bytes that quantised weights take as numbers.
+    unpacked: u64,
 }
 
 /// The names of a graph, and of those around it.
@@ -103,6 +110,7 @@ impl<'a> Builder<'a> {
             scope,
             depth,
             names: HashMap::new(),
+            unpacked: 0,
             program: Program {
                 steps: Vec::new(),
                 slots: 0,
@@ -142,7 +150,7 @@ impl<'a> Builder<'a> {
                 self.program.inputs.push(slot);
             }
         }
-        for node in sorted(&graph.node, &self.names)? {
+        for node in sorted(&ops::standard(graph)?, &self.names)? {
             self.node(node, outer)?;
         }
         for output in &graph.output {
@@ -192,6 +200,12 @@ impl<'a> Builder<'a> {
             .does(proto, &inputs, outer)
             .map_err(|e| e.context(&label))?;
         let outputs = self.outputs(proto);
+        if let Some(value) = self.weight(proto, &does, &inputs)
+            && let [Some(slot)] = outputs[..]
+        {
+            self.program.constants.push((slot, value));
+            return Ok(());
+        }
         self.program.steps.push(Step {
             label,
             work: Work::of(proto),
@@ -236,6 +250,38 @@ impl<'a> Builder<'a> {
         let constants = constants.map(|c| c.cloned()).collect();
         let node = EngineNode::new(proto, &self.scope.opsets, constants)?;
         Ok(Does::Engine(Box::new(node)))
+    }
+
+    /// What a node gives in every run, where it makes numbers of a weight: the engine then plans with
+    /// them, and nothing is computed twice. Where that fails, a run says why.
+    fn weight(
+        &mut self,
+        proto: &NodeProto,
+        does: &Does,
+        inputs: &[Option<usize>],
+    ) -> Option<Value> {
+        let Does::Ours(kernel) = does else {
+            return None;
+        };
+        if proto.op_type != "DequantizeLinear" {
+            return None;
+        }
+        let constants = inputs
+            .iter()
+            .map(|slot| slot.map(|slot| self.constant(slot)));
+        let constants = constants
+            .map(|constant| match constant {
+                None => Some(None),
+                Some(value) => value.map(Some),
+            })
+            .collect::<Option<Vec<_>>>()?;
+        let made = (kernel.0)(&Inputs(&constants)).ok()?.into_iter().next()?;
+        let unpacked = self.unpacked.saturating_add(bytes_of(&made));
+        if unpacked > MAX_UNPACKED {
+            return None;
+        }
+        self.unpacked = unpacked;
+        Some(made)
     }
 
     fn constant(&self, slot: usize) -> Option<&Value> {

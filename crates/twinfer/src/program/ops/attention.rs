@@ -1,10 +1,12 @@
 //! Attention of queries over keys and values, in full: `Attention` and `FlexAttention`.
 
 mod flex;
+mod microsoft;
 
 use std::borrow::Cow;
 
 pub(in super::super) use self::flex::Flex;
+pub(super) use self::microsoft::{OPS as MICROSOFT, PROJECTED};
 use super::super::arrange;
 use super::super::inputs::{Inputs, Kernel, kernel};
 use super::super::node::Node;

@@ -1,7 +1,9 @@
 //! Operators of `com.microsoft` that ONNX Runtime's optimisers make of some standard ones, as those
 //! again, for the engine to plan: `FusedConv`, `FusedGemm`, `FusedMatMul`,
-//! `SkipSimplifiedLayerNormalization`.
+//! `SkipSimplifiedLayerNormalization`; and the product with the weights in front of `Attention` and
+//! `QAttention`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use tract_onnx::pb::{
@@ -10,6 +12,7 @@ use tract_onnx::pb::{
 };
 
 use super::super::node::Node;
+use super::attention::PROJECTED;
 use crate::{Result, bail};
 
 /// What `com.microsoft` has of them. The engine gets what [`nodes`] makes of them.
@@ -17,12 +20,15 @@ pub(super) const MICROSOFT: super::Table = &[
     ("FusedConv", |_| Ok(None)),
     ("FusedGemm", |_| Ok(None)),
     ("FusedMatMul", |_| Ok(None)),
+    ("QAttention", |_| Ok(None)),
     ("SkipSimplifiedLayerNormalization", |_| Ok(None)),
 ];
 
-/// Whether this is one of them.
+/// Whether this is one of them, or an `Attention` with its weights.
 pub(in super::super) fn is_fused(node: &NodeProto) -> bool {
-    node.domain == "com.microsoft" && MICROSOFT.iter().any(|(name, _)| *name == node.op_type)
+    let is_whole = node.op_type == "Attention" && !Node::new(node, 1).has(PROJECTED);
+    let is_ours = || MICROSOFT.iter().any(|(name, _)| *name == node.op_type);
+    node.domain == "com.microsoft" && (is_whole || is_ours())
 }
 
 /// Puts standard nodes in the place of those of a graph, where it says what has to be known of their
@@ -31,31 +37,43 @@ pub(in super::super) fn is_fused(node: &NodeProto) -> bool {
 /// # Errors
 /// Those of [`nodes`].
 pub(crate) fn put_standard(graph: &mut GraphProto) -> Result<()> {
+    if let Cow::Owned(nodes) = standard(graph)? {
+        graph.node = nodes;
+    }
+    Ok(())
+}
+
+/// The nodes of a graph, with standard ones in the place of those.
+///
+/// # Errors
+/// Those of [`nodes`].
+pub(in super::super) fn standard(graph: &GraphProto) -> Result<Cow<'_, [NodeProto]>> {
     if !graph.node.iter().any(is_fused) {
-        return Ok(());
+        return Ok(Cow::Borrowed(&graph.node));
     }
     let declared = graph.input.iter().chain(&graph.value_info);
-    let declared = declared.filter_map(|value| Some((value.name.clone(), rank_of(value)?)));
+    let declared = declared.filter_map(|value| Some((&*value.name, rank_of(value)?)));
     let weights = graph.initializer.iter();
-    let weights = weights.map(|weight| (weight.name.clone(), weight.dims.len()));
-    let ranks: HashMap<String, usize> = declared.chain(weights).collect();
-    for node in std::mem::take(&mut graph.node) {
-        let known = node.input.iter().map(|name| ranks.get(name).copied());
+    let weights = weights.map(|weight| (&*weight.name, weight.dims.len()));
+    let ranks: HashMap<&str, usize> = declared.chain(weights).collect();
+    let mut made = Vec::with_capacity(graph.node.len());
+    for node in &graph.node {
+        let known = node.input.iter().map(|name| ranks.get(&**name).copied());
         let known: Vec<Option<usize>> = known.collect();
         let is_open = |(at, letter): (usize, char)| {
-            let read = Node::new(&node, 1);
+            let read = Node::new(node, 1);
             let turns = ["trans", "transBatch"].map(|name| format!("{name}{letter}"));
             known.get(at).copied().flatten().is_none()
                 && turns.iter().any(|name| read.flag(name, false))
         };
         if node.op_type == "FusedMatMul" && [(0, 'A'), (1, 'B')].into_iter().any(is_open) {
-            graph.node.push(node);
+            made.push(node.clone());
             continue;
         }
         let ranks: Vec<usize> = known.iter().map(|rank| rank.unwrap_or(0)).collect();
-        graph.node.extend(nodes(node, &ranks)?);
+        made.extend(nodes(node.clone(), &ranks)?);
     }
-    Ok(())
+    Ok(Cow::Owned(made))
 }
 
 /// How many axes a declared tensor has.
@@ -77,6 +95,8 @@ pub(in super::super) fn nodes(node: NodeProto, ranks: &[usize]) -> Result<Vec<No
     match &*node.op_type {
         "FusedMatMul" => mat_mul(&node, ranks),
         "FusedGemm" => gemm(&node),
+        "Attention" => Ok(attention(&node)),
+        "QAttention" => Ok(quantised_attention(&node)),
         "SkipSimplifiedLayerNormalization" => normalization(&node),
         _ => conv(&node),
     }
@@ -219,6 +239,51 @@ fn normalization(node: &NodeProto) -> Result<Vec<NodeProto>> {
         attributes,
     );
     Ok(chain.finish())
+}
+
+/// `Attention` (ContribOperators.md, com.microsoft 1).
+fn attention(node: &NodeProto) -> Vec<NodeProto> {
+    let mut chain = Chain::new(node);
+    let mut x = chain.add("MatMul", &[input(node, 0), input(node, 1)], Vec::new());
+    if !input(node, 2).is_empty() {
+        x = chain.add("Add", &[&x, input(node, 2)], Vec::new());
+    }
+    let others = [3, 4, 5, 6].map(|index| input(node, index));
+    projected(chain, node, &x, others)
+}
+
+/// `QAttention` (ContribOperators.md, com.microsoft 1).
+fn quantised_attention(node: &NodeProto) -> Vec<NodeProto> {
+    let mut chain = Chain::new(node);
+    let inputs = [0, 1, 3, 4, 6, 7, 2].map(|index| input(node, index));
+    let x = chain.add("MatMulIntegerToFloat", &inputs, Vec::new());
+    if let Some(product) = chain.made.last_mut() {
+        node.domain.clone_into(&mut product.domain);
+    }
+    projected(chain, node, &x, [input(node, 5), input(node, 8), "", ""])
+}
+
+/// The attention behind the product with the weights: mask, past, bias and length of the past.
+fn projected(mut chain: Chain, node: &NodeProto, x: &str, others: [&str; 4]) -> Vec<NodeProto> {
+    let mut attributes = node.attribute.clone();
+    attributes.push(AttributeProto {
+        name: PROJECTED.to_owned(),
+        r#type: AttributeType::Int as i32,
+        i: 1,
+        ..AttributeProto::default()
+    });
+    let [mask, past, bias, length] = others;
+    chain.add(
+        "Attention",
+        &[x, "", "", mask, past, bias, length],
+        attributes,
+    );
+    if let Some(attention) = chain.made.last_mut() {
+        node.domain.clone_into(&mut attention.domain);
+        node.name.clone_into(&mut attention.name);
+        attention.output.extend(node.output.iter().skip(1).cloned());
+    }
+    chain.finish()
 }
 
 /// The attributes of a node but those of its activation.

@@ -9,6 +9,7 @@ mod checks;
 mod decode;
 mod dft;
 mod dots;
+mod embedding;
 mod floats;
 mod forms;
 mod fused;
@@ -37,7 +38,7 @@ mod unique;
 mod window;
 
 pub(super) use self::attention::Flex;
-pub(super) use self::fused::{is_fused, nodes as standard_nodes};
+pub(super) use self::fused::{is_fused, nodes as standard_nodes, standard};
 
 use super::control;
 use super::inputs::Kernel;
@@ -77,6 +78,8 @@ const STANDARD: &[Table] = &[
 const ML: &[Table] = ml::TABLES;
 /// Those of `com.microsoft`.
 const MICROSOFT: &[Table] = &[
+    attention::MICROSOFT,
+    embedding::MICROSOFT,
     fused::MICROSOFT,
     hash::MICROSOFT,
     quantized::BLOCKS,

@@ -131,6 +131,84 @@ impl Grid {
     }
 }
 
+/// The plain forms, which most models have: FP32, 8 bits, and the same scale for whole runs.
+impl Grid {
+    /// Scales and zero points, where they are plain.
+    fn plain(&self, scale: &Tensor, zero: Option<&Tensor>) -> Result<Option<Plain>> {
+        if scale.dtype() != DType::F32 || matches!(self.by, By::Block(..)) {
+            return Ok(None);
+        }
+        let scales = scale.to_vec::<f32>()?;
+        let zeros = match zero {
+            Some(zero) => Numbers::of(zero)?.ints(),
+            None => vec![0; scales.len()],
+        };
+        Ok(Some(scales.into_iter().zip(zeros).collect()))
+    }
+
+    /// FP32 as UINT8 or INT8; nothing for other types.
+    fn quantised(
+        &self,
+        x: &Tensor,
+        scale: &Tensor,
+        zero: Option<&Tensor>,
+        dtype: DType,
+    ) -> Result<Option<Tensor>> {
+        if x.dtype() != DType::F32 || !matches!(dtype, DType::U8 | DType::I8) {
+            return Ok(None);
+        }
+        let Some(plain) = self.plain(scale, zero)? else {
+            return Ok(None);
+        };
+        let elements = x.view::<f32>()?;
+        let mut left = &elements[..];
+        let mut made = Vec::with_capacity(left.len());
+        self.runs(|count, at, _| {
+            let (now, later) = left.split_at(count.min(left.len()));
+            left = later;
+            let (scale, zero) = plain.get(at).copied().unwrap_or((f32::NAN, 0));
+            let to = Bytes::new(dtype, zero);
+            made.extend(now.iter().map(|x| to.nearest(x / scale)));
+        });
+        Tensor::from_bytes(dtype, x.shape(), made).map(Some)
+    }
+
+    /// UINT8 or INT8 as FP32; nothing for other types.
+    fn dequantised(
+        &self,
+        x: &Tensor,
+        scale: &Tensor,
+        zero: Option<&Tensor>,
+    ) -> Result<Option<Tensor>> {
+        if !matches!(x.dtype(), DType::U8 | DType::I8) {
+            return Ok(None);
+        }
+        let Some(plain) = self.plain(scale, zero)? else {
+            return Ok(None);
+        };
+        let is_signed = x.dtype() == DType::I8;
+        let mut left = x.as_bytes().unwrap_or_default();
+        let mut made = Vec::with_capacity(left.len());
+        self.runs(|count, at, _| {
+            let (now, later) = left.split_at(count.min(left.len()));
+            left = later;
+            let (scale, zero) = plain.get(at).copied().unwrap_or((f32::NAN, 0));
+            let zero = zero as i32;
+            match is_signed {
+                true => made.extend(
+                    now.iter()
+                        .map(|&x| (i32::from(x as i8) - zero) as f32 * scale),
+                ),
+                false => made.extend(now.iter().map(|&x| (i32::from(x) - zero) as f32 * scale)),
+            }
+        });
+        Tensor::from_vec(x.shape(), made).map(Some)
+    }
+}
+
+/// A scale and a zero point for each run.
+type Plain = Vec<(f32, i64)>;
+
 /// Attributes that say which scale belongs where.
 #[derive(Clone, Copy)]
 struct Layout {
@@ -205,7 +283,13 @@ fn quantize(node: &Node<'_>) -> Result<Option<Kernel>> {
             );
         }
         let grid = layout.grid(x, scale, zero)?;
-        let round = rounded(precision.unwrap_or(scale.dtype()));
+        let precision = precision.unwrap_or(scale.dtype());
+        if precision == DType::F32
+            && let Some(made) = grid.quantised(x, scale, zero, dtype)?
+        {
+            return Ok(made);
+        }
+        let round = rounded(precision);
         let elements = Numbers::of(x)?.singles();
         let scales = Numbers::of(scale)?.singles();
         let divided = |x: f32, scale: f32| round(round(x) / round(scale));
@@ -251,6 +335,11 @@ fn dequantize(node: &Node<'_>) -> Result<Option<Kernel>> {
             bail!(InvalidInput, "the zero point is not of {}", x.dtype());
         }
         let grid = layout.grid(x, scale, zero)?;
+        if output.is_none_or(|output| output == DType::F32)
+            && let Some(made) = grid.dequantised(x, scale, zero)?
+        {
+            return Ok(made);
+        }
         let scales = Numbers::of(scale)?.singles();
         let zeros = zero.map(Numbers::of).transpose()?;
         let all = match Numbers::of(x)? {

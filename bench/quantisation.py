@@ -2,7 +2,7 @@
 onnxruntime's CPU provider.
 
     cargo build --release -p twinfer-tests --bin twinfer-native-turns
-    target/python/bin/python bench/quantised.py [--rounds N] [--program FILE] [--out FILE] [--only TEXT]
+    target/python/bin/python bench/quantisation.py [--rounds N] [--program FILE] [--out FILE] [--only TEXT]
 
 The forms are made by `onnxruntime.quantization` (and `onnxruntime.transformers.float16`) as the suite
 `quantised` makes them (`tests/onnx/quantised.py`), into a folder that is gone at the end. Both engines run one
@@ -22,6 +22,7 @@ import tempfile
 import numpy as np
 import onnx
 import onnxruntime
+from onnx import numpy_helper
 
 from native_onnxruntime import ROOT, RUNS_A_TURN_MS, Ours, inputs, ready, session, theirs
 
@@ -36,12 +37,38 @@ APART = 0.05
 
 
 def blocks(source, to):
-    """Weights of products in blocks of 32 that have 4 bits."""
-    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
-
-    quantizer = MatMulNBitsQuantizer(onnx.load(source), block_size=32, is_symmetric=True, bits=4)
-    quantizer.process()
-    onnx.save(quantizer.model.model if hasattr(quantizer.model, "model") else quantizer.model, to)
+    """Constant weights of products in blocks of 32 numbers of 4 bits (`MatMulNBits`), as
+    `onnxruntime.quantization.matmul_nbits_quantizer` writes them without zero points."""
+    size = 32
+    made = onnx.load(source)
+    weights = {i.name: numpy_helper.to_array(i) for i in made.graph.initializer}
+    read = [name for node in made.graph.node for name in node.input]
+    for node in made.graph.node:
+        weight = weights.get(node.input[1]) if node.op_type == "MatMul" else None
+        if weight is None or weight.ndim != 2:
+            continue
+        depth, columns = weight.shape
+        rows = np.zeros((columns, -(-depth // size) * size), np.float32)
+        rows[:, :depth] = weight.T
+        rows = rows.reshape(columns, -1, size)
+        farthest = np.take_along_axis(rows, np.abs(rows).argmax(-1)[..., None], -1)
+        scales = np.where(farthest == 0, 1, farthest / -8).astype(np.float32)
+        codes = np.clip(np.rint(rows / scales) + 8, 0, 15).astype(np.uint8)
+        name = node.input[1]
+        for suffix, array in [("packed", codes[..., ::2] | codes[..., 1::2] << 4), ("scales", scales.reshape(-1))]:
+            if f"{name}_{suffix}" not in weights:
+                weights[f"{name}_{suffix}"] = array
+                made.graph.initializer.append(numpy_helper.from_array(array, f"{name}_{suffix}"))
+        if read.count(name) == 1:
+            made.graph.initializer.remove(next(i for i in made.graph.initializer if i.name == name))
+        node.op_type, node.domain = "MatMulNBits", "com.microsoft"
+        node.input[1:] = [f"{name}_packed", f"{name}_scales"]
+        node.attribute.extend(onnx.helper.make_attribute(key, value) for key, value in
+                              [("K", depth), ("N", columns), ("bits", 4), ("block_size", size)])
+    if not any(node.op_type == "MatMulNBits" for node in made.graph.node):
+        raise ValueError("there are no products with constant weights")
+    made.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    onnx.save(made, to)
 
 
 def files(folder, only):
