@@ -10,6 +10,8 @@ pub(crate) mod conv;
 mod conv_tests;
 pub(crate) mod empty;
 mod fence;
+pub(crate) mod guard;
+pub(crate) mod indices;
 mod kernel;
 #[cfg(any(test, target_family = "wasm"))]
 mod lookup;
@@ -19,6 +21,7 @@ pub(crate) mod product;
 #[cfg(test)]
 mod product_tests;
 mod tanh;
+mod valid;
 pub(crate) mod zipmap;
 
 use tract_onnx::Onnx;
@@ -37,6 +40,7 @@ pub(crate) fn registry() -> Onnx {
     let mut onnx = tract_onnx::onnx();
     checked::register(&mut onnx);
     empty::register(&mut onnx);
+    guard::register(&mut onnx);
     ml::register(&mut onnx.op_register);
     onnx.op_register
         .insert("Tanh", |_, _| Ok((tanh::op(), vec![])));
