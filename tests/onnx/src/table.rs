@@ -77,11 +77,22 @@ What does not pass, and why, stands below each table.
 /// The document.
 pub fn document(cases: &[Case], places: &[Place]) -> String {
     let mut domains: BTreeMap<&str, BTreeMap<&str, Row<'_>>> = BTreeMap::new();
+    let operators = cases.iter().flat_map(|case| &case.operators);
+    let operators = operators.filter_map(|name| name.rsplit_once('.')).collect();
     for case in cases {
-        for name in &case.operators {
-            if let Some((domain, operator)) = name.rsplit_once('.') {
-                let row = domains.entry(domain).or_default().entry(operator);
-                row.or_default().add(case, domain, operator, places);
+        let subject = subject(case, &operators);
+        let own: BTreeSet<_> = (case.operators.iter())
+            .filter_map(|name| name.rsplit_once('.'))
+            .collect();
+        let is_function = subject.is_some_and(|subject| !own.contains(&subject));
+        for &(domain, operator) in own.iter().chain(subject.iter().filter(|_| is_function)) {
+            let row = domains.entry(domain).or_default().entry(operator);
+            let row = row.or_default();
+            match subject {
+                Some((of, subject)) if is_function && (of, subject) == (domain, operator) => {
+                    row.add_function(case, subject, places);
+                }
+                subject => row.add(case, domain, operator, subject.map(|(_, s)| s), places),
             }
         }
     }
@@ -93,7 +104,28 @@ pub fn document(cases: &[Case], places: &[Place]) -> String {
 }
 
 impl<'a> Row<'a> {
-    fn add(&mut self, case: &'a Case, domain: &str, operator: &str, places: &'a [Place]) {
+    /// Counts a case that has the nodes of its function in the place of this operator, where it fails:
+    /// then none of them is to blame.
+    fn add_function(&mut self, case: &'a Case, operator: &str, places: &'a [Place]) {
+        self.places.resize(places.len(), Counts::default());
+        for (counts, place) in self.places.iter_mut().zip(places) {
+            if let Some(reason) = place.failure(case)
+                && is_blamed(case, operator, reason, Some(operator))
+            {
+                counts.failures.entry(reason).or_default().push(&case.name);
+                counts.total += 1;
+            }
+        }
+    }
+
+    fn add(
+        &mut self,
+        case: &'a Case,
+        domain: &str,
+        operator: &str,
+        subject: Option<&str>,
+        places: &'a [Place],
+    ) {
         self.versions.extend(case.opsets.get(domain));
         self.places.resize(places.len(), Counts::default());
         let mut passes = true;
@@ -102,7 +134,7 @@ impl<'a> Row<'a> {
                 None => counts.passed += 1,
                 Some(reason) => {
                     passes = false;
-                    if !is_blamed(case, operator, reason) {
+                    if !is_blamed(case, operator, reason, subject) {
                         continue;
                     }
                     counts.failures.entry(reason).or_default().push(&case.name);
@@ -118,13 +150,28 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Whether a failure is one of this operator: the reason names it, or names none of the case.
-fn is_blamed(case: &Case, operator: &str, reason: &str) -> bool {
+/// Whether a failure is one of this operator: the reason names it, or names none of the case, and it is
+/// what the case is for.
+fn is_blamed(case: &Case, operator: &str, reason: &str, subject: Option<&str>) -> bool {
     let names = |operator: &str| {
         reason.contains(&format!("`{operator}`")) || reason.contains(&format!("({operator})"))
     };
     let mut operators = case.operators.iter().filter_map(|o| o.rsplit_once('.'));
-    names(operator) || !operators.any(|(_, other)| names(other))
+    if names(operator) || operators.any(|(_, other)| names(other)) {
+        return names(operator);
+    }
+    subject.is_none_or(|subject| subject == operator)
+}
+
+/// The operator that a case is called after, as the backend tests are: `test_reduce_sum_…` is for
+/// `ReduceSum`, also where the graph has the nodes of its function in its place. None for whole models.
+fn subject<'a>(case: &Case, all: &BTreeSet<(&'a str, &'a str)>) -> Option<(&'a str, &'a str)> {
+    let plain = |text: &str| text.replace('_', "").to_lowercase();
+    let name = plain(case.name.strip_prefix("test_")?);
+    let called = all
+        .iter()
+        .filter(|(_, name_of)| name.starts_with(&plain(name_of)));
+    called.max_by_key(|(_, operator)| operator.len()).copied()
 }
 
 fn add_dtypes<'a>(value: &'a Typed, dtypes: &mut BTreeSet<&'a str>) {

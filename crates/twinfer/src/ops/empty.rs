@@ -8,8 +8,8 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::nn::{Reduce, Reducer};
 
-/// What the engine's own builders are registered as.
-const ENGINE: &str = "engine.";
+/// What the builders behind this are registered as.
+const FILLED: &str = "filled.";
 
 /// What comes of nothing (Operators.md, ai.onnx 20; where that says "undefined", what onnxruntime 1.32
 /// gives).
@@ -36,6 +36,15 @@ const REDUCTIONS: [(&str, Nothing); 12] = [
     ("ReduceProd", Nothing::One),
     ("ReduceSum", Nothing::Zero),
     ("ReduceSumSquare", Nothing::Zero),
+];
+
+/// Operators with one output, of the shape of the first input, which the engine makes of reductions.
+const SAME: [&str; 5] = [
+    "GroupNormalization",
+    "InstanceNormalization",
+    "LayerNormalization",
+    "LpNormalization",
+    "MeanVarianceNormalization",
 ];
 
 impl Nothing {
@@ -80,9 +89,9 @@ limits!(U8 u8, U16 u16, U32 u32, U64 u64, I8 i8, I16 i16, I32 i32, I64 i64);
 /// Puts this before the engine's builders.
 pub(super) fn register(onnx: &mut Onnx) {
     let operators = &mut onnx.op_register.0;
-    for (name, _) in REDUCTIONS {
+    for name in REDUCTIONS.iter().map(|(name, _)| *name).chain(SAME) {
         match operators.insert(name.to_owned(), build) {
-            Some(builder) => operators.insert(format!("{ENGINE}{name}"), builder),
+            Some(builder) => operators.insert(format!("{FILLED}{name}"), builder),
             None => operators.remove(name),
         };
     }
@@ -92,15 +101,20 @@ fn build(
     context: &ParsingContext,
     node: &NodeProto,
 ) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
-    let name = format!("{ENGINE}{}", node.op_type);
+    let name = format!("{FILLED}{}", node.op_type);
     let Some(builder) = context.framework.op_register.0.get(&name) else {
         bail!("{} is not known", node.op_type);
     };
     let (operator, closures) = builder(context, node)?;
-    let nothing = REDUCTIONS.iter().find(|(name, _)| *name == node.op_type);
-    let inner = operator.as_op().downcast_ref::<Box<dyn Expansion>>();
-    let (Some(inner), Some((_, nothing))) = (inner, nothing) else {
+    let Some(inner) = operator.as_op().downcast_ref::<Box<dyn Expansion>>() else {
         return Ok((operator, closures));
+    };
+    let nothing = REDUCTIONS.iter().find(|(name, _)| *name == node.op_type);
+    let Some((_, nothing)) = nothing else {
+        return match node.output.iter().skip(1).all(String::is_empty) {
+            true => Ok((expand(Unchanged(inner.clone())), closures)),
+            false => Ok((operator, closures)),
+        };
     };
     let find = |name: &str| node.attribute.iter().find(|a| a.name == name);
     let flag = |name: &str, default: bool| find(name).map_or(default, |a| a.i != 0);
@@ -211,6 +225,57 @@ impl Expansion for Reduction {
 
     fn runs_out_of_plan(&self) -> bool {
         self.inner.runs_out_of_plan()
+    }
+}
+
+/// An operator whose result has the shape of its first input: without elements that is all of it.
+#[derive(Debug, Clone)]
+struct Unchanged(Box<dyn Expansion>);
+
+impl Expansion for Unchanged {
+    fn name(&self) -> StaticName {
+        self.0.name()
+    }
+
+    fn validation(&self) -> Validation {
+        self.0.validation()
+    }
+
+    fn info(&self) -> TractResult<Vec<String>> {
+        self.0.info()
+    }
+
+    fn nboutputs(&self) -> TractResult<usize> {
+        self.0.as_ref().nboutputs()
+    }
+
+    fn wire(
+        &self,
+        prefix: &str,
+        model: &mut TypedModel,
+        inputs: &[OutletId],
+    ) -> TractResult<TVec<OutletId>> {
+        let fact = inputs.first().map(|input| model.outlet_fact(*input));
+        if let Some(fact) = fact.transpose()?
+            && let Some(shape) = fact.shape.as_concrete().filter(|s| s.contains(&0))
+        {
+            let empty = Nothing::Zero.of_shape(fact.datum_type, shape)?;
+            return Ok(tvec!(model.add_const(prefix, empty)?));
+        }
+        self.0.wire(prefix, model, inputs)
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        s: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        self.0.rules(s, inputs, outputs)
+    }
+
+    fn runs_out_of_plan(&self) -> bool {
+        self.0.runs_out_of_plan()
     }
 }
 

@@ -10,7 +10,9 @@ pub(crate) mod conv;
 mod conv_tests;
 pub(crate) mod empty;
 mod fence;
+pub(crate) mod guard;
 pub(crate) mod half;
+pub(crate) mod indices;
 mod kernel;
 #[cfg(any(test, target_family = "wasm"))]
 mod lookup;
@@ -22,6 +24,7 @@ pub(crate) mod product;
 mod product_tests;
 mod recurrent;
 mod tanh;
+mod valid;
 pub(crate) mod zipmap;
 
 use tract_onnx::Onnx;
@@ -40,6 +43,7 @@ pub(crate) fn registry() -> Onnx {
     let mut onnx = tract_onnx::onnx();
     checked::register(&mut onnx);
     empty::register(&mut onnx);
+    guard::register(&mut onnx);
     ml::register(&mut onnx.op_register);
     onnx.op_register
         .insert("Tanh", |_, _| Ok((tanh::op(), vec![])));

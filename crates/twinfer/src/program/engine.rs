@@ -16,7 +16,8 @@ use super::inputs::Inputs;
 use super::ops;
 use crate::ops::named_domain;
 use crate::session::{
-    Declared, engine_dtype, from_engine, guard, onnx_code, runnable, to_engine_value,
+    Declared, Problem, check_sizes, check_windows, engine_dtype, from_engine, guard, onnx_code,
+    runnable, to_engine_value,
 };
 use crate::{DType, Result, Value, bail, err};
 
@@ -272,22 +273,26 @@ impl EngineNode {
         }
     }
 
-    fn failed(&self, problem: &str) -> crate::Error {
-        err!(InvalidInput, "the engine cannot compute this: {problem}")
+    fn failed(&self, problem: &Problem) -> crate::Error {
+        match problem.is_refusal {
+            true => err!(InvalidInput, "{problem}"),
+            false => err!(InvalidInput, "the engine cannot compute this: {problem}"),
+        }
     }
 
     /// The error for a node that cannot be planned: it is the node's where the engine does not have
     /// this form of the operator, and else that of what it is given.
-    fn refused(&self, problem: &str) -> crate::Error {
-        let of_form = [
-            "Building node",
-            "Translating node",
-            "Wrong number of outputs",
-            "not supported",
-            "nsupported",
-            "not implemented",
-        ];
-        if !of_form.iter().any(|words| problem.contains(words)) {
+    fn refused(&self, (stage, problem): &(Stage, Problem)) -> crate::Error {
+        let is_of_form = match stage {
+            Stage::Form => true,
+            // The engine's rules for types and shapes are also where it counts outputs and says which
+            // types it has no code for; it says so in these words only.
+            Stage::Shapes => OF_FORM
+                .iter()
+                .any(|words| problem.to_string().contains(words)),
+            Stage::Plan => false,
+        };
+        if problem.is_refusal || !is_of_form {
             return self.failed(problem);
         }
         err!(
@@ -354,14 +359,33 @@ impl Input {
     }
 }
 
+/// Where the engine stopped on the way to a plan.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Stage {
+    /// It reads a node, or makes of it what it computes with: that depends on the form of the operator.
+    Form,
+    /// It works out types and shapes.
+    Shapes,
+    /// It optimises.
+    Plan,
+}
+
+/// Words of the engine's errors about types and shapes that are about the form of an operator.
+const OF_FORM: [&str; 4] = [
+    "Wrong number of outputs",
+    "not supported",
+    "nsupported",
+    "not implemented",
+];
+
 /// Plans nodes together. The error is the engine's text, or why a type is none of its.
 pub(super) fn plan_of(
     opsets: &Opsets,
     nodes: Vec<NodeProto>,
     inputs: Vec<(String, Input)>,
     outputs: &[String],
-) -> Result<Plan, String> {
-    let say = |e: crate::Error| e.message().to_owned();
+) -> Result<Plan, (Stage, Problem)> {
+    let say = |e: crate::Error| (Stage::Form, Problem::from(e.message().to_owned()));
     let mut declared = HashMap::new();
     let mut infos = Vec::with_capacity(inputs.len());
     let mut facts = Vec::new();
@@ -394,15 +418,27 @@ pub(super) fn plan_of(
         }),
         ..ModelProto::default()
     };
-    guard(|| {
+    let at = |stage: Stage| move |problem: Problem| (stage, problem);
+    let mut parsed = guard(|| {
         let mut parsed = opsets.engine.parse(&model, None)?;
         Declared::new(declared).put_into(&mut parsed.model)?;
-        let mut model = parsed.model;
-        for (index, fact) in facts.into_iter().enumerate() {
-            model.set_input_fact(index, fact)?;
-        }
-        runnable(model.into_typed()?)
+        Ok(parsed.model)
     })
+    .map_err(at(Stage::Form))?;
+    guard(|| {
+        for (index, fact) in facts.into_iter().enumerate() {
+            parsed.set_input_fact(index, fact)?;
+        }
+        parsed.analyse(false)
+    })
+    .map_err(at(Stage::Shapes))?;
+    let typed = guard(|| parsed.into_typed()).map_err(at(Stage::Form))?;
+    guard(|| {
+        check_sizes(&typed)?;
+        check_windows(&typed)?;
+        runnable(typed)
+    })
+    .map_err(at(Stage::Plan))
 }
 
 /// BF16 as FP32: the engine computes in that, and the result is rounded at the end.

@@ -26,7 +26,7 @@ pub(crate) use self::convert::{Aligned, engine_dtype, from_engine, our_dtype, to
 pub(crate) use self::graph::{onnx_code, onnx_dtype};
 use self::overridable::Open;
 use self::plans::{Plan, Plans, shapes_of};
-pub(crate) use self::plans::{guard, runnable};
+pub(crate) use self::plans::{Problem, check_sizes, check_windows, guard, runnable};
 pub use self::weights::{MAX_WEIGHTS_BYTES, NoWeights, Weights};
 use crate::program::Program;
 

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::ops::cnn::{Conv, MaxPool, PaddingSpec, SumPool};
 
 use super::convert::engine_dtype;
+use crate::ops::guard::{Refusal, check_size};
 use crate::{Dim, Error, ErrorCode, Result, Tensor as Ours, TensorSpec, bail, err};
 
 /// A plan that can run.
@@ -27,6 +29,8 @@ pub(super) struct Plans {
     dtypes: Vec<DatumType>,
     /// The plan for fixed shapes, or for free axes of length 1.
     first: Option<(Shapes, Plan)>,
+    /// Why the first plan must not be used, if so: it is for lengths that nobody may ever ask for.
+    misfit: Option<Problem>,
     /// Whether the first plan was ever asked for.
     first_used: AtomicBool,
     /// The most recently used last.
@@ -116,6 +120,7 @@ impl Plans {
             source: Some(model),
             dtypes,
             first: None,
+            misfit: None,
             first_used: AtomicBool::new(false),
             recent: Mutex::default(),
         }
@@ -132,6 +137,10 @@ impl Plans {
             first,
         } = prepared;
         let is_fixed = source.is_none();
+        let misfit = (first.as_ref()).and_then(|(_, model)| guard(|| check_windows(model)).err());
+        if let Some(misfit) = misfit.as_ref().filter(|_| is_fixed) {
+            bail!(InvalidModel, "{misfit}");
+        }
         let first = match first.map(|(shapes, model)| Ok((shapes, optimised(model)?))) {
             Some(Err(error)) if is_fixed => return Err(error),
             first => first.and_then(Result::ok),
@@ -140,6 +149,7 @@ impl Plans {
             source,
             dtypes,
             first,
+            misfit,
             first_used: AtomicBool::new(is_fixed),
             recent: Mutex::default(),
         })
@@ -160,6 +170,9 @@ impl Plans {
         if let Some((known, plan)) = &self.first
             && known == shapes
         {
+            if let Some(misfit) = &self.misfit {
+                bail!(InvalidInput, "{misfit}");
+            }
             self.first_used.store(true, Ordering::Relaxed);
             return Ok(plan.clone());
         }
@@ -205,7 +218,9 @@ impl Plans {
 }
 
 fn plan(model: InferenceModel, dtypes: &[DatumType], shapes: &Shapes) -> Result<Plan> {
-    optimised(typed(model, dtypes, shapes)?)
+    let model = typed(model, dtypes, shapes)?;
+    guard(|| check_windows(&model)).map_err(cannot)?;
+    optimised(model)
 }
 
 /// Types and shapes for these inputs.
@@ -215,9 +230,67 @@ fn typed(mut model: InferenceModel, dtypes: &[DatumType], shapes: &Shapes) -> Re
             let fact = InferenceFact::dt_shape(*dtype, shape.as_slice());
             model.set_input_fact(index, fact)?;
         }
-        model.into_typed()
+        let model = model.into_typed()?;
+        check_sizes(&model)?;
+        Ok(model)
     })
     .map_err(cannot)
+}
+
+/// Whether no value between nodes is larger than any may be. (Weights have a limit of their own.)
+pub(crate) fn check_sizes(model: &TypedModel) -> TractResult<()> {
+    for node in model.nodes.iter().filter(|node| !node.inputs.is_empty()) {
+        for output in &node.outputs {
+            if let Some(shape) = output.fact.shape.as_concrete() {
+                check_size(&shape.into(), output.fact.datum_type)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether every window fits into what it moves over: of others the engine gives nothing.
+pub(crate) fn check_windows(model: &TypedModel) -> TractResult<()> {
+    for node in &model.nodes {
+        let window = if let Some(op) = node.op_as::<Conv>() {
+            &op.pool_spec
+        } else if let Some(op) = node.op_as::<MaxPool>() {
+            &op.pool_spec
+        } else if let Some(op) = node.op_as::<SumPool>() {
+            &op.pool_spec
+        } else {
+            continue;
+        };
+        let Some(input) = node.inputs.first() else {
+            continue;
+        };
+        let Some(given) = model.outlet_fact(*input)?.shape.as_concrete() else {
+            continue;
+        };
+        let axes = window.data_format.shape(given.to_vec())?;
+        for (at, (&length, &size)) in axes.hw_dims().iter().zip(&window.kernel_shape).enumerate() {
+            let padding = match &window.padding {
+                PaddingSpec::Explicit(before, after)
+                | PaddingSpec::ExplicitOnnxPool(before, after, _) => {
+                    let pad = |pads: &[usize]| pads.get(at).copied().unwrap_or(0);
+                    pad(before).saturating_add(pad(after))
+                }
+                PaddingSpec::Valid => 0,
+                // As much as is needed.
+                PaddingSpec::SameUpper | PaddingSpec::SameLower => continue,
+            };
+            let dilation = window.dilations.as_ref().and_then(|all| all.get(at));
+            let span = (size.saturating_sub(1)).saturating_mul(dilation.copied().unwrap_or(1));
+            if length > 0 && span >= length.saturating_add(padding) {
+                return Err(Refusal(format!(
+                    "node `{}`: a window of {:?} is larger than its input of shape {given:?} with its padding",
+                    node.name, window.kernel_shape
+                ))
+                .into());
+            }
+        }
+    }
+    Ok(())
 }
 
 fn optimised(model: TypedModel) -> Result<Plan> {
@@ -235,31 +308,60 @@ pub(crate) fn runnable(mut model: TypedModel) -> TractResult<Plan> {
     crate::ops::empty::replace(&mut model)?;
     model.declutter()?;
     model.optimize()?;
+    crate::ops::indices::replace(&mut model);
     model.into_runnable()
 }
 
-fn cannot(problem: String) -> Error {
+fn cannot(problem: Problem) -> Error {
     err!(
         InvalidModel,
         "the engine cannot prepare this model: {problem}"
     )
 }
 
+/// What the engine has against something.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    text: String,
+    /// It is ours to say, and about the node or what it is given.
+    pub(crate) is_refusal: bool,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl From<String> for Problem {
+    fn from(text: String) -> Self {
+        Self {
+            text,
+            is_refusal: false,
+        }
+    }
+}
+
 /// Runs the engine, turning an error or a panic in it into text. (On wasm a panic ends the
 /// instance; its shell replaces it.)
-pub(crate) fn guard<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
+pub(crate) fn guard<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, Problem> {
     // Nothing that the closure could leave half changed outlives it: plans are immutable.
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(error
-            .chain()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(": ")),
+        Ok(Err(error)) => Err(match error.root_cause().downcast_ref::<Refusal>() {
+            Some(Refusal(text)) => Problem {
+                text: text.clone(),
+                is_refusal: true,
+            },
+            None => {
+                let all: Vec<String> = error.chain().map(ToString::to_string).collect();
+                all.join(": ").into()
+            }
+        }),
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().map(ToString::to_string);
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            Err(format!("the engine failed: {}", text.unwrap_or_default()))
+            Err(format!("the engine failed: {}", text.unwrap_or_default()).into())
         }
     }
 }

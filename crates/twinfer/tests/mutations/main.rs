@@ -11,6 +11,7 @@
 mod build;
 mod corpus;
 mod findings;
+mod hostile;
 mod mutate;
 
 use std::io::{BufRead, BufReader, Write};
@@ -46,7 +47,7 @@ fn nothing_breaks() {
     let mut next = from;
     let mut found = Vec::new();
     while next < end && found.len() < MAX_FINDINGS {
-        match child(next, end) {
+        match child("work", next, end) {
             Some((at, what)) => {
                 eprintln!("{at}: {what}");
                 found.push(format!("{at}: {what}"));
@@ -62,14 +63,53 @@ fn nothing_breaks() {
     );
 }
 
+/// Every case of [`hostile`], in every way.
+#[test]
+fn hostile_operators_are_refused_at_once() {
+    let cases = hostile::cases();
+    let end = (cases.len() * hostile::WAYS.len()) as u64;
+    let (mut next, mut found) = (0, Vec::new());
+    while let Some((at, what)) = child("hostile_work", next, end) {
+        let case = &cases[at as usize / hostile::WAYS.len()];
+        found.push(format!("{at} {case}: {what}"));
+        next = at + 1;
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// What the other processes do for that one.
+#[test]
+fn hostile_work() {
+    let Ok(range) = std::env::var(CHILD) else {
+        return;
+    };
+    let (from, end) = range.split_once(' ').unwrap();
+    let cases = hostile::cases();
+    let place = silent_panics();
+    for number in from.parse::<usize>().unwrap()..end.parse().unwrap() {
+        let way = number % hostile::WAYS.len();
+        let case = &cases[number / hostile::WAYS.len()];
+        say(&format!("{number} {case}, {}", hostile::WAYS[way]));
+        let problem = catch_unwind(AssertUnwindSafe(|| hostile::attempt(case, way)));
+        let problem = problem.unwrap_or_else(|_| Some("a panic came out".into()));
+        if let Some(problem) = problem {
+            let problem = problem.replace('\n', " ");
+            let place = place.lock().unwrap().replace('\n', " ");
+            say(&format!("panic {problem}; the last panic, if any: {place}"));
+            std::process::exit(1);
+        }
+    }
+    say("done");
+}
+
 /// Runs some in another process; which of them ended it, if any, and how.
-fn child(from: u64, end: u64) -> Option<(u64, String)> {
+fn child(work: &str, from: u64, end: u64) -> Option<(u64, String)> {
     let mut command = Command::new("sh");
     let limit = format!("ulimit -v {ADDRESS_SPACE}; exec \"$0\" \"$@\"");
     command
         .args(["-c", &limit])
         .arg(std::env::current_exe().unwrap());
-    command.args(["--exact", "work", "--nocapture", "--test-threads=1"]);
+    command.args(["--exact", work, "--nocapture", "--test-threads=1"]);
     command.env(CHILD, format!("{from} {end}"));
     let mut child = command
         .stdout(Stdio::piped())
@@ -98,7 +138,7 @@ fn child(from: u64, end: u64) -> Option<(u64, String)> {
         match lines.recv_timeout(PATIENCE) {
             Ok(line) if line == "done" => break None,
             Ok(line) => match line.split_once(' ').unwrap() {
-                ("panic", place) => break Some(format!("panic at {place}")),
+                ("panic", place) => break Some(format!("panic: {place}")),
                 (n, said) => at = (n.parse().unwrap(), said.to_owned()),
             },
             Err(RecvTimeoutError::Timeout) => break Some("hangs".into()),

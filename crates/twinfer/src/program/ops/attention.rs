@@ -10,7 +10,7 @@ pub(super) use self::microsoft::{OPS as MICROSOFT, PROJECTED};
 use super::super::arrange;
 use super::super::inputs::{Inputs, Kernel, kernel};
 use super::super::node::Node;
-use super::floats::{self, Real};
+use super::floats::{self, Float};
 use crate::session::onnx_dtype;
 use crate::{DType, Result, Tensor, Value, bail};
 
@@ -90,12 +90,12 @@ fn softmax_precision(node: &Node<'_>) -> Result<Option<DType>> {
 }
 
 /// `[batch, heads, length, size]`, in this order.
-struct Heads<'a, R: Real> {
+struct Heads<'a, R: Float> {
     shape: [usize; 4],
     rows: Cow<'a, [R]>,
 }
 
-impl<'a, R: Real> Heads<'a, R> {
+impl<'a, R: Float> Heads<'a, R> {
     /// Of a tensor of four axes, or of three: `[batch, length, heads × size]`.
     fn new(tensor: &'a Tensor, heads: Option<usize>) -> Result<Self> {
         let rows = floats::reals::<R>(tensor)?;
@@ -151,13 +151,13 @@ impl<'a, R: Real> Heads<'a, R> {
 
 /// What is added to the scores: shapes that fit to `[batch, heads, queries, keys]` from behind, and
 /// fewer keys than there are.
-struct Mask<R: Real> {
+struct Mask<R: Float> {
     added: Vec<R>,
     strides: [usize; 3],
     keys: usize,
 }
 
-impl<R: Real> Mask<R> {
+impl<R: Float> Mask<R> {
     fn new(tensor: &Tensor, to: [usize; 4]) -> Result<Self> {
         let added = match tensor.dtype() {
             DType::Bool => {
@@ -206,13 +206,13 @@ impl<R: Real> Mask<R> {
 }
 
 /// Queries, keys and values whose shapes fit to each other.
-struct Triple<'a, R: Real> {
+struct Triple<'a, R: Float> {
     query: Heads<'a, R>,
     key: Heads<'a, R>,
     value: Heads<'a, R>,
 }
 
-impl<R: Real> Triple<'_, R> {
+impl<R: Float> Triple<'_, R> {
     fn check(&self) -> Result<()> {
         let [batch, heads, _, size] = self.query.shape;
         let [_, key_heads, length, value_size] = self.value.shape;
@@ -343,7 +343,7 @@ impl<R: Real> Triple<'_, R> {
 }
 
 impl Attention {
-    fn run<R: Real>(&self, inputs: &Inputs<'_>) -> Result<Vec<Value>> {
+    fn run<R: Float>(&self, inputs: &Inputs<'_>) -> Result<Vec<Value>> {
         let [query, key, value] = [inputs.tensor(0)?, inputs.tensor(1)?, inputs.tensor(2)?];
         let rank = query.shape().len();
         if key.shape().len() != rank || value.shape().len() != rank {
@@ -394,7 +394,7 @@ impl Attention {
         Ok(values)
     }
 
-    fn steps<R: Real>(&self, inputs: &Inputs<'_>, all: &Triple<'_, R>) -> Result<Steps<R>> {
+    fn steps<R: Float>(&self, inputs: &Inputs<'_>, all: &Triple<'_, R>) -> Result<Steps<R>> {
         let mask = inputs.tensor_opt(3)?;
         let mask = mask.map(|mask| Mask::new(mask, all.scores()));
         let valid = inputs.ints_opt(6)?;
@@ -417,7 +417,7 @@ impl Attention {
 }
 
 /// What makes probabilities of scores.
-struct Steps<R: Real> {
+struct Steps<R: Float> {
     softcap: R,
     mask: Option<Mask<R>>,
     /// How many keys of the past all queries see, where they see no later ones than their own.
@@ -428,7 +428,7 @@ struct Steps<R: Real> {
     kept: Scores,
 }
 
-impl<R: Real> Steps<R> {
+impl<R: Float> Steps<R> {
     /// For one query: of batch, head, query.
     fn run(&self, scores: &mut [R], place: [usize; 3], mut kept: Option<&mut [R]>) {
         let mut keep = |when: Scores, scores: &[R]| {
@@ -464,7 +464,7 @@ impl<R: Real> Steps<R> {
 }
 
 /// Keys or values after those of the past.
-fn with_past<'a, R: Real>(heads: Heads<'a, R>, past: Option<&Tensor>) -> Result<Heads<'a, R>> {
+fn with_past<'a, R: Float>(heads: Heads<'a, R>, past: Option<&Tensor>) -> Result<Heads<'a, R>> {
     let Some(past) = past else {
         return Ok(heads);
     };

@@ -14,7 +14,7 @@ use crate::{DType, Element, Result, Tensor, bail, element_count, err};
 const MAX_ELEMENTS: usize = 1 << 30;
 
 /// FP32 or FP64.
-pub(super) trait Real:
+pub(super) trait Float:
     Element
     + PartialOrd
     + Neg<Output = Self>
@@ -42,7 +42,7 @@ pub(super) trait Real:
 
 macro_rules! real {
     ($($type:ident, $to_f16:ident, $to_bf16:ident;)*) => {$(
-        impl Real for $type {
+        impl Float for $type {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
             const LOWEST: Self = $type::NEG_INFINITY;
@@ -100,7 +100,7 @@ pub(super) fn is_double(tensor: &Tensor) -> Result<bool> {
 ///
 /// # Errors
 /// `wrong_dtype` for a tensor of anything else.
-pub(super) fn reals<R: Real>(tensor: &Tensor) -> Result<Cow<'_, [R]>> {
+pub(super) fn reals<R: Float>(tensor: &Tensor) -> Result<Cow<'_, [R]>> {
     is_double(tensor)?;
     match tensor.dtype() {
         dtype if dtype == R::DTYPE => tensor.view::<R>(),
@@ -112,7 +112,7 @@ pub(super) fn reals<R: Real>(tensor: &Tensor) -> Result<Cow<'_, [R]>> {
 ///
 /// # Errors
 /// `wrong_dtype` for strings and complex numbers.
-pub(super) fn numbers<R: Real>(tensor: &Tensor) -> Result<Vec<R>> {
+pub(super) fn numbers<R: Float>(tensor: &Tensor) -> Result<Vec<R>> {
     let numbers = cast::to_f64(tensor)?;
     Ok(numbers.into_iter().map(R::from_f64).collect())
 }
@@ -121,7 +121,7 @@ pub(super) fn numbers<R: Real>(tensor: &Tensor) -> Result<Vec<R>> {
 ///
 /// # Errors
 /// `wrong_dtype` for another type; `wrong_shape` where it has another number of elements.
-pub(super) fn tensor<R: Real>(dtype: DType, shape: &[usize], reals: Vec<R>) -> Result<Tensor> {
+pub(super) fn tensor<R: Float>(dtype: DType, shape: &[usize], reals: Vec<R>) -> Result<Tensor> {
     match dtype {
         dtype if dtype == R::DTYPE => Tensor::from_vec(shape, reals),
         DType::F16 => Tensor::from_vec(shape, reals.into_iter().map(R::to_f16).collect()),
@@ -136,7 +136,7 @@ pub(super) fn tensor<R: Real>(dtype: DType, shape: &[usize], reals: Vec<R>) -> R
 }
 
 /// A number as an element of this type has it.
-pub(super) fn rounded<R: Real>(dtype: DType, number: R) -> R {
+pub(super) fn rounded<R: Float>(dtype: DType, number: R) -> R {
     match dtype {
         DType::F16 => R::from_f64(number.to_f16().to_f64()),
         DType::BF16 => R::from_f64(number.to_bf16().to_f64()),
@@ -148,7 +148,7 @@ pub(super) fn rounded<R: Real>(dtype: DType, number: R) -> R {
 ///
 /// # Errors
 /// `wrong_shape` for more than an operator may ask for.
-pub(super) fn zeros<R: Real>(shape: &[usize]) -> Result<Vec<R>> {
+pub(super) fn zeros<R: Float>(shape: &[usize]) -> Result<Vec<R>> {
     // Also where an axis is 0 the others must not be of any length: strides are products of them.
     let axes: Vec<usize> = shape.iter().map(|&axis| axis.max(1)).collect();
     element_count(&axes)?;
@@ -165,7 +165,7 @@ pub(super) fn zeros<R: Real>(shape: &[usize]) -> Result<Vec<R>> {
 }
 
 /// The product of two rows. Several sums at once, so that they do not wait for each other.
-pub(super) fn dot<R: Real>(a: &[R], b: &[R]) -> R {
+pub(super) fn dot<R: Float>(a: &[R], b: &[R]) -> R {
     const WIDE: usize = 8;
     let mut sums = [R::ZERO; WIDE];
     let (a_wide, a_rest) = a.as_chunks::<WIDE>();
@@ -181,14 +181,14 @@ pub(super) fn dot<R: Real>(a: &[R], b: &[R]) -> R {
 }
 
 /// Adds a multiple of a row to another one.
-pub(super) fn add_scaled<R: Real>(to: &mut [R], row: &[R], factor: R) {
+pub(super) fn add_scaled<R: Float>(to: &mut [R], row: &[R], factor: R) {
     for (to, &element) in to.iter_mut().zip(row) {
         *to += element * factor;
     }
 }
 
 /// `Softmax` of a row, in place.
-pub(super) fn softmax<R: Real>(row: &mut [R]) {
+pub(super) fn softmax<R: Float>(row: &mut [R]) {
     let most = row
         .iter()
         .fold(R::LOWEST, |m, &x| if x > m { x } else { m });

@@ -2,7 +2,7 @@
 
 use super::super::inputs::{self, Inputs, Kernel, kernel};
 use super::super::node::Node;
-use super::floats::{self, Real};
+use super::floats::{self, Float};
 use crate::{Result, Tensor, Value, bail};
 
 /// Those of the standard domain.
@@ -39,7 +39,7 @@ impl Loss {
     }
 
     /// The loss for logarithms of probabilities.
-    fn of<R: Real>(
+    fn of<R: Float>(
         self,
         logs: &[R],
         sizes: &Sizes,
@@ -126,7 +126,7 @@ impl Sizes {
     }
 
     /// `LogSoftmax` over the classes.
-    fn log_softmax<R: Real>(&self, scores: &[R]) -> Vec<R> {
+    fn log_softmax<R: Float>(&self, scores: &[R]) -> Vec<R> {
         let mut logs = scores.to_vec();
         if logs.is_empty() {
             // Axes can be of any length then.
@@ -166,7 +166,7 @@ impl Sizes {
 
 /// `NegativeLogLikelihoodLoss` (Operators.md, ai.onnx 12 to 22).
 fn likelihood(node: &Node<'_>) -> Result<Option<Kernel>> {
-    fn run<R: Real>(loss: Loss, inputs: &Inputs<'_>) -> Result<Vec<Value>> {
+    fn run<R: Float>(loss: Loss, inputs: &Inputs<'_>) -> Result<Vec<Value>> {
         let tensor = inputs.tensor(0)?;
         let sizes = Sizes::new(tensor.shape())?;
         let (shape, made) = loss.of(&floats::reals::<R>(tensor)?, &sizes, inputs)?;
@@ -186,7 +186,7 @@ fn likelihood(node: &Node<'_>) -> Result<Option<Kernel>> {
 
 /// `SoftmaxCrossEntropyLoss` (Operators.md, ai.onnx 12 and 13).
 fn entropy(node: &Node<'_>) -> Result<Option<Kernel>> {
-    fn run<R: Real>(loss: Loss, logs: bool, inputs: &Inputs<'_>) -> Result<Vec<Value>> {
+    fn run<R: Float>(loss: Loss, logs: bool, inputs: &Inputs<'_>) -> Result<Vec<Value>> {
         let tensor = inputs.tensor(0)?;
         let sizes = Sizes::new(tensor.shape())?;
         let all = sizes.log_softmax(&floats::reals::<R>(tensor)?);

@@ -167,7 +167,7 @@ impl Windows {
             }
         };
         match (usize::try_from(output), i64::try_from(pad)) {
-            (Ok(output), Ok(pad)) => Ok(Line {
+            (Ok(output), Ok(pad)) if output > 0 || input == 0 => Ok(Line {
                 input,
                 output,
                 kernel,

@@ -237,17 +237,24 @@ fn make_range(_: &Node<'_>) -> Result<Option<Kernel>> {
         let (Some(start), Some(end), Some(step)) = (number(0)?, number(1)?, number(2)?) else {
             bail!(InvalidModel, "start, limit and delta are needed");
         };
-        let count = ((end - start) / step).ceil().max(0.0);
-        if step == 0.0 || !count.is_finite() {
+        let count = ((end - start) / step).ceil();
+        if step == 0.0 || !step.is_finite() || !count.is_finite() {
             bail!(
                 InvalidInput,
                 "from {start} to {end} by {step} there is no end"
             );
         }
-        let shape = [count as usize];
+        let shape = [count.max(0.0) as usize];
         match dtype {
             DType::I64 => {
-                let (start, step) = (inputs.int(0)?, inputs.int(2)?);
+                let (start, end, step) = (inputs.int(0)?, inputs.int(1)?, inputs.int(2)?);
+                // Exact, also beyond 2^53.
+                let distance = i128::from(end) - i128::from(start);
+                let turns = distance.div_euclid(step.into());
+                let more = i128::from(distance.rem_euclid(step.into()) != 0);
+                // The quotient is rounded up, whichever way the steps go.
+                let count = if step > 0 { turns + more } else { turns };
+                let shape = [usize::try_from(count.max(0)).unwrap_or(usize::MAX)];
                 let mut all = real::filled(&shape, 0i64)?;
                 for (i, out) in all.iter_mut().enumerate() {
                     *out = start.wrapping_add((i as i64).wrapping_mul(step));

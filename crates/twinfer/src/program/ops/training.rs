@@ -2,7 +2,7 @@
 
 use super::super::inputs::{Inputs, Kernel, kernel};
 use super::super::node::Node;
-use super::floats::{self, Real};
+use super::floats::{self, Float};
 use crate::{DType, Result, Value, bail};
 
 /// Those of `ai.onnx.preview.training`.
@@ -46,7 +46,7 @@ fn optimizer<const N: usize>(
 }
 
 /// The tensor `at` of `count`, with what belongs to it.
-fn update<R: Real, const N: usize>(
+fn update<R: Float, const N: usize>(
     inputs: &Inputs<'_>,
     at: usize,
     count: usize,

@@ -2,7 +2,7 @@
 
 use super::super::super::inputs::{Inputs, Kernel, tensor_kernel};
 use super::super::super::node::Node;
-use super::super::floats::{self, Real};
+use super::super::floats::{self, Float};
 use super::{Heads, Triple, softmax_precision};
 use crate::{DType, Result, Tensor, bail};
 
@@ -37,7 +37,7 @@ impl Flex {
         }
     }
 
-    fn run_in<R: Real>(
+    fn run_in<R: Float>(
         &self,
         inputs: &Inputs<'_>,
         score: Option<&Modify<'_>>,
@@ -65,7 +65,7 @@ impl Flex {
         floats::tensor(dtype, &shape, all.sums(&rows, &shape)?)
     }
 
-    fn modified<R: Real>(
+    fn modified<R: Float>(
         &self,
         all: &Triple<'_, R>,
         rows: Vec<R>,
