@@ -78,6 +78,16 @@ impl Session {
 }
 
 fn cost(program: &Program, signature: &Signature) -> Result<Cost> {
+    let unknown =
+        |input: &&TensorSpec| matches!(input.kind, ValueKind::Sequence | ValueKind::Optional);
+    if let Some(input) = signature.inputs.iter().find(unknown) {
+        bail!(
+            UnsupportedDtype,
+            "input `{}` is {}: what a run takes depends on what is in it",
+            input.name,
+            input.kind.name()
+        );
+    }
     let mut first = None;
     for size in SIZES {
         match cost_of(program, &signature.inputs, size) {
@@ -97,14 +107,8 @@ fn cost_of(program: &Program, inputs: &[TensorSpec], size: usize) -> Result<Cost
     let mut chosen = Vec::with_capacity(inputs.len());
     for (input, shape) in inputs.iter().zip(shapes) {
         given.push(match input.kind {
-            ValueKind::Tensor => Value::Tensor(zeros(input.dtype, &shape)?),
             ValueKind::Maps => Value::Maps(empty_map(input)?),
-            ValueKind::Sequence | ValueKind::Optional => bail!(
-                UnsupportedDtype,
-                "input `{}` is {}: what a run takes depends on what is in it",
-                input.name,
-                input.kind.name()
-            ),
+            _ => Value::Tensor(zeros(input.dtype, &shape)?),
         });
         chosen.push((input.name.clone(), input.dtype, shape));
     }
