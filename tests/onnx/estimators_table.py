@@ -46,6 +46,18 @@ onnx = to_onnx(model, initial_types=[
 Its package takes records, also over HTTP: `twinfer predict NAME --input record='{"age": 3, "city": "Bern",
 "children": 0}'`. A column of floats may be missing or `null` where the graph begins with a `SimpleImputer` of it.
 
+**Dictionaries.** A pipeline that begins with a `DictVectorizer` takes a map, of texts to numbers:
+
+```python
+from skl2onnx.common.data_types import DictionaryType, FloatTensorType, StringTensorType
+
+onnx = to_onnx(model, initial_types=[("X", DictionaryType(StringTensorType([1]), FloatTensorType([1])))])
+```
+
+Its package takes records with whatever keys, of which those that `fit` did not see are left out: `twinfer predict
+NAME --input record='{"age": 3, "city=Bern": 1}'`. As inputs of the model itself several are a list:
+`model.run({ X: [{ age: 3 }, { age: 4 }] })`.
+
 **LightGBM and XGBoost** go through onnxmltools, with its defaults as well:
 
 ```python

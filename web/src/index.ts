@@ -68,6 +68,8 @@ export type {
   LoadOptions,
   Lookup,
   Model,
+  MapInput,
+  MapOutput,
   ModelInput,
   ModelOutput,
   OnnxModel,

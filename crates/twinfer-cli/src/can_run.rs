@@ -26,6 +26,10 @@ const PAGE_MEMORY: u64 = 1 << 32;
 /// (docs/benchmarks.md, peak load memory).
 const LOADING: (f64, u64) = (2.5, 4 << 20);
 
+/// What to do about operators that nothing here has.
+const REMEDY: &str =
+    "export the model without these operators, or run those steps outside of the model";
+
 impl CanRun {
     /// Loads the model and runs it once on zeros.
     ///
@@ -53,11 +57,12 @@ impl CanRun {
             })
         };
         let limit = Limits::default().max_memory as u64;
+        let of_page = ", which is all that WebAssembly has; give it smaller inputs, or quantise it";
         let of_component = "; give the host more with --memory";
         let targets = [
             ("native", None),
-            ("page", within(PAGE_MEMORY, "")),
-            ("node", within(PAGE_MEMORY, "")),
+            ("page", within(PAGE_MEMORY, of_page)),
+            ("node", within(PAGE_MEMORY, of_page)),
             ("component", within(limit, of_component)),
         ];
         let target = |(name, too_large)| Target {
@@ -129,8 +134,13 @@ impl CanRun {
         for missing in &self.assessment.missing {
             facts.push(("missing", missing.to_string()));
         }
-        if let Some(problem) = &self.assessment.problem {
-            facts.push(("problem", problem.message().to_owned()));
+        match &self.assessment.problem {
+            // The operators are named above.
+            Some(_) if !self.assessment.missing.is_empty() => {
+                facts.push(("what to do", REMEDY.to_owned()))
+            }
+            Some(problem) => facts.push(("problem", problem.message().to_owned())),
+            None => {}
         }
         if self.assessment.node_by_node {
             let how = "node by node, because the engine does not take the graph as a whole";

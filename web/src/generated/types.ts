@@ -692,12 +692,14 @@ name: string,
  */
 tensor?: string,
 /**
- * Data type of the tensor: `FP32`, `FP64` or `INT64`. Of columns of their own: those that say
+ * Data type of the tensor, or of the values of a map: `FP32`, `FP64` or `INT64`, of a map also
+ * `BYTES` (texts). Of columns of their own: those that say
  * nothing else.
  */
 dtype: DType,
 /**
- * The columns, in the order of the tensor.
+ * The columns, in the order of the tensor. Empty where the model input is a map (scikit-learn's
+ * `DictVectorizer`): it then takes any keys, and those of the record are its own.
  */
 columns: Array<Column>, };
 
@@ -839,7 +841,7 @@ export type TensorSpec = {
  */
 name: string,
 /**
- * A tensor, a sequence or an optional.
+ * A tensor, maps, a sequence or an optional.
  */
 kind?: ValueKind,
 /**

@@ -2,7 +2,7 @@
  * Runs the list of the cache suite (made by `tests/`) where this script runs: in Node and in a
  * page the same code. It has no imports but types, so that a page can load it as it is.
  */
-import type { LoadOptions, Model, Policy, loadModel } from "twinfer";
+import type { LoadOptions, Model, ModelOutput, Policy, loadModel } from "twinfer";
 import type { Answer, GoldenTensor, fromGolden, toGolden } from "./runner.js";
 
 type Damage = "flip" | "truncate" | "longer" | "empty";
@@ -153,7 +153,8 @@ class Running {
 
   async #ask(model: Model): Promise<Answer> {
     const { from, to } = this.tools.golden;
-    return { tensors: to(await model.run(from(this.list.inputs[name(this.one)] ?? []))) };
+    const inputs = from(this.list.inputs[name(this.one)] ?? []);
+    return { tensors: to(await model.run<Record<string, ModelOutput>>(inputs), model) };
   }
 
   /** A stale answer is followed by a question to the registry, and by what is newer there. */

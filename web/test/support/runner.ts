@@ -2,7 +2,7 @@
  * Runs the shared list of cases (made by `tests/`) where this script runs: in Node and in a
  * page the same code. It has no imports but types, so that a page can load it as it is.
  */
-import type { InputValue, JsonValue, Model, TensorInput, TensorOutput, TypedArray, loadModel } from "twinfer";
+import type { InputValue, JsonValue, MapOutput, Model, ModelOutput, TensorInput, TensorOutput, TypedArray, loadModel } from "twinfer";
 
 export type GoldenTensor = {
   name: string;
@@ -57,7 +57,7 @@ export async function runCases(load: typeof loadModel, place: string, registry: 
 async function answer(instance: () => Promise<Model>, one: Case): Promise<Answer> {
   try {
     const model = await instance();
-    if (one.kind === "run") return { tensors: toGolden(await model.run(fromGolden(one.tensors))) };
+    if (one.kind === "run") return { tensors: toGolden(await model.run<Record<string, ModelOutput>>(fromGolden(one.tensors)), model) };
     const { prediction } = await model.predict(inputsOf(one.input, model), { parameters: one.parameters ?? {} });
     return { outputs: prediction.outputs };
   } catch (error) {
@@ -99,14 +99,23 @@ function tensorOf({ dtype, shape, data }: GoldenTensor): TensorInput {
   return { dtype, shape, data: new Typed(fromBase64(data.base64).buffer) };
 }
 
-export function toGolden(tensors: Record<string, TensorOutput>): GoldenTensor[] {
-  return Object.entries(tensors).map(([name, { dtype, shape, data, keys }]) => ({
-    name,
-    dtype,
-    shape,
-    data: Array.isArray(data) ? { strings: data } : { base64: toBase64(data) },
-    ...(keys && { keys: keys.map(String) }),
-  }));
+export function toGolden(values: Record<string, ModelOutput>, { signature }: Pick<Model, "signature">): GoldenTensor[] {
+  return Object.entries(values).map(([name, value]) => {
+    const spec = signature.outputs.find((output) => output.name === name);
+    if (spec?.kind === "maps") return { name, ...columnsOf(value as MapOutput[], spec.dtype) };
+    const { dtype, shape, data } = value as TensorOutput;
+    return { name, dtype, shape, data: Array.isArray(data) ? { strings: data } : { base64: toBase64(data) } };
+  });
+}
+
+/** The form of a golden example has the numbers of all maps as one tensor, and the keys beside it. */
+function columnsOf(maps: MapOutput[], dtype: TensorOutput["dtype"]): Omit<GoldenTensor, "name"> {
+  const keys = Object.keys(maps[0] ?? {});
+  const cells = maps.flatMap((map) => keys.map((key) => map[key] ?? 0));
+  const head = { dtype, shape: [maps.length, keys.length], keys };
+  if (dtype === "BYTES") return { ...head, data: { strings: cells.map(String) } };
+  const data = dtype === "INT64" ? BigInt64Array.from(cells, BigInt) : dtype === "FP64" ? Float64Array.from(cells, Number) : Float32Array.from(cells, Number);
+  return { ...head, data: { base64: toBase64(data) } };
 }
 
 function fromBase64(text: string): Uint8Array<ArrayBuffer> {

@@ -48,6 +48,10 @@ fn maps_are_json() {
         "invalid_input",
         1,
     );
+    let json = place.json(&["inspect", "words.onnx", "--can-run"]);
+    assert_eq!(json["can_run"]["unknown_cost"], json!(null), "{json:#}");
+    let text = place.good(&["inspect", "words.onnx"]);
+    assert!(text.contains("x  map from BYTES to FP32"), "{text}");
     // A package of it takes records, and its own input by name.
     place.good(&["pack", "words.onnx", "--name", "words"]);
     for input in [r#"record={"a": 1}"#, r#"x={"a": 1}"#] {

@@ -10,16 +10,34 @@ const FLOAT: u64 = 1;
 const INT64: u64 = 7;
 const STRING: u64 = 8;
 
-/// Packs a model file as `name`.
-fn add(fixture: &Fixture, name: &str, file: &[u8]) {
+/// Packs a model file as `name`, with more of the recipe.
+fn add_with(fixture: &Fixture, name: &str, file: &[u8], more: &str) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("model.onnx"), file).unwrap();
     let recipe = format!(
-        "[package]\nname = \"{name}\"\nversion = \"1.0.0\"\ncreated = \"2026-11-25T00:00:00Z\"\n[model]\nfile = \"model.onnx\"\n"
+        "[package]\nname = \"{name}\"\nversion = \"1.0.0\"\ncreated = \"2026-11-25T00:00:00Z\"\n\
+         [model]\nfile = \"model.onnx\"\n{more}"
     );
     std::fs::write(folder.path().join("twinfer.toml"), recipe).unwrap();
     fixture.pack(folder.path());
 }
+
+fn add(fixture: &Fixture, name: &str, file: &[u8]) {
+    add_with(fixture, name, file, "");
+}
+
+/// A record with any keys becomes the map.
+const RECORD: &str = r#"
+[pipeline.input]
+kind = "record"
+name = "record"
+tensor = "x"
+columns = []
+[[pipeline.outputs]]
+kind = "tensor"
+name = "y"
+tensor = "y"
+"#;
 
 fn infer(fixture: &Fixture, name: &str, datatype: &str, shape: &Value, data: &Value) -> Answer {
     let input = json!({"name": "x", "datatype": datatype, "shape": shape, "data": data});
@@ -153,7 +171,7 @@ fn every_type_goes_in_and_comes_out() {
             }
             None => {
                 let answer = infer(&fixture, &model, name, &json!([count]), &json!([1]));
-                let message = answer.expect_error(400, "unsupported_dtype");
+                let message = answer.expect_error(422, "unsupported_dtype");
                 assert!(message.contains("binary tensor extension"), "{message}");
             }
         }
@@ -188,7 +206,12 @@ fn what_a_type_does_not_hold_is_refused_with_its_place() {
 #[test]
 fn maps_are_given_as_objects() {
     let fixture = Fixture::new(&[]);
-    add(&fixture, "words", &dict_vectorizer(&["a", "b", "c"]));
+    add_with(
+        &fixture,
+        "words",
+        &dict_vectorizer(&["a", "b", "c"]),
+        RECORD,
+    );
     let described = fixture.get("/v2/models/words").ok();
     assert_eq!(
         described["inputs"],
@@ -216,7 +239,7 @@ fn maps_are_given_as_objects() {
     );
     let message = answer.expect_error(400, "invalid_input");
     assert!(message.contains("the value of `a` is \"x\""), "{message}");
-    // Its package takes records without anybody having said so, and its own input by name.
+    // As a record, and as its own input by name.
     let predicted =
         |body: Value| fixture.post_json("/v2/models/words/predict", &body).ok()["outputs"].clone();
     assert_eq!(

@@ -86,6 +86,16 @@ impl Session {
 }
 
 fn cost(program: &Program, inputs: &[TensorSpec], defaults: &[Tensor]) -> Result<Cost> {
+    let unknown =
+        |input: &&TensorSpec| matches!(input.kind, ValueKind::Sequence | ValueKind::Optional);
+    if let Some(input) = inputs.iter().find(unknown) {
+        bail!(
+            UnsupportedDtype,
+            "input `{}` is {}: what a run takes depends on what is in it",
+            input.name,
+            input.kind.name()
+        );
+    }
     let mut first = None;
     for size in SIZES {
         match cost_of(program, inputs, defaults, size) {
@@ -110,14 +120,8 @@ fn cost_of(
     let mut chosen = Vec::with_capacity(inputs.len());
     for (input, shape) in inputs.iter().zip(shapes) {
         given.push(match input.kind {
-            ValueKind::Tensor => Value::Tensor(zeros(input.dtype, &shape)?),
             ValueKind::Maps => Value::Maps(empty_map(input)?),
-            ValueKind::Sequence | ValueKind::Optional => bail!(
-                UnsupportedDtype,
-                "input `{}` is {}: what a run takes depends on what is in it",
-                input.name,
-                input.kind.name()
-            ),
+            _ => Value::Tensor(zeros(input.dtype, &shape)?),
         });
         chosen.push((input.name.clone(), input.dtype, shape));
     }
