@@ -5,7 +5,7 @@ use super::{Heads, Mask, Triple, with_past};
 use crate::program::arrange;
 use crate::program::inputs::{Inputs, Kernel, kernel};
 use crate::program::node::Node;
-use crate::program::ops::floats::{self, Real};
+use crate::program::ops::floats::{self, Float};
 use crate::{DType, Result, Tensor, Value, bail};
 
 /// Those of `com.microsoft`.
