@@ -3,9 +3,10 @@
     python quantised.py FOLDER
 
 The models are small ones that are built here and sample models of `models/`, quantised by
-`onnxruntime.quantization` or made FP16 by `onnxruntime.transformers.float16`; and single operators (`contrib.py`). The expected values are those
-of onnxruntime on the same file. Its optimisations are off: they would put fused integer operators in the place of
-`DequantizeLinear`, operator, `QuantizeLinear`, which round elsewhere than the file says.
+`onnxruntime.quantization` or made FP16 by `onnxruntime.transformers.float16`; and single operators
+(`contrib.py`). The expected values are those of onnxruntime on the same file. Its optimisations are off: they
+would put fused integer operators in the place of `DequantizeLinear`, operator, `QuantizeLinear`, which round
+elsewhere than the file says.
 
 A quantised output may be off by one step where a sum lies in the middle between two: the tolerance is
 one step of the output, as it is found in the file, or 1e-5 where the output is not quantised; and where
