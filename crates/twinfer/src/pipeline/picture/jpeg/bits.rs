@@ -84,6 +84,20 @@ impl<'a> Bits<'a> {
     }
 
     fn fill(&mut self) {
+        let ahead = self.data.get(self.at..).and_then(<[u8]>::first_chunk);
+        if let Some(ahead) = ahead.map(|&bytes| u64::from_be_bytes(bytes)) {
+            // Without a byte of FF among them, which may be no data, as many as there is room for are
+            // taken at once. The first bits of one more come with them, and again with it.
+            const ONES: u64 = u64::from_ne_bytes([1; 8]);
+            let rest = !ahead;
+            if rest.wrapping_sub(ONES) & !rest & (ONES << 7) == 0 {
+                let bytes = (64 - self.count) / 8;
+                self.next |= ahead >> self.count;
+                self.at += bytes as usize;
+                self.count += bytes * 8;
+                return;
+            }
+        }
         while self.count <= 56 {
             let byte = match (self.data.get(self.at), self.data.get(self.at + 1)) {
                 (Some(0xff), Some(0)) => {

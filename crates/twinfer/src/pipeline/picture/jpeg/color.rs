@@ -64,25 +64,43 @@ fn stretch(component: &Component, (across, down): (usize, usize), row: usize, ou
 
 /// Of each sample two, of three quarters of it and one of its neighbour.
 fn across_twice(line: &[u8], out: &mut Vec<u8>) {
-    let at = |i: usize| u32::from(line[i]);
-    let last = line.len() - 1;
-    for i in 0..=last {
-        let (left, right) = (at(i.saturating_sub(1)), at((i + 1).min(last)));
-        out.push(((at(i) * 3 + left + 1) >> 2) as u8);
-        out.push(((at(i) * 3 + right + 2) >> 2) as u8);
-    }
+    let sums: Vec<u16> = line.iter().map(|&s| s.into()).collect();
+    twice(&sums, (1, 2), 2, out);
 }
 
 /// The same in both directions: of the nearer row three quarters.
 fn both_twice(near: &[u8], far: &[u8], out: &mut Vec<u8>) {
-    let sum = |i: usize| u32::from(near[i]) * 3 + u32::from(far[i]);
-    let last = near.len().min(far.len()) - 1;
-    let (mut left, mut here) = (sum(0), sum(0));
-    for i in 0..=last {
-        let right = sum((i + 1).min(last));
-        out.push(((here * 3 + left + 8) >> 4) as u8);
-        out.push(((here * 3 + right + 7) >> 4) as u8);
-        (left, here) = (here, right);
+    let pairs = near.iter().zip(far);
+    let sums: Vec<u16> = pairs
+        .map(|(&near, &far)| u16::from(near) * 3 + u16::from(far))
+        .collect();
+    twice(&sums, (8, 7), 4, out);
+}
+
+/// Of each number two, of three quarters of it and one of the one before or behind it. `round` is added to
+/// them, and `bits` are left out.
+fn twice(sums: &[u16], round: (u16, u16), bits: u32, out: &mut Vec<u8>) {
+    let ([first, ..], [.., last]) = (sums, sums) else {
+        return;
+    };
+    out.resize(sums.len() * 2, 0);
+    let (pairs, _) = out.as_chunks_mut::<2>();
+    let pair = |before: u16, here: u16, behind: u16| {
+        [
+            ((here * 3 + before + round.0) >> bits) as u8,
+            ((here * 3 + behind + round.1) >> bits) as u8,
+        ]
+    };
+    if let [second, ..] = &sums[1..]
+        && let [.., last_but_one] = &sums[..sums.len() - 1]
+    {
+        for (place, sums) in pairs[1..].iter_mut().zip(sums.windows(3)) {
+            *place = pair(sums[0], sums[1], sums[2]);
+        }
+        pairs[0] = pair(*first, *first, *second);
+        pairs[sums.len() - 1] = pair(*last_but_one, *last, *last);
+    } else {
+        pairs[0] = pair(*first, *first, *first);
     }
 }
 

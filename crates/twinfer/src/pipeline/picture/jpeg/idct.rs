@@ -28,8 +28,11 @@ const F_2_053119869: Int = fixed(16819);
 const F_2_562915447: Int = fixed(20995);
 const F_3_072711026: Int = fixed(25172);
 
-/// One transform of 8 numbers, scaled by 2^13, and rounded to `shift` bits fewer.
-fn pass(x: [Int; 8], shift: usize) -> [Int; 8] {
+/// One transform of 8 numbers, of which all from `COUNT` on are 0, scaled by 2^13, and rounded to `shift`
+/// bits fewer.
+#[inline(always)]
+fn pass<const COUNT: usize>(x: [Int; COUNT], shift: usize) -> [Int; 8] {
+    let x: [Int; 8] = std::array::from_fn(|i| x.get(i).copied().unwrap_or_default());
     let z1 = (x[2] + x[6]) * F_0_541196100;
     let t2 = z1 - x[6] * F_1_847759065;
     let t3 = z1 + x[2] * F_0_765366865;
@@ -73,17 +76,31 @@ pub(super) fn block(
     steps: &[u16; 64],
     mut put: impl FnMut(usize, [u8; 8]),
 ) {
-    if coefficients[1..].iter().all(|&c| c == 0) {
+    let any = |range: std::ops::Range<usize>| coefficients[range].iter().fold(0, |all, c| all | c);
+    let right = any(4..8) | any(12..16) | any(20..24) | any(28..32);
+    if any(32..64) | right != 0 {
+        whole::<8>(coefficients, steps, put);
+    } else if any(1..4) | any(8..12) | any(16..20) | any(24..28) != 0 {
+        // Most blocks have nothing but low frequencies.
+        whole::<4>(coefficients, steps, put);
+    } else {
         // Both passes of a lone first coefficient.
         let first = Wrapping(i32::from(coefficients[0])) * Wrapping(i32::from(steps[0]));
         let shift = MORE + 3;
         let flat = ((first << MORE) + Wrapping(1 << (shift - 1))) >> shift;
         (0..8).for_each(|row| put(row, [sample(flat); 8]));
-        return;
     }
-    let mut between = [[Wrapping(0); 8]; 8];
-    for column in 0..8 {
-        let numbers = std::array::from_fn(|row| {
+}
+
+/// Both passes, where only the first `COUNT` rows and columns have coefficients.
+fn whole<const COUNT: usize>(
+    coefficients: &[i16; 64],
+    steps: &[u16; 64],
+    mut put: impl FnMut(usize, [u8; 8]),
+) {
+    let mut between = [[Wrapping(0); COUNT]; 8];
+    for column in 0..COUNT {
+        let numbers: [Int; COUNT] = std::array::from_fn(|row| {
             let at = row * 8 + column;
             Wrapping(i32::from(coefficients[at])) * Wrapping(i32::from(steps[at]))
         });

@@ -9,13 +9,15 @@ use crate::pipeline::picture::pixels::Pixels;
 use crate::pipeline::tests::{all_of, from_base64, reference};
 use crate::{ErrorCode, Limits, Picture, Result};
 
+/// A picture of the reference.
+fn file(name: &str) -> Vec<u8> {
+    let pictures = reference()["pictures"].as_array().unwrap();
+    from_base64(&pictures.iter().find(|case| case["name"] == name).unwrap()["file"])
+}
+
 #[test]
 fn pictures_that_are_none_or_too_large_are_refused_with_their_code() {
     use ErrorCode::{InvalidPicture, PictureTooLarge};
-    let file = |name: &str| {
-        let pictures = reference()["pictures"].as_array().unwrap();
-        from_base64(&pictures.iter().find(|case| case["name"] == name).unwrap()["file"])
-    };
     let png = file("png rgb");
     let jpeg = file("jpeg 420 baseline");
     let png_of = |width: u32, height: u32| {
@@ -232,4 +234,43 @@ fn a_picture_smaller_than_the_part_to_cut_out_is_refused() {
         error.message().contains("2 x 2") && error.message().contains("3 x 2"),
         "{error}"
     );
+}
+
+/// Bytes of a JPEG that are other ones: it is refused, or there are pixels; nothing panics.
+#[test]
+fn damaged_jpegs_end_in_an_answer() {
+    let limits = Limits {
+        max_pixels: 1 << 16,
+        ..Limits::default()
+    };
+    let mut state = 7u64;
+    let mut random = |below: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) as usize % below
+    };
+    let (mut decoded, mut refused) = (0, 0);
+    for name in [
+        "jpeg 420 baseline",
+        "jpeg 422 progressive",
+        "jpeg grey",
+        "jpeg cmyk",
+        "jpeg with restarts",
+    ] {
+        let whole = file(name);
+        for _ in 0..400 {
+            let mut damaged = whole.clone();
+            for _ in 0..=random(4) {
+                let at = random(damaged.len());
+                damaged[at] = random(256) as u8;
+            }
+            match decode(Picture::Encoded(damaged), &limits) {
+                Ok(_) => decoded += 1,
+                Err(_) => refused += 1,
+            }
+        }
+    }
+    // Of both there are many.
+    assert!(decoded > 100 && refused > 100, "{decoded} {refused}");
 }
