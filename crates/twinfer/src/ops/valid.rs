@@ -106,10 +106,8 @@ pub(super) fn attributes(node: &NodeProto) -> TractResult<()> {
     for attribute in &node.attribute {
         let name = &attribute.name;
         match &**name {
-            "strides" | "dilations" | "kernel_shape" => {
-                if attribute.ints.iter().any(|&n| n < 1) {
-                    refuse!("{name} {:?} has to be 1 or more", attribute.ints);
-                }
+            "strides" | "dilations" | "kernel_shape" if attribute.ints.iter().any(|&n| n < 1) => {
+                refuse!("{name} {:?} has to be 1 or more", attribute.ints);
             }
             "group" | "hidden_size" if attribute.i < 1 => {
                 refuse!("{name} has to be 1 or more, and is {}", attribute.i)
