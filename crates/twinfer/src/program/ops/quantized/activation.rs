@@ -49,7 +49,7 @@ fn named(name: &str) -> Option<Named> {
             Some(1.0),
         ),
         "hardsigmoid" => (
-            |x, alpha, beta| (alpha * x + beta).max(0.0).min(1.0),
+            |x, alpha, beta| (alpha * x + beta).clamp(0.0, 1.0),
             Some(0.2),
             Some(0.5),
         ),
