@@ -10,9 +10,11 @@ use super::quantized::{channels_first, channels_last};
 use super::window::{Convolution, convolve};
 use crate::{DType, Result, Tensor, bail, element_count, err};
 
+/// The engine has it, and takes several times as long: it has no kernel for products of small integers.
+pub(super) const OWN: super::Table = &[("ConvInteger", conv_integer)];
+
 /// The engine has them for most types, and where it can plan with scales and zero points.
 pub(super) const OPS: super::Table = &[
-    ("ConvInteger", conv_integer),
     ("MatMulInteger", mat_mul_integer),
     ("QLinearConv", q_linear_conv),
     ("QLinearMatMul", q_linear_mat_mul),

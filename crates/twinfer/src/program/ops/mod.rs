@@ -61,6 +61,7 @@ const STANDARD: &[Table] = &[
     decode::OPS,
     dft::OPS,
     grid::OPS,
+    integer::OWN,
     linear_attention::OPS,
     losses::OPS,
     pool::OPS,
