@@ -15,8 +15,10 @@ pub fn everything(data: &[u8]) {
         return;
     };
     for length in LENGTHS {
-        let inputs = session.signature().inputs.iter();
-        let inputs: Option<Vec<(String, Value)>> = inputs
+        let signature = session.signature();
+        // Those that have a default once without it.
+        let optional = signature.optional.iter().filter(|_| length != 1);
+        let inputs: Option<Vec<(String, Value)>> = (signature.inputs.iter().chain(optional))
             .map(|spec| Some((spec.name.clone(), value(spec, length, data)?)))
             .collect();
         if let Some(inputs) = inputs {

@@ -114,8 +114,7 @@ pub struct OutputSpec {
 pub struct Signature {
     /// What the model takes; every one is required.
     pub inputs: Vec<TensorSpec>,
-    /// What may be given as well: for each of these the model file has a default (an initializer
-    /// that it lists as an input).
+    /// What may be given as well: each has a default in the model file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "schema", ts(as = "Option<Vec<TensorSpec>>", optional))]
     pub optional: Vec<TensorSpec>,

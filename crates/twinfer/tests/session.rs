@@ -227,6 +227,7 @@ fn the_signature_has_only_what_a_caller_gives() {
         signature["inputs"],
         serde_json::json!([{"name": "in/x:0", "dtype": "FP32", "shape": ["batch", null, 2]}])
     );
+    assert_eq!(signature["optional"][0]["name"], "w/0:weight");
     assert_eq!(session.opsets(), ["ai.onnx:17"]);
     let boosted = self::session("boosted_binary");
     let outputs = serde_json::to_value(&boosted.signature().outputs).unwrap();
@@ -267,7 +268,15 @@ fn wrong_inputs_are_refused_before_the_engine_sees_them() {
             "a weight",
             vec![
                 ("in/x:0".into(), x(&[1, 1, 2])),
-                ("w/0:weight".into(), x(&[2, 3])),
+                ("w/0:weight".into(), x(&[3, 2])),
+            ],
+            ErrorCode::WrongShape,
+        ),
+        (
+            "a name that is none of an input",
+            vec![
+                ("in/x:0".into(), x(&[1, 1, 2])),
+                ("out/y:0".into(), x(&[2, 3])),
             ],
             ErrorCode::UnknownInput,
         ),

@@ -810,6 +810,10 @@ export type Signature = {
  */
 inputs: Array<TensorSpec>,
 /**
+ * What may be given as well: each has a default in the model file.
+ */
+optional?: Array<TensorSpec>,
+/**
  * What the model gives.
  */
 outputs: Array<OutputSpec>, };

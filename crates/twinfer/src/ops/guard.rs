@@ -7,7 +7,6 @@
 use tract_onnx::Onnx;
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
-use tract_onnx::prelude::tract_itertools::Itertools;
 use tract_onnx::tract_hir::internal::*;
 
 use super::valid::{self, Known};
@@ -72,15 +71,26 @@ struct Guarded {
 }
 
 impl Guarded {
-    fn check(&self, inputs: &TVec<&InferenceFact>) -> TractResult<()> {
-        // Left-out inputs are not there: the places of the others are as in the file.
+    /// Left-out inputs are not there for the engine: the places of the others as in the file.
+    fn known(&self, inputs: &[&InferenceFact]) -> Vec<Option<Known>> {
         let mut facts = inputs.iter();
         let names = self.node.input.iter();
         let known = names.map(|name| match name.is_empty() {
             true => None,
             false => facts.next().map(|fact| known(fact)),
         });
-        valid::inputs(&self.node, self.version, &known.collect_vec())
+        known.collect()
+    }
+
+    fn check(&self, inputs: &TVec<&InferenceFact>) -> TractResult<()> {
+        valid::inputs(&self.node, self.version, &self.known(inputs))
+    }
+
+    /// Other ends for a `Slice` of which one is before its start: it has no elements, and the engine
+    /// takes the distance for its length. They are the third input, and never left out.
+    fn ends(&self, inputs: &[&InferenceFact]) -> Option<Arc<Tensor>> {
+        let is_new = self.node.op_type == "Slice" && self.node.input.len() > 2;
+        is_new.then(|| valid::ends(&self.known(inputs))).flatten()
     }
 }
 
@@ -132,6 +142,18 @@ impl InferenceOp for Guarded {
         TVec<InferenceFact>,
     )> {
         self.check(&inputs)?;
+        if let (Some(ends), Some(given)) = (self.ends(&inputs), inputs.get(2).copied()) {
+            let ends = InferenceFact::try_from(ends)?;
+            // A new list: a clone would want the ends to live as long as the inputs.
+            let with_ends = |(at, fact)| if at == 2 { &ends } else { fact };
+            let changed: TVec<&InferenceFact> =
+                inputs.iter().copied().enumerate().map(with_ends).collect();
+            let mut inferred = self.inner.infer(changed, outputs, observed)?;
+            if let Some(place) = inferred.0.get_mut(2) {
+                *place = given.clone();
+            }
+            return Ok(inferred);
+        }
         // Before the operator is run on constants.
         let inferred =
             (self.inner).infer_facts(inputs.clone(), outputs.clone(), observed.clone())?;
@@ -188,6 +210,14 @@ impl InferenceOp for Guarded {
         target: &mut TypedModel,
         mapping: &HashMap<OutletId, OutletId>,
     ) -> TractResult<TVec<OutletId>> {
+        let facts = node.inputs.iter().map(|input| source.outlet_fact(*input));
+        let facts: Vec<&InferenceFact> = facts.collect::<TractResult<_>>()?;
+        if let (Some(ends), Some(place)) = (self.ends(&facts), node.inputs.get(2)) {
+            let ends = target.add_const(format!("{}.ends", node.name), ends)?;
+            let mut changed = mapping.clone();
+            changed.insert(*place, ends);
+            return self.inner.to_typed(source, node, target, &changed);
+        }
         self.inner.to_typed(source, node, target, mapping)
     }
 }

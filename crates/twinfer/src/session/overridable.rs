@@ -212,3 +212,125 @@ impl Open {
         Ok(plans)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
+
+    use super::super::test_models::{info, int, model, node, open, weights};
+    use crate::{ErrorCode, NoWeights, Session, Tensor};
+
+    /// `x` plus as many weights as there are, all listed as inputs, through these nodes.
+    fn listed(count: usize, nodes: Vec<NodeProto>) -> Vec<u8> {
+        let mut initializer: Vec<_> = (0..count)
+            .map(|at| weights(&format!("w{at}"), &[2]))
+            .collect();
+        for weight in &mut initializer {
+            weight.raw_data = [1f32, 2.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+        }
+        let names = (0..count).map(|at| format!("w{at}"));
+        let mut input: Vec<_> = names.map(|name| info(&name, &[2])).collect();
+        // In front of what has to be given, too.
+        input.insert(count / 2, info("x", &[-1, 2]));
+        model(GraphProto {
+            name: "g".into(),
+            input,
+            output: vec![open("y")],
+            initializer,
+            node: nodes,
+            ..GraphProto::default()
+        })
+    }
+
+    fn sum(count: usize) -> Vec<NodeProto> {
+        let from = |at: usize| {
+            if at == 0 {
+                "x".into()
+            } else {
+                format!("s{at}")
+            }
+        };
+        let to = |at: usize| {
+            if at + 1 == count {
+                "y".into()
+            } else {
+                from(at + 1)
+            }
+        };
+        let one = |at| node("Add", &[&from(at), &format!("w{at}")], &to(at));
+        (0..count).map(one).collect()
+    }
+
+    fn run(session: &Session, given: &[(&str, &[f32])]) -> crate::Result<Vec<f32>> {
+        let mut inputs = vec![("x".to_owned(), Tensor::from_vec(&[1, 2], vec![0f32; 2])?)];
+        for (name, values) in given {
+            let tensor = Tensor::from_vec(&[values.len()], values.to_vec())?;
+            inputs.push(((*name).to_owned(), tensor));
+        }
+        session.run(inputs)?[0].1.tensor()?.to_vec()
+    }
+
+    #[test]
+    fn what_is_left_out_is_the_default() {
+        let mut cumulated = sum(2);
+        cumulated[1].output = vec!["s".into()];
+        let mut last = node("CumProd", &["s", "axis"], "y");
+        last.attribute = vec![int("exclusive", 0)];
+        let mut axis = node("Constant", &[], "axis");
+        axis.attribute = vec![int("value_int", 0)];
+        cumulated.extend([axis, last]);
+        // As a whole, and node by node.
+        for nodes in [sum(2), cumulated] {
+            let session = Session::load(&listed(2, nodes)).unwrap();
+            let names = |specs: &[crate::TensorSpec]| -> Vec<String> {
+                specs.iter().map(|spec| spec.name.clone()).collect()
+            };
+            assert_eq!(names(&session.signature().inputs), ["x"]);
+            assert_eq!(names(&session.signature().optional), ["w0", "w1"]);
+            assert_eq!(run(&session, &[]).unwrap(), [2.0, 4.0]);
+            let both: &[(&str, &[f32])] = &[("w1", &[0.5, 0.0]), ("w0", &[10.0, 20.0])];
+            assert_eq!(run(&session, &both[..1]).unwrap(), [1.5, 2.0]);
+            assert_eq!(run(&session, both).unwrap(), [10.5, 20.0]);
+            assert_eq!(run(&session, &[]).unwrap(), [2.0, 4.0]);
+            let error = run(&session, &[("w0", &[1.0])]).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::WrongShape, "{error}");
+            let error = run(&session, &[("w2", &[1.0, 1.0])]).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::UnknownInput, "{error}");
+            assert!(error.message().contains("`w1`"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_description_and_an_assessment_know_them() {
+        let file = listed(2, sum(2));
+        let described = Session::describe(&file).unwrap().signature.unwrap();
+        let session = Session::load(&file).unwrap();
+        assert_eq!(described.optional, session.signature().optional);
+        let cost = Session::assess(&file, &NoWeights).unwrap().cost.unwrap();
+        assert_eq!((cost.inputs.len(), cost.weight_bytes), (1, 16));
+    }
+
+    #[test]
+    fn a_list_of_all_weights_is_none_of_defaults() {
+        let session = Session::load(&listed(17, sum(17))).unwrap();
+        assert!(session.signature().optional.is_empty());
+        assert_eq!(run(&session, &[]).unwrap(), [17.0, 34.0]);
+        let mut old = ModelProto::decode(&listed(1, sum(1))[..]).unwrap();
+        old.ir_version = 3;
+        let session = Session::load(&old.encode_to_vec()).unwrap();
+        assert!(session.signature().optional.is_empty());
+        let error = run(&session, &[("w0", &[1.0, 1.0])]).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::UnknownInput, "{error}");
+    }
+
+    #[test]
+    fn an_engine_for_its_examples_keeps_to_the_defaults() {
+        let mut session = Session::load(&listed(1, sum(1))).unwrap();
+        run(&session, &[]).unwrap();
+        session.keep_used_plans_only();
+        assert_eq!(run(&session, &[]).unwrap(), [1.0, 2.0]);
+        let error = run(&session, &[("w0", &[1.0, 1.0])]).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::EngineFunctionMissing, "{error}");
+    }
+}

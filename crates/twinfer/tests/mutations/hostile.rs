@@ -1080,6 +1080,33 @@ fn indices() -> Vec<Case> {
         case(
             "Slice",
             &[],
+            vec![x(&[4]), list(&[1]), list(&[3]), list(&[0]), list(&[-1])],
+            FLOAT,
+            Shape(&[0]),
+        ),
+        case(
+            "Slice",
+            &[],
+            vec![x(&[4]), list(&[-1]), list(&[-3])],
+            FLOAT,
+            Shape(&[0]),
+        ),
+        case(
+            "Slice",
+            &[],
+            vec![
+                x(&[4]),
+                list(&[3]),
+                list(&[i64::MIN + 2]),
+                list(&[0]),
+                list(&[-1]),
+            ],
+            FLOAT,
+            Numbers(&[0.75, 0.5, 0.25, 0.0]),
+        ),
+        case(
+            "Slice",
+            &[],
             vec![x(&[4]), list(&[0]), list(&[1]), list(&[1])],
             FLOAT,
             Refused,

@@ -201,8 +201,10 @@ pub fn attempt(bytes: &[u8], seed: u64) {
     };
     let mut random = Random(seed);
     for odd in [false, true, true] {
-        let inputs = session.signature().inputs.iter();
-        let inputs: Option<Vec<(String, Value)>> = inputs
+        let signature = session.signature();
+        // Those that have a default once with it, and twice without.
+        let optional = signature.optional.iter().filter(|_| odd);
+        let inputs: Option<Vec<(String, Value)>> = (signature.inputs.iter().chain(optional))
             .map(|spec| Some((spec.name.clone(), input(spec, odd, &mut random)?)))
             .collect();
         if let Some(inputs) = inputs {
