@@ -49,7 +49,9 @@ fn infer(fixture: &Fixture, name: &str, datatype: &str, shape: &Value, data: &Va
 
 /// Name and number of the type, the bytes of two elements (of more, where they are several to a byte),
 /// and their JSON where they have one.
-fn table() -> Vec<(&'static str, u64, usize, Vec<u8>, Option<Value>)> {
+type Row = (&'static str, u64, usize, Vec<u8>, Option<Value>);
+
+fn table() -> Vec<Row> {
     let bytes = |all: &[&[u8]]| all.concat();
     vec![
         ("BOOL", 9, 2, vec![1, 0], Some(json!([true, false]))),
