@@ -47,10 +47,10 @@ fn infer(fixture: &Fixture, name: &str, datatype: &str, shape: &Value, data: &Va
     )
 }
 
-type Row = (&'static str, u64, usize, Vec<u8>, Option<Value>);
-
 /// Name and number of the type, the bytes of two elements (of more, where they are several to a byte),
 /// and their JSON where they have one.
+type Row = (&'static str, u64, usize, Vec<u8>, Option<Value>);
+
 fn table() -> Vec<Row> {
     let bytes = |all: &[&[u8]]| all.concat();
     vec![
