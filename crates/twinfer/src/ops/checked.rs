@@ -140,6 +140,13 @@ impl Needs {
 fn check_sizes(sizes: &[Arc<Tensor>]) -> TractResult<()> {
     let mut product = 1i64;
     for size in sizes {
+        // The engine reads the first element, also where there is none.
+        if size.len() != 1 {
+            bail!(
+                "a size is one number, not a tensor of shape {:?}",
+                size.shape()
+            );
+        }
         product = product.saturating_mul(size.cast_to_scalar::<i64>()?.max(1));
     }
     if product > MAX_SIZE {

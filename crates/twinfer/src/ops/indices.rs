@@ -133,6 +133,9 @@ fn checked(axis: Indexed, mut inputs: TVec<TValue>) -> TractResult<TVec<TValue>>
         }
         Indexed::Top(axis) => {
             let length = lengths.get(axis).copied().unwrap_or(0);
+            if given.len() != 1 {
+                return Err(Refusal("k is one number".to_owned()).into());
+            }
             let k = given.cast_to_scalar::<i64>()?;
             if usize::try_from(k).is_err() || k > length as i64 {
                 return Err(Refusal(format!("the {k} largest of {length} elements")).into());

@@ -709,6 +709,9 @@ where
 
 /// Whether a `Range` ends, and what it makes is no larger than any value may be.
 pub(super) fn range(start: &Tensor, end: &Tensor, step: &Tensor) -> TractResult<()> {
+    if [start, end, step].iter().any(|tensor| tensor.len() != 1) {
+        refuse!("start, limit and delta of a range are one number each");
+    }
     let is_integer = start.datum_type().is_integer() || start.datum_type() == DatumType::TDim;
     let number = |tensor: &Tensor| tensor.cast_to_scalar::<f64>();
     let (start, end, step) = (number(start)?, number(end)?, number(step)?);
