@@ -11,6 +11,7 @@ pub(super) const OPERATORS: &[&str] = &[
     "ArgMax",
     "ArgMin",
     "AveragePool",
+    "BlackmanWindow",
     "Concat",
     "ConstantOfShape",
     "Conv",
@@ -26,6 +27,8 @@ pub(super) const OPERATORS: &[&str] = &[
     "GatherElements",
     "GatherND",
     "GRU",
+    "HammingWindow",
+    "HannWindow",
     "Hardmax",
     "LogSoftmax",
     "LRN",
@@ -191,6 +194,20 @@ pub(super) fn inputs(node: &NodeProto, version: i64, all: &[Option<Known>]) -> T
             of.same_rank(0, 1)?;
             of.indices()
         }
+        "BlackmanWindow" | "HammingWindow" | "HannWindow" => match of.shape(0) {
+            // The engine reads the first element, also where there is none.
+            Some(shape)
+                if shape
+                    .iter()
+                    .any(|length| length.is_some_and(|length| length != 1)) =>
+            {
+                refuse!(
+                    "a size is one number, not a tensor of shape {}",
+                    shown(shape)
+                )
+            }
+            _ => Ok(()),
+        },
         "Compress" => of.compress(),
         "Div" | "Mod" => of.divisor(),
         "STFT" => of.frames(),
