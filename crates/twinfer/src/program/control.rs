@@ -16,8 +16,9 @@ use crate::session::onnx_dtype;
 use crate::{DType, Result, Tensor, Value, bail, err};
 
 /// More turns than any model takes, in all loops of a run together: a condition that never turns
-/// false must end, and loops in loops too.
-const MAX_TURNS: usize = 1 << 20;
+/// false must end, and loops in loops too. A turn takes tens of microseconds at least: what has no end
+/// is told within seconds, in a page within a minute.
+const MAX_TURNS: usize = 1 << 18;
 
 /// The turns that the loops of a run have taken.
 #[derive(Debug, Default)]
