@@ -1,320 +1,16 @@
-//! What attributes and inputs of the engine's operators have to be (Operators.md), where the engine
-//! does not ask.
+//! What is checked of a node, as far as its inputs are known.
 
-use tract_onnx::pb::{AttributeProto, NodeProto};
+use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
-use super::guard::Refusal;
-
-/// The operators that are looked at.
-pub(super) const OPERATORS: &[&str] = &[
-    "ArgMax",
-    "ArgMin",
-    "AveragePool",
-    "BlackmanWindow",
-    "Concat",
-    "ConstantOfShape",
-    "Conv",
-    "ConvInteger",
-    "ConvTranspose",
-    "Compress",
-    "CumSum",
-    "DepthToSpace",
-    "Div",
-    "Einsum",
-    "Expand",
-    "Gather",
-    "GatherElements",
-    "GatherND",
-    "GRU",
-    "HammingWindow",
-    "HannWindow",
-    "Hardmax",
-    "LogSoftmax",
-    "LRN",
-    "LSTM",
-    "MatMul",
-    "MaxPool",
-    "Mod",
-    "Multinomial",
-    "OneHot",
-    "Pad",
-    "QLinearConv",
-    "RandomNormal",
-    "RandomUniform",
-    "Range",
-    "ReduceL1",
-    "ReduceL2",
-    "ReduceLogSum",
-    "ReduceLogSumExp",
-    "ReduceMax",
-    "ReduceMean",
-    "ReduceMin",
-    "ReduceProd",
-    "ReduceSum",
-    "ReduceSumSquare",
-    "Resize",
-    "RNN",
-    "ScatterElements",
-    "ScatterND",
-    "Slice",
-    "Softmax",
-    "SpaceToDepth",
-    "Split",
-    "Squeeze",
-    "STFT",
-    "Tile",
-    "TopK",
-    "Transpose",
-    "Trilu",
-    "Unsqueeze",
-    "Upsample",
-];
-
-/// What is known of an input.
-pub(super) struct Known {
-    /// The lengths of the axes, where they are numbers.
-    pub(super) shape: Option<Vec<Option<i64>>>,
-    pub(super) value: Option<Arc<Tensor>>,
-    pub(super) dtype: Option<DatumType>,
-}
-
-macro_rules! refuse {
-    ($($text:tt)*) => {
-        return Err(Refusal(format!($($text)*)).into())
-    };
-}
-
-/// A longer axis than any value can have.
-const MAX_LENGTH: i64 = 1 << 31;
-
-/// More random numbers than a value can have, of four bytes each.
-const MAX_RANDOM: i64 = 1 << 29;
-
-/// A longer frame than any spectrum is made of.
-const MAX_FRAME: i64 = 1 << 24;
-
-/// Integers that the engine has a product of matrices for.
-const OF_PRODUCTS: [DatumType; 3] = [DatumType::I8, DatumType::U8, DatumType::I32];
-
-/// A larger block than any picture has.
-const MAX_BLOCK: i64 = 1 << 16;
-
-fn find<'n>(node: &'n NodeProto, name: &str) -> Option<&'n AttributeProto> {
-    node.attribute.iter().find(|a| a.name == name)
-}
-
-/// Attributes that are right or wrong whatever the inputs are.
-pub(super) fn attributes(node: &NodeProto) -> TractResult<()> {
-    for attribute in &node.attribute {
-        let name = &attribute.name;
-        match &**name {
-            "strides" | "dilations" | "kernel_shape" if attribute.ints.iter().any(|&n| n < 1) => {
-                refuse!("{name} {:?} has to be 1 or more", attribute.ints);
-            }
-            "group" | "hidden_size" if attribute.i < 1 => {
-                refuse!("{name} has to be 1 or more, and is {}", attribute.i)
-            }
-            "blocksize" if !(1..=MAX_BLOCK).contains(&attribute.i) => {
-                refuse!("{name} is {}", attribute.i)
-            }
-            "size" if node.op_type == "LRN" && attribute.i < 1 => {
-                refuse!("{name} has to be 1 or more, and is {}", attribute.i)
-            }
-            "perm" => {
-                let mut sorted = attribute.ints.clone();
-                sorted.sort_unstable();
-                if !sorted.iter().copied().eq(0..sorted.len() as i64) {
-                    refuse!("perm {:?} is no order of axes", attribute.ints);
-                }
-            }
-            "sample_size" if !(1..=MAX_LENGTH).contains(&attribute.i) => {
-                refuse!("{name} is {}", attribute.i)
-            }
-            "shape" if node.op_type.starts_with("Random") => {
-                let count = attribute.ints.iter().try_fold(1i64, |all, &n| match n {
-                    0..=MAX_LENGTH => all.checked_mul(n),
-                    _ => None,
-                });
-                if count.is_none_or(|count| count > MAX_RANDOM) {
-                    refuse!("{name} {:?} is none, or too large", attribute.ints);
-                }
-            }
-            "equation" => equation(&String::from_utf8_lossy(&attribute.s))?,
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Every axis of the result of an `Einsum` is one of its inputs'.
-fn equation(text: &str) -> TractResult<()> {
-    let Some((given, made)) = text.split_once("->") else {
-        return Ok(());
-    };
-    for axis in made.chars().filter(|axis| axis.is_alphabetic()) {
-        if !given.contains(axis) {
-            refuse!("axis `{axis}` of the result of `{text}` is in no input");
-        }
-    }
-    Ok(())
-}
-
-/// The inputs of a node, as far as they are known.
-pub(super) fn inputs(node: &NodeProto, version: i64, all: &[Option<Known>]) -> TractResult<()> {
-    let input = |at: usize| all.get(at).and_then(Option::as_ref);
-    let of = Of {
-        node,
-        version,
-        shape: |at: usize| input(at).and_then(|known| known.shape.as_deref()),
-        value: |at: usize| input(at).and_then(|known| known.value.as_deref()),
-    };
-    let dtype = input(0).and_then(|known| known.dtype);
-    match &*node.op_type {
-        "MatMul" => match dtype {
-            Some(dtype) if dtype.is_integer() && !OF_PRODUCTS.contains(&dtype) => {
-                refuse!(
-                    "a product of matrices of {dtype:?} is not supported; cast them to FP32 or FP64"
-                )
-            }
-            _ => Ok(()),
-        },
-        "Softmax" | "LogSoftmax" | "Hardmax" => of.axis(if version < 13 { 1 } else { -1 }, 0),
-        "ArgMax" | "ArgMin" | "Concat" => of.axis(0, 0),
-        "Split" => {
-            of.axis(0, 0)?;
-            of.split()
-        }
-        "Gather" => {
-            of.axis(0, 0)?;
-            of.indices()
-        }
-        "GatherElements" | "ScatterElements" => {
-            of.axis(0, 0)?;
-            of.same_rank(0, 1)?;
-            of.indices()
-        }
-        "BlackmanWindow" | "HammingWindow" | "HannWindow" => match of.shape(0) {
-            // The engine reads the first element, also where there is none.
-            Some(shape)
-                if shape
-                    .iter()
-                    .any(|length| length.is_some_and(|length| length != 1)) =>
-            {
-                refuse!(
-                    "a size is one number, not a tensor of shape {}",
-                    shown(shape)
-                )
-            }
-            _ => Ok(()),
-        },
-        "Compress" => of.compress(),
-        "Div" | "Mod" => of.divisor(),
-        "STFT" => of.frames(),
-        "ConvTranspose" => of.transposed(),
-        "Trilu" => match of.rank() {
-            Some(rank) if rank < 2 => refuse!("a triangle of an input of {rank} axes"),
-            _ => Ok(()),
-        },
-        "OneHot" => of.one_hot(),
-        "TopK" => of.top_k(),
-        "CumSum" => of.axes(1, 0, false),
-        "Unsqueeze" => of.unsqueeze(),
-        "Squeeze" => of.axes(1, 0, true),
-        "Slice" => match of.ints(4) {
-            Some(steps) if steps.iter().any(|&n| n == 0 || n == i64::MIN) => {
-                refuse!("a slice in steps of {steps:?}")
-            }
-            _ => of.axes(3, 0, false),
-        },
-        "Transpose" => match (of.shape(0), find(node, "perm")) {
-            (Some(shape), Some(perm)) if shape.len() != perm.ints.len() => {
-                refuse!("perm {:?} of {} axes", perm.ints, shape.len())
-            }
-            _ => Ok(()),
-        },
-        "GatherND" => of.gather_nd(),
-        "ScatterND" => of.scatter_nd(),
-        "Range" => of.range(),
-        "ConstantOfShape" => of.lengths(0),
-        "Expand" => of.lengths(1),
-        "Tile" => of.tile(),
-        "Pad" => of.pad(),
-        "Resize" => of.resize(if version < 11 { 1 } else { 2 }, 3),
-        "Upsample" => of.resize(1, 3),
-        "LSTM" | "GRU" | "RNN" => of.hidden_size(),
-        name if name.starts_with("Reduce") => of.axes(1, 0, false),
-        _ => Ok(()),
-    }
-}
-
-/// Ends for a `Slice` (Operators.md, ai.onnx 10 and later) of which one lies before its start, counted
-/// in the direction of the steps: the start itself, so that nothing is between them.
-pub(super) fn ends(inputs: &[Option<Known>]) -> Option<Arc<Tensor>> {
-    let input = |at: usize| inputs.get(at).and_then(Option::as_ref);
-    let ints = |at: usize| -> Option<Vec<i64>> {
-        let value = input(at)?.value.as_ref()?.cast_to::<i64>().ok()?;
-        Some(
-            value
-                .try_as_plain_ram()
-                .ok()?
-                .as_slice::<i64>()
-                .ok()?
-                .to_vec(),
-        )
-    };
-    let shape = input(0)?.shape.as_ref()?;
-    let (starts, mut ends) = (ints(1)?, ints(2)?);
-    let axes = match input(3) {
-        Some(_) => ints(3)?,
-        None => (0..shape.len() as i64).collect(),
-    };
-    let steps = match input(4) {
-        Some(_) => ints(4)?,
-        None => vec![1; starts.len()],
-    };
-    let mut is_changed = false;
-    let places = starts.iter().zip(&mut ends).zip(&axes).zip(&steps);
-    for (((&start, end), &axis), &step) in places {
-        let axis = if axis < 0 {
-            axis.saturating_add(shape.len() as i64)
-        } else {
-            axis
-        };
-        let length = (*shape.get(usize::try_from(axis).ok()?)?)?;
-        let counted = |at: i64| {
-            if at < 0 {
-                at.saturating_add(length)
-            } else {
-                at
-            }
-        };
-        // Where a step back ends in front of the first element, that is place -1.
-        let (least, most) = if step > 0 {
-            (0, length)
-        } else {
-            (-1, length - 1)
-        };
-        let (from, to) = (
-            counted(start).clamp(least, most),
-            counted(*end).clamp(least, most),
-        );
-        if (step > 0 && to < from) || (step < 0 && to > from) {
-            *end = start;
-            is_changed = true;
-        }
-    }
-    let dtype = input(2)?.value.as_ref()?.datum_type();
-    let ends = tensor1(&ends).cast_to_dt(dtype).ok()?.into_owned();
-    is_changed.then(|| ends.into_arc_tensor())
-}
+use super::*;
 
 /// A node with what is known of its inputs.
-struct Of<'n, S, V> {
-    node: &'n NodeProto,
-    version: i64,
-    shape: S,
-    value: V,
+pub(super) struct Of<'n, S, V> {
+    pub(super) node: &'n NodeProto,
+    pub(super) version: i64,
+    pub(super) shape: S,
+    pub(super) value: V,
 }
 
 impl<'a, S, V> Of<'a, S, V>
@@ -322,16 +18,16 @@ where
     S: Fn(usize) -> Option<&'a [Option<i64>]>,
     V: Fn(usize) -> Option<&'a Tensor>,
 {
-    fn shape(&self, at: usize) -> Option<&'a [Option<i64>]> {
+    pub(super) fn shape(&self, at: usize) -> Option<&'a [Option<i64>]> {
         (self.shape)(at)
     }
 
-    fn rank(&self) -> Option<i64> {
+    pub(super) fn rank(&self) -> Option<i64> {
         self.shape(0).map(|shape| shape.len() as i64)
     }
 
     /// An input as integers, where it is known and has no symbols in it.
-    fn ints(&self, at: usize) -> Option<Vec<i64>> {
+    pub(super) fn ints(&self, at: usize) -> Option<Vec<i64>> {
         let value = (self.value)(at)?.cast_to::<i64>().ok()?;
         let value = value.try_as_plain_ram().ok()?;
         Some(value.as_slice::<i64>().ok()?.to_vec())
@@ -344,7 +40,7 @@ where
     }
 
     /// The attribute `axis`; it may be one of `more` axes than there are.
-    fn axis(&self, default: i64, more: i64) -> TractResult<()> {
+    pub(super) fn axis(&self, default: i64, more: i64) -> TractResult<()> {
         let axis = find(self.node, "axis").map_or(default, |a| a.i);
         self.is_axis(axis, more)
     }
@@ -368,7 +64,7 @@ where
     }
 
     /// The attribute or the input with axes; what is squeezed is of length 1.
-    fn axes(&self, at: usize, more: i64, squeezed: bool) -> TractResult<()> {
+    pub(super) fn axes(&self, at: usize, more: i64, squeezed: bool) -> TractResult<()> {
         let axes = match self.ints(at) {
             Some(axes) => axes,
             None => match find(self.node, "axes") {
@@ -392,7 +88,7 @@ where
         Ok(())
     }
 
-    fn unsqueeze(&self) -> TractResult<()> {
+    pub(super) fn unsqueeze(&self) -> TractResult<()> {
         let axes = match self.ints(1) {
             Some(axes) => axes,
             None => find(self.node, "axes").map_or(Vec::new(), |a| a.ints.clone()),
@@ -416,7 +112,7 @@ where
         Ok(())
     }
 
-    fn same_rank(&self, a: usize, b: usize) -> TractResult<()> {
+    pub(super) fn same_rank(&self, a: usize, b: usize) -> TractResult<()> {
         match (self.shape(a), self.shape(b)) {
             (Some(a), Some(b)) if a.len() != b.len() => {
                 refuse!("{} and {} have another number of axes", shown(a), shown(b))
@@ -436,7 +132,7 @@ where
         *self.shape(0)?.get(usize::try_from(axis).ok()?)?
     }
 
-    fn top_k(&self) -> TractResult<()> {
+    pub(super) fn top_k(&self) -> TractResult<()> {
         self.axis(-1, 0)?;
         let k = match self.ints(1) {
             Some(k) => k.first().copied(),
@@ -451,7 +147,7 @@ where
         }
     }
 
-    fn split(&self) -> TractResult<()> {
+    pub(super) fn split(&self) -> TractResult<()> {
         let sizes = match self.ints(1) {
             Some(sizes) => sizes,
             None => match find(self.node, "split") {
@@ -467,7 +163,7 @@ where
         Ok(())
     }
 
-    fn one_hot(&self) -> TractResult<()> {
+    pub(super) fn one_hot(&self) -> TractResult<()> {
         self.axis(-1, 1)?;
         if let Some(depth) = self.ints(1)
             && !matches!(depth[..], [0..=MAX_LENGTH])
@@ -480,7 +176,7 @@ where
         }
     }
 
-    fn gather_nd(&self) -> TractResult<()> {
+    pub(super) fn gather_nd(&self) -> TractResult<()> {
         let (Some(data), Some(indices)) = (self.shape(0), self.shape(1)) else {
             return Ok(());
         };
@@ -519,7 +215,7 @@ where
         Ok(())
     }
 
-    fn scatter_nd(&self) -> TractResult<()> {
+    pub(super) fn scatter_nd(&self) -> TractResult<()> {
         let (Some(data), Some(indices)) = (self.shape(0), self.shape(1)) else {
             return Ok(());
         };
@@ -547,7 +243,7 @@ where
         Ok(())
     }
 
-    fn range(&self) -> TractResult<()> {
+    pub(super) fn range(&self) -> TractResult<()> {
         match ((self.value)(0), (self.value)(1), (self.value)(2)) {
             (Some(start), Some(end), Some(step)) => range(start, end, step),
             _ => Ok(()),
@@ -555,7 +251,7 @@ where
     }
 
     /// Indices that are known, of an axis that is.
-    fn indices(&self) -> TractResult<()> {
+    pub(super) fn indices(&self) -> TractResult<()> {
         let (Some(indices), Some(length)) = (self.ints(1), self.length(0)) else {
             return Ok(());
         };
@@ -566,7 +262,7 @@ where
         }
     }
 
-    fn compress(&self) -> TractResult<()> {
+    pub(super) fn compress(&self) -> TractResult<()> {
         let whole = |shape: &[Option<i64>]| shape.iter().copied().product::<Option<i64>>();
         let length = match find(self.node, "axis") {
             Some(_) => self.length(0),
@@ -580,14 +276,14 @@ where
         }
     }
 
-    fn divisor(&self) -> TractResult<()> {
+    pub(super) fn divisor(&self) -> TractResult<()> {
         match (self.value)(1) {
             Some(divisor) => check_divisor(divisor),
             None => Ok(()),
         }
     }
 
-    fn frames(&self) -> TractResult<()> {
+    pub(super) fn frames(&self) -> TractResult<()> {
         let one = |at| self.ints(at).and_then(|all| all.first().copied());
         if let Some(step) = one(1).filter(|&step| step < 1) {
             refuse!("a frame_step of {step}");
@@ -603,7 +299,7 @@ where
     }
 
     /// What the padding of a `ConvTranspose` takes away is there.
-    fn transposed(&self) -> TractResult<()> {
+    pub(super) fn transposed(&self) -> TractResult<()> {
         let ints = |name: &str| {
             find(self.node, name)
                 .map(|a| &a.ints[..])
@@ -631,7 +327,7 @@ where
     }
 
     /// An input that is a shape.
-    fn lengths(&self, at: usize) -> TractResult<()> {
+    pub(super) fn lengths(&self, at: usize) -> TractResult<()> {
         match self.ints(at) {
             Some(shape) if shape.iter().any(|n| !(0..=MAX_LENGTH).contains(n)) => {
                 refuse!("{shape:?} is no shape, or a too large one")
@@ -640,7 +336,7 @@ where
         }
     }
 
-    fn tile(&self) -> TractResult<()> {
+    pub(super) fn tile(&self) -> TractResult<()> {
         // That of version 1 repeats along one axis.
         if self.version < 6 {
             return Ok(());
@@ -654,7 +350,7 @@ where
         }
     }
 
-    fn pad(&self) -> TractResult<()> {
+    pub(super) fn pad(&self) -> TractResult<()> {
         let pads = match self.ints(1) {
             Some(pads) => pads,
             None => match find(self.node, "pads") {
@@ -694,7 +390,7 @@ where
         Ok(())
     }
 
-    fn resize(&self, scales: usize, sizes: usize) -> TractResult<()> {
+    pub(super) fn resize(&self, scales: usize, sizes: usize) -> TractResult<()> {
         let scales = match self.numbers(scales) {
             Some(scales) => scales,
             None => find(self.node, "scales")
@@ -713,7 +409,7 @@ where
     }
 
     /// The weights of a recurrent layer are for as many units as the attribute says.
-    fn hidden_size(&self) -> TractResult<()> {
+    pub(super) fn hidden_size(&self) -> TractResult<()> {
         let size = find(self.node, "hidden_size").map(|a| a.i);
         match (size, self.shape(2)) {
             (Some(size), Some([_, _, Some(units)])) if size != *units => {
@@ -722,55 +418,4 @@ where
             _ => Ok(()),
         }
     }
-}
-
-/// Whether a `Range` ends, and what it makes is no larger than any value may be.
-pub(super) fn range(start: &Tensor, end: &Tensor, step: &Tensor) -> TractResult<()> {
-    if [start, end, step].iter().any(|tensor| tensor.len() != 1) {
-        refuse!("start, limit and delta of a range are one number each");
-    }
-    let is_integer = start.datum_type().is_integer() || start.datum_type() == DatumType::TDim;
-    let number = |tensor: &Tensor| tensor.cast_to_scalar::<f64>();
-    let (start, end, step) = (number(start)?, number(end)?, number(step)?);
-    let count = ((end - start) / step).ceil();
-    if step == 0.0 || !step.is_finite() || !count.is_finite() {
-        refuse!("from {start} to {end} by {step} there is no end");
-    }
-    if count > MAX_RANGE {
-        refuse!("from {start} to {end} by {step} are more than {MAX_RANGE} numbers");
-    }
-    // The engine adds the step once more than it needs to.
-    if is_integer && [start, end, step].iter().any(|n| n.abs() >= MAX_STEP) {
-        refuse!("from {start} to {end} by {step} is beyond the largest integers");
-    }
-    Ok(())
-}
-
-/// Numbers of a `Range`, of eight bytes at most.
-const MAX_RANGE: f64 = (1u64 << 28) as f64;
-
-/// 2^62: twice as much is an INT64 just so.
-const MAX_STEP: f64 = (1u64 << 62) as f64;
-
-/// Whether integers can be divided by these.
-pub(super) fn check_divisor(divisor: &Tensor) -> TractResult<()> {
-    let is_integer = divisor.datum_type().is_integer() || divisor.datum_type() == DatumType::TDim;
-    if !is_integer {
-        return Ok(());
-    }
-    let Ok(divisor) = divisor.cast_to::<i64>() else {
-        return Ok(());
-    };
-    let divisor = divisor.try_as_plain_ram()?;
-    if divisor.as_slice::<i64>()?.contains(&0) {
-        refuse!("a division of integers by 0");
-    }
-    Ok(())
-}
-
-/// A shape for people.
-fn shown(shape: &[Option<i64>]) -> String {
-    let axis = |n: &Option<i64>| n.map_or("?".to_owned(), |n| n.to_string());
-    let axes: Vec<String> = shape.iter().map(axis).collect();
-    format!("[{}]", axes.join(", "))
 }
