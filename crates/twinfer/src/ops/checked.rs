@@ -6,6 +6,8 @@ use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
+use super::around;
+
 /// What the engine's own builders are registered as.
 const ENGINE: &str = "engine.";
 
@@ -48,29 +50,20 @@ const MAX_WINDOW: i64 = 1 << 24;
 
 /// Puts the checks before the engine's builders.
 pub(super) fn register(onnx: &mut Onnx) {
-    let operators = &mut onnx.op_register.0;
     let names = WITH_AXIS.iter().map(|(name, _)| *name);
     let sized = OF_A_SIZE.iter().map(|(name, _)| *name);
-    for name in WITH_CHANNELS.into_iter().chain(names).chain(sized) {
-        if let Some(builder) = operators.insert(name.to_owned(), build) {
-            operators.insert(format!("{ENGINE}{name}"), builder);
-        } else {
-            operators.remove(name);
-        }
-    }
+    around::put(
+        onnx,
+        ENGINE,
+        WITH_CHANNELS.into_iter().chain(names).chain(sized),
+        build,
+    );
 }
 
 /// Builds the node with the engine's builder, behind the checks.
-fn build(
-    context: &ParsingContext,
-    node: &NodeProto,
-) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+fn build(context: &ParsingContext, node: &NodeProto) -> around::Built {
     window(node)?;
-    let name = format!("{ENGINE}{}", node.op_type);
-    let Some(builder) = context.framework.op_register.0.get(&name) else {
-        bail!("{} is not known", node.op_type);
-    };
-    let (operator, closures) = builder(context, node)?;
+    let (operator, closures) = around::inner(context, node, ENGINE)?;
     let Some(inner) = operator.as_op().downcast_ref::<Box<dyn Expansion>>() else {
         return Ok((operator, closures));
     };

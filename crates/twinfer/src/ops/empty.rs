@@ -8,6 +8,8 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::tract_core::ops::nn::{Reduce, Reducer};
 
+use super::around;
+
 /// What the builders behind this are registered as.
 const FILLED: &str = "filled.";
 
@@ -88,24 +90,16 @@ limits!(U8 u8, U16 u16, U32 u32, U64 u64, I8 i8, I16 i16, I32 i32, I64 i64);
 
 /// Puts this before the engine's builders.
 pub(super) fn register(onnx: &mut Onnx) {
-    let operators = &mut onnx.op_register.0;
-    for name in REDUCTIONS.iter().map(|(name, _)| *name).chain(SAME) {
-        match operators.insert(name.to_owned(), build) {
-            Some(builder) => operators.insert(format!("{FILLED}{name}"), builder),
-            None => operators.remove(name),
-        };
-    }
+    around::put(
+        onnx,
+        FILLED,
+        REDUCTIONS.iter().map(|(name, _)| *name).chain(SAME),
+        build,
+    );
 }
 
-fn build(
-    context: &ParsingContext,
-    node: &NodeProto,
-) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
-    let name = format!("{FILLED}{}", node.op_type);
-    let Some(builder) = context.framework.op_register.0.get(&name) else {
-        bail!("{} is not known", node.op_type);
-    };
-    let (operator, closures) = builder(context, node)?;
+fn build(context: &ParsingContext, node: &NodeProto) -> around::Built {
+    let (operator, closures) = around::inner(context, node, FILLED)?;
     let Some(inner) = operator.as_op().downcast_ref::<Box<dyn Expansion>>() else {
         return Ok((operator, closures));
     };

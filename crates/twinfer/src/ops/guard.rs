@@ -9,6 +9,7 @@ use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
+use super::around;
 use super::valid::{self, Known};
 
 /// What the guarded builders are registered as.
@@ -33,25 +34,12 @@ pub(crate) const MAX_VALUE_BYTES: usize = 1 << 31;
 
 /// Puts the checks before the builders of the operators that have any.
 pub(super) fn register(onnx: &mut Onnx) {
-    let operators = &mut onnx.op_register.0;
-    for name in valid::OPERATORS {
-        match operators.insert((*name).to_owned(), build) {
-            Some(builder) => operators.insert(format!("{GUARDED}{name}"), builder),
-            None => operators.remove(*name),
-        };
-    }
+    around::put(onnx, GUARDED, valid::OPERATORS.iter().copied(), build);
 }
 
-fn build(
-    context: &ParsingContext,
-    node: &NodeProto,
-) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+fn build(context: &ParsingContext, node: &NodeProto) -> around::Built {
     valid::attributes(node)?;
-    let name = format!("{GUARDED}{}", node.op_type);
-    let Some(builder) = context.framework.op_register.0.get(&name) else {
-        bail!("{} is not known", node.op_type);
-    };
-    let (inner, closures) = builder(context, node)?;
+    let (inner, closures) = around::inner(context, node, GUARDED)?;
     let node = Arc::new(node.clone());
     let version = context.onnx_operator_set_version;
     let guarded = Guarded {

@@ -14,6 +14,8 @@ use tract_onnx::tract_hir::ops::binary::{Nary, wire_rank_broadcast};
 use tract_onnx::tract_hir::tract_core::ops::cast::{Cast, cast, wire_cast};
 use tract_onnx::tract_hir::tract_core::ops::{binary::TypedBinOp, math};
 
+use super::around;
+
 /// What the builders without these casts are registered as.
 const INNER: &str = "half.";
 
@@ -112,25 +114,11 @@ const OPERATORS: [&str; 85] = [
 
 /// Puts the casts around the builders that are registered so far.
 pub(super) fn register(onnx: &mut Onnx) {
-    let operators = &mut onnx.op_register.0;
-    for name in OPERATORS {
-        if let Some(builder) = operators.insert(name.to_owned(), build) {
-            operators.insert(format!("{INNER}{name}"), builder);
-        } else {
-            operators.remove(name);
-        }
-    }
+    around::put(onnx, INNER, OPERATORS, build);
 }
 
-fn build(
-    context: &ParsingContext,
-    node: &NodeProto,
-) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
-    let name = format!("{INNER}{}", node.op_type);
-    let Some(builder) = context.framework.op_register.0.get(&name) else {
-        bail!("{} is not known", node.op_type);
-    };
-    let (operator, closures) = builder(context, node)?;
+fn build(context: &ParsingContext, node: &NodeProto) -> around::Built {
+    let (operator, closures) = around::inner(context, node, INNER)?;
     let inner = operator.as_op();
     let inner = match (inner.downcast_ref(), inner.downcast_ref()) {
         (Some(expansion), _) => Inner::Expansion(Box::<dyn Expansion>::clone(expansion)),

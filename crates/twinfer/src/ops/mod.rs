@@ -3,6 +3,7 @@
 //! The engine looks operators up by name and ignores the domain. So those of ours are
 //! registered under `domain.Name`, and [`qualify`] renames the nodes that are meant.
 
+mod around;
 mod checked;
 #[cfg(any(test, target_family = "wasm"))]
 pub(crate) mod conv;

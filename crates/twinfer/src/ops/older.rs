@@ -7,6 +7,8 @@ use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 use tract_onnx::tract_hir::internal::*;
 
+use super::around;
+
 /// What the builders of newer forms are registered as.
 const NEWER: &str = "newer.";
 
@@ -141,34 +143,25 @@ fn type_of_name(name: &[u8]) -> Option<i64> {
 
 /// Puts the builders of older forms before the engine's.
 pub(super) fn register(onnx: &mut Onnx) {
-    let operators = &mut onnx.op_register.0;
     let binary = BINARY.iter().map(|(name, _)| *name);
-    for name in binary.chain(LATER.iter().map(|(name, _)| *name)) {
-        if let Some(builder) = operators.insert(name.to_owned(), build) {
-            operators.insert(format!("{NEWER}{name}"), builder);
-        } else {
-            operators.remove(name);
-        }
-    }
+    around::put(
+        onnx,
+        NEWER,
+        binary.chain(LATER.iter().map(|(name, _)| *name)),
+        build,
+    );
 }
 
-fn build(
-    context: &ParsingContext,
-    node: &NodeProto,
-) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
-    let name = format!("{NEWER}{}", node.op_type);
-    let Some(builder) = context.framework.op_register.0.get(&name) else {
-        bail!("{} is not known", node.op_type);
-    };
+fn build(context: &ParsingContext, node: &NodeProto) -> around::Built {
     let later = LATER.iter().find(|(name, _)| *name == node.op_type);
     if let Some(&(_, version)) = later
         && context.onnx_operator_set_version < version
     {
         let mut context = context.clone();
         context.onnx_operator_set_version = version;
-        return builder(&context, node);
+        return around::inner(&context, node, NEWER);
     }
-    let (operator, closures) = builder(context, node)?;
+    let (operator, closures) = around::inner(context, node, NEWER)?;
     let is = |name: &str| find(node, name).map(|a| a.i);
     let (Some(1), Some(axis)) = (is("broadcast"), is("axis")) else {
         return Ok((operator, closures));

@@ -15,6 +15,8 @@ use tract_onnx::tract_hir::internal::*;
 use self::activation::Activation;
 use self::cells::{Direction, Kind, Sizes};
 
+use crate::ops::around;
+
 /// What the engine's own builders are registered as.
 const ENGINE: &str = "engine.recurrent.";
 
@@ -22,27 +24,15 @@ const OPERATORS: [(&str, Kind); 3] = [("RNN", Kind::Rnn), ("GRU", Kind::Gru), ("
 
 /// Puts ours before the engine's builders.
 pub(super) fn register(onnx: &mut Onnx) {
-    let operators = &mut onnx.op_register.0;
-    for (name, _) in OPERATORS {
-        if let Some(builder) = operators.insert(name.to_owned(), build) {
-            operators.insert(format!("{ENGINE}{name}"), builder);
-        } else {
-            operators.remove(name);
-        }
-    }
+    around::put(onnx, ENGINE, OPERATORS.map(|(name, _)| name), build);
 }
 
-fn build(
-    context: &ParsingContext,
-    node: &NodeProto,
-) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+fn build(context: &ParsingContext, node: &NodeProto) -> around::Built {
     let known = OPERATORS.iter().find(|(name, _)| *name == node.op_type);
-    let builder = format!("{ENGINE}{}", node.op_type);
-    let builder = context.framework.op_register.0.get(&builder);
-    let (Some(&(_, kind)), Some(builder)) = (known, builder) else {
+    let Some(&(_, kind)) = known else {
         bail!("{} is not known", node.op_type);
     };
-    let (operator, closures) = builder(context, node)?;
+    let (operator, closures) = around::inner(context, node, ENGINE)?;
     let recurrent = Recurrent::read(node, kind)?;
     let inner = operator.as_op().downcast_ref::<Box<dyn Expansion>>();
     match inner {
