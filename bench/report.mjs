@@ -14,6 +14,10 @@ const missing = ["machine", "sizes", "page", "component", "native"].filter((name
 if (missing.length > 0) throw new Error(`bench/results has no ${missing.join(", ")}: cargo xtask bench measures them`);
 const { commit, machine, profile, when } = results.machine;
 
+// A measure that was run by itself, of a build of its own.
+const others = Object.entries(results).filter(([, result]) => result.commit && result.commit !== commit);
+const apart = others.map(([name, result]) => `\nMeasured by itself, ${result.when}, commit ${result.commit}: \`${name}\`.`);
+
 const sections = [
   page.sizes,
   page.network,
@@ -36,7 +40,7 @@ const text = `# Benchmarks
 <!-- Made by \`cargo xtask bench\` from bench/results/*.json. -->
 
 All figures are from one run on one machine, ${when}: ${machine}. Build profile: ${profile},
-commit ${commit}.
+commit ${commit}.${apart.join("")}
 Chromium ${results.page.browser}; onnxruntime-web 1.30.0, \`onnxruntime-web/wasm\`, one thread.
 Ratios are Twinfer divided by its rival: below 1 Twinfer is smaller or faster. Trust the ratios
 more than the milliseconds. How it is measured: [bench/README.md](../bench/README.md).

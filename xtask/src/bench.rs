@@ -210,6 +210,7 @@ impl Bench<'_> {
             println!("    without {name}: {reason}");
         }
         let plan = json!({
+            "commit": commit()?,
             "profile": self.profile,
             "quick": self.quick,
             "program": twinfer,
@@ -267,11 +268,8 @@ impl Bench<'_> {
     }
 
     fn machine(&self) -> Result<()> {
-        let commit = Run::new("git")
-            .args(["rev-parse", "--short", "HEAD"])
-            .read()?;
         let description = json!({
-            "commit": commit.trim(),
+            "commit": commit()?,
             "machine": machine(),
             "profile": self.profile,
             "when": date()?,
@@ -332,6 +330,12 @@ impl Bench<'_> {
                 .run()
         })
     }
+}
+
+/// What is built here.
+fn commit() -> Result<String> {
+    let commit = Run::new("git").args(["rev-parse", "--short", "HEAD"]);
+    Ok(commit.read()?.trim().to_owned())
 }
 
 /// The machine in a few words.
