@@ -424,7 +424,7 @@ def cases(folder, session, tensor):
             return [{"name": n, "value": tensor(numpy_helper.from_array(np.asarray(v)))} for n, v in values]
 
         yield label, {
-            "suite": "quantised", "name": label, "model": f"{folder.parent.name}/{folder.name}/{path.name}",
+            "suite": "contrib", "name": label, "model": f"{folder.parent.name}/{folder.name}/{path.name}",
             "rtol": form.rtol, "atol": form.atol, "opsets": {"ai.onnx": 17, MICROSOFT: 1},
             "operators": [f"{MICROSOFT}.{form.operator}"],
             "sets": [{"inputs": named(form.feeds().items()), "outputs": named(zip(names, answers))}],

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::case::{Case, Typed};
 
@@ -16,12 +16,16 @@ pub struct Place {
 }
 
 impl Place {
-    /// A place, with the states that a file expects there.
+    /// A place, with the states that files expect there.
     ///
     /// # Errors
-    /// When the file cannot be read, or is no table of states.
-    pub fn read(title: &'static str, file: &Path) -> io::Result<Self> {
-        let expected = serde_json::from_slice(&std::fs::read(file)?)?;
+    /// When a file cannot be read, or is no table of states.
+    pub fn read(title: &'static str, files: &[PathBuf]) -> io::Result<Self> {
+        let mut expected = BTreeMap::new();
+        for file in files {
+            let states: BTreeMap<String, String> = serde_json::from_slice(&std::fs::read(file)?)?;
+            expected.extend(states);
+        }
         Ok(Self { title, expected })
     }
 
@@ -53,8 +57,9 @@ struct Counts<'a> {
 /// What stands before the table.
 const INTRODUCTION: &str = "# Operators
 
-This file is generated from the backend tests of ONNX, those that `tests/onnx/cases.py` writes, and from the states that \
-`tests/onnx/expected.json` and `expected-wasm.json` expect of them natively and in the page's engine. Do not edit it; write it again with
+This file is generated from the backend tests of ONNX (`tests/onnx/cases.py`) and from our own against ONNX Runtime and the \
+reference evaluator (`opsets.py`: old forms; `recurrent.py`, `half.py`, `linear.py`; `contrib.py`: com.microsoft), and from the \
+states that `tests/onnx/expected*.json` expect of them natively and in the page's engine. Do not edit it; write it again with
 
 ```sh
 cargo xtask conformance --write
