@@ -37,13 +37,13 @@ const GOALS = [
     id: "median-strict",
     measure: "median prediction in the page, one thread, strict",
     goal: "<= 1.0",
-    of: ({ page }) => medians(page, "twinfer_run", 1),
+    of: (results) => medians(results, "twinfer_run", 1),
   },
   {
     id: "median-fast",
     measure: "the same, fast",
     goal: "<= 0.8",
-    of: ({ page }) => medians(page, "twinfer_fast_run", 0.8),
+    of: (results) => medians(results, "twinfer_fast_run", 0.8),
   },
   {
     id: "fresh-latency",
@@ -153,9 +153,9 @@ function times(network, when, limit) {
   return { ...made, note: full.skipped ? "" : `full engine ${number(full[when].median / rival[when].median)}` };
 }
 
-function medians(page, engine, limit) {
+function medians({ page, outside }, engine, limit) {
   if (!page) return MISSING("page");
-  const list = [...page.results, ...(page.outside ?? [])];
+  const list = [...page.results, ...(outside?.results ?? [])];
   return all(list, ({ reference, median, skipped }) => {
     if (!median) return skipped;
     // Where there is no fast engine, the strict one must do.

@@ -1,11 +1,9 @@
 // Times in a page of headless Chromium, Twinfer beside onnxruntime-web: the first answer from a
-// server on the same machine, and the median of an answer, of the sample models and of models
-// that others made (`bench/models/`).
+// server on the same machine, and the median of an answer, of the sample models.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { plan, quick, skipped, write } from "../shared/plan.mjs";
+import { plan, quick, write } from "../shared/plan.mjs";
 import { visit, withProfile } from "../shared/browser.mjs";
-import { outsideSamples } from "../shared/outside.mjs";
 import { described, routes, samples } from "../shared/pages.mjs";
 import { serve } from "../shared/server.mjs";
 import { inTurns, summarise } from "../shared/statistics.mjs";
@@ -15,8 +13,7 @@ const BLOCKS = quick ? 3 : 9;
 const MILLISECONDS = quick ? 150 : 400;
 
 const ours = samples();
-const theirs = outsideSamples();
-const server = await serve({ ...routes([...ours, ...theirs.samples]), "/outside/": theirs.registry });
+const server = await serve(routes(ours));
 // Where `loadModel` knows `precision`, the fast engine is measured too.
 const fast = readFileSync(join(plan.web, "types.d.ts"), "utf8").includes("precision?:") ? { fast: "1" } : {};
 let version = "";
@@ -29,15 +26,7 @@ try {
     results.push({ reference, example, first, median });
     console.log(line(results.at(-1)));
   }
-  const outside = [...theirs.missing.map(({ reference, why }) => ({ reference, ...skipped(reference, why) }))];
-  for (const { reference, source } of theirs.samples) {
-    const ask = { measure: "median", reference, registry: "/outside", rounds: BLOCKS, milliseconds: MILLISECONDS, ...fast };
-    // A model that the engine cannot run is a result too.
-    const median = await session(ask).catch((error) => skipped(reference, String(error.message).split("\n")[0]));
-    outside.push({ reference, source, ...(median.skipped ? median : { median }) });
-    console.log(line(outside.at(-1)));
-  }
-  write("page", { browser: version, results, outside });
+  write("page", { browser: version, results });
 } finally {
   await server.close();
 }
@@ -71,9 +60,7 @@ function measure(context, query) {
 }
 
 function line({ reference, first, median }) {
-  if (!median) return `${reference}: no figure`;
   const ms = (summary) => summary.median.toFixed(summary.median < 10 ? 3 : 1);
   const run = `run ${ms(median.twinfer_run)} ms (onnxruntime-web ${ms(median.ort_run)})`;
-  if (!first) return `${reference}: ${run}`;
   return `${reference}: first answer cold ${ms(first.twinfer.cold)} ms (${ms(first.ort.cold)}), warm ${ms(first.twinfer.warm)} (${ms(first.ort.warm)}); ${run}`;
 }

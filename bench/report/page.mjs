@@ -85,8 +85,8 @@ ${table(
 `;
 }
 
-export function medians({ page }) {
-  const list = [...page.results, ...(page.outside ?? [])];
+export function medians({ page, outside }) {
+  const list = [...page.results, ...(outside?.results ?? [])];
   const measured = list.filter(({ median }) => median);
   const fast = measured.some(({ median }) => median.twinfer_fast_run);
   const cell = (summary) => (summary ? ms(summary.median) : "");

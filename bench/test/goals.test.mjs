@@ -32,7 +32,7 @@ test("a goal that one of several figures misses is missed, and the worst is name
     { reference: "b:1", median: { twinfer_run: one(15), ort_run: one(10) } },
   ];
   const outside = [{ reference: "c:1", median: { twinfer_run: one(20), ort_run: one(10) } }, { reference: "d:1", skipped: "it cannot be had" }];
-  const [, , measured, verdict] = row({ page: { results, outside } }, "median-strict");
+  const [, , measured, verdict] = row({ page: { results }, outside: { results: outside } }, "median-strict");
   assert.equal(measured, "a 0.9, b 1.5, c 2");
   assert.match(verdict, /^\*\*missed by b, c\*\*: 2 times the goal at worst \(c\)/);
 });

@@ -20,10 +20,11 @@ use crate::sizes;
 use crate::steps::{Job, Output, nothing_to_do, step, together};
 
 /// What is measured: names of results, and of scripts in `bench/measures/` but for the sizes.
-const MEASURES: [&str; 12] = [
+const MEASURES: [&str; 13] = [
     "sizes",
     "network",
     "page",
+    "outside",
     "trees",
     "component",
     "fresh",
