@@ -101,12 +101,22 @@ def ordered(folder, prefix):
     return sorted(files, key=lambda file: int(file.stem.rsplit("_", 1)[1]))
 
 
-def case(suite, test, folder):
-    path = Path(test.model_dir) / "model.onnx"
-    model = onnx.load(path)
+def described(suite, test, path, model, sets, folder):
+    """The case of a test, with a copy of its model in the folder."""
     copy = f"models/{suite}/{test.name}.onnx"
     (folder / copy).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, folder / copy)
+    opsets = {o.domain or "ai.onnx": o.version for o in model.opset_import}
+    nodes = sorted({(n.domain or "ai.onnx", n.op_type) for n in model.graph.node})
+    return {
+        "suite": suite, "name": test.name, "model": copy, "rtol": test.rtol, "atol": test.atol,
+        "opsets": opsets, "operators": [f"{d}.{o}" for d, o in nodes], "sets": sets,
+    }
+
+
+def case(suite, test, folder):
+    path = Path(test.model_dir) / "model.onnx"
+    model = onnx.load(path)
     graph = model.graph
     initializers = {i.name for i in graph.initializer}
     inputs = [i for i in graph.input if i.name not in initializers] if len(graph.input) else []
@@ -120,12 +130,7 @@ def case(suite, test, folder):
             "inputs": [{"name": n.name, "value": value(f, n.type)} for f, n in zip(given, names)],
             "outputs": [{"name": n.name, "value": value(f, n.type)} for f, n in zip(expected, graph.output)],
         })
-    opsets = {o.domain or "ai.onnx": o.version for o in model.opset_import}
-    nodes = sorted({(n.domain or "ai.onnx", n.op_type) for n in graph.node})
-    return {
-        "suite": suite, "name": test.name, "model": copy, "rtol": test.rtol, "atol": test.atol,
-        "opsets": opsets, "operators": [f"{d}.{o}" for d, o in nodes], "sets": sets,
-    }
+    return described(suite, test, path, model, sets, folder)
 
 
 def light(test, folder):
@@ -133,9 +138,6 @@ def light(test, folder):
     outputs; the inputs are those that its own runner makes: numbers that go up evenly from 0 to 1."""
     path = Path(onnx.__file__).parent.parent / test.url
     model = onnx.load(path)
-    copy = f"models/light/{test.name}.onnx"
-    (folder / copy).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(path, folder / copy)
     graph = model.graph
     initializers = {i.name for i in graph.initializer}
     inputs = []
@@ -147,13 +149,7 @@ def light(test, folder):
     for index, given in enumerate(graph.output):
         data = path.with_name(f"{path.stem}_output_{index}.pb")
         outputs.append({"name": given.name, "value": value(data, given.type)})
-    opsets = {o.domain or "ai.onnx": o.version for o in model.opset_import}
-    nodes = sorted({(n.domain or "ai.onnx", n.op_type) for n in graph.node})
-    return {
-        "suite": "light", "name": test.name, "model": copy, "rtol": test.rtol, "atol": test.atol,
-        "opsets": opsets, "operators": [f"{d}.{o}" for d, o in nodes],
-        "sets": [{"inputs": inputs, "outputs": outputs}],
-    }
+    return described("light", test, path, model, [{"inputs": inputs, "outputs": outputs}], folder)
 
 
 def main():

@@ -15,6 +15,16 @@ pub fn number_to_json(value: f64) -> Json {
     }
 }
 
+/// What JSON has no number for, in the words of [`number_to_json`]; nothing for other texts.
+pub fn number_from_words(text: &str) -> Option<f64> {
+    match text {
+        "NaN" => Some(f64::NAN),
+        "Infinity" => Some(f64::INFINITY),
+        "-Infinity" => Some(f64::NEG_INFINITY),
+        _ => None,
+    }
+}
+
 /// A value as JSON: tensors as nested arrays, maps as a list of objects. Floats are widened
 /// exactly to double precision.
 ///

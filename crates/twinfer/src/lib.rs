@@ -25,7 +25,7 @@ pub use config::{EngineRequirement, FORMAT_VERSION, Label, Limits, ModelConfig, 
 pub use element::Element;
 pub use error::{Error, ErrorCode, Result};
 pub use from_json::value_from_json;
-pub use json::{number_to_json, value_to_json};
+pub use json::{number_from_words, number_to_json, value_to_json};
 pub use model::{Mode, Model, Prediction};
 pub use ops::MissingOperator;
 pub use pipeline::{

@@ -5,7 +5,9 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
-use twinfer::{DType, Element, Error, ErrorCode, Result, Tensor, bail, element_count, err};
+use twinfer::{
+    DType, Element, Error, ErrorCode, Result, Tensor, bail, element_count, err, number_from_words,
+};
 
 /// A tensor from its JSON data.
 pub(crate) fn tensor_from_json(dtype: DType, shape: &[usize], data: &RawValue) -> Result<Tensor> {
@@ -285,16 +287,6 @@ macro_rules! integers {
 
 integers! { u8 u16 u32 u64 i8 i16 i32 i64 }
 
-/// What JSON has no number for, in the words of our own answers.
-fn special(text: &str) -> Option<f64> {
-    match text {
-        "NaN" => Some(f64::NAN),
-        "Infinity" => Some(f64::INFINITY),
-        "-Infinity" => Some(f64::NEG_INFINITY),
-        _ => None,
-    }
-}
-
 impl FromJson for f64 {
     fn from_integer(value: i128) -> Option<Self> {
         Some(value as f64)
@@ -303,7 +295,7 @@ impl FromJson for f64 {
         Some(value)
     }
     fn from_text(text: &str) -> Option<Self> {
-        special(text)
+        number_from_words(text)
     }
 }
 
@@ -316,7 +308,7 @@ impl FromJson for f32 {
         Some(value as f32).filter(|narrow| narrow.is_finite())
     }
     fn from_text(text: &str) -> Option<Self> {
-        special(text).map(|value| value as f32)
+        number_from_words(text).map(|value| value as f32)
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::{
     DType, Element, MapKeys, Maps, Result, Tensor, TensorSpec, Value, ValueKind, bail,
-    element_count, err,
+    element_count, err, number_from_words,
 };
 
 /// More values than maps of a real model have: keys that only one map has cost one in each.
@@ -188,7 +188,7 @@ fn elements(
                 .as_f64()
                 .map(&narrow)
                 .and_then(|(narrow, is_finite)| is_finite.then_some(narrow)),
-            Json::String(text) => special(text).map(|number| narrow(number).0),
+            Json::String(text) => number_from_words(text).map(|number| narrow(number).0),
             _ => None,
         };
         Tensor::from_vec(shape, all(T::DTYPE, flat, place, read)?)
@@ -218,16 +218,6 @@ fn elements(
             Tensor::from_strings(shape, all(dtype, flat, &place, text)?)
         }
         other => bail!(UnsupportedDtype, "{other} has no form in JSON"),
-    }
-}
-
-/// What JSON has no number for, in the words of [`crate::number_to_json`].
-fn special(text: &str) -> Option<f64> {
-    match text {
-        "NaN" => Some(f64::NAN),
-        "Infinity" => Some(f64::INFINITY),
-        "-Infinity" => Some(f64::NEG_INFINITY),
-        _ => None,
     }
 }
 
