@@ -5,18 +5,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
 use http::request::Parts;
-use http::{Method, Request, Response};
-use serde_json::json;
-use twinfer::{Error, Result, bail};
-use twinfer_package::{Index, Reference, Store};
+use http::{Request, Response};
+use twinfer::{Error, ModelConfig, Result, Signature, bail, err};
+use twinfer_package::{Digest, Index, Reference, Store};
 
 use crate::catalog::Catalog;
 use crate::fused::{Fused, FusedStore};
 use crate::models::{Loaded, Models};
-use crate::route::{Route, Target};
+use crate::target::Target;
 use crate::timing::Call;
 use crate::trust::{Entry, Gate, Trust};
-use crate::{infer, metadata, predict, reply};
+use crate::{protocol, reply};
 
 /// What a shell can choose.
 #[derive(Debug, Clone)]
@@ -31,6 +30,9 @@ pub struct Options {
     pub clock: Option<fn() -> f64>,
     /// Which packages are loaded.
     pub trust: Trust,
+    /// Which model answers in protocols whose requests name none. `None`: the only one of the
+    /// registry, where it has one.
+    pub default_model: Option<Reference>,
 }
 
 impl Default for Options {
@@ -42,6 +44,7 @@ impl Default for Options {
             max_models: 8,
             clock: None,
             trust: Trust::Everything,
+            default_model: None,
         }
     }
 }
@@ -103,74 +106,61 @@ impl App {
         if body.len() > self.options.max_body {
             return reply::body_too_large(self.options.max_body);
         }
-        let route = match Route::parse(parts.uri.path()) {
-            Ok(route) => route,
-            Err(error) => return reply::error(&error),
+        let path = parts.uri.path();
+        let Some(route) = protocol::find(path) else {
+            return reply::error(&no_route(path));
         };
         if !route.allows(&parts.method) {
-            return reply::wrong_method(&parts.method, parts.uri.path(), route.methods());
+            return reply::wrong_method(&parts.method, path, route.methods());
         }
-        check_encoding(&parts)
-            .and_then(|()| self.answer(&route, &parts, body, started))
-            .unwrap_or_else(|error| reply::error(&error))
+        let asked = protocol::Asked::default();
+        let request = protocol::Request {
+            parts: &parts,
+            body,
+            started,
+            asked: &asked,
+        };
+        let answer = check_encoding(&parts).and_then(|()| route.answer(self, request));
+        let mut answer = answer.unwrap_or_else(|error| route.failed(&error));
+        asked.describe(answer.headers_mut());
+        answer
     }
 
-    fn answer(
-        &self,
-        route: &Route,
-        parts: &Parts,
-        body: Bytes,
-        started: Option<f64>,
-    ) -> Result<Response<Bytes>> {
-        match route {
-            Route::Server => Ok(reply::json(&metadata::server())),
-            Route::Live => Ok(reply::json(&json!({"live": true}))),
-            Route::Ready => Ok(self.ready()),
-            Route::Models => Ok(reply::json(&metadata::models(&*self.catalog.index()?))),
-            Route::Model(target) => self.model_metadata(target),
-            Route::ModelReady(target) => Ok(self.model_ready(target)),
-            Route::Infer(target) => {
-                let call = Call::new(self.options.clock).since(started);
-                let loaded = self.load(target)?;
-                infer::infer(&loaded, parts, body, call.loaded())
-            }
-            Route::Predict(target) => {
-                let call = Call::new(self.options.clock).since(started);
-                let loaded = self.load(target)?;
-                predict::predict(&loaded, parts, body, call.loaded())
-            }
-        }
+    /// The index of the registry as it is now.
+    pub(crate) fn index(&self) -> Result<Arc<Index>> {
+        self.catalog.index()
     }
 
-    fn load(&self, target: &Target) -> Result<Arc<Loaded>> {
-        let reference = target.reference()?;
-        let entry = self.admit(&self.catalog.index()?, &reference)?;
+    /// What is asked of the registry for a target.
+    pub(crate) fn reference(&self, target: &Target, index: &Index) -> Result<Reference> {
+        target.resolve(self.options.default_model.as_ref(), index)
+    }
+
+    /// The model of a target, loaded if it is not yet.
+    pub(crate) fn load(&self, target: &Target) -> Result<Arc<Loaded>> {
+        let index = self.index()?;
+        let reference = self.reference(target, &index)?;
+        let entry = self.admit(&index, &reference)?;
         self.models.get(&reference, &entry)
     }
 
-    pub(crate) fn admit(&self, index: &Arc<Index>, reference: &Reference) -> Result<Entry> {
-        self.gate.admit(&*self.store, index, reference)
+    /// The same, with the clock of a call that runs from the start of the request.
+    pub(crate) fn call(
+        &self,
+        target: &Target,
+        request: &protocol::Request<'_>,
+    ) -> Result<(Arc<Loaded>, Call)> {
+        let call = Call::new(self.options.clock).since(request.started);
+        let loaded = self.load(target)?;
+        let call = call.loaded();
+        request.asked.set(&loaded, call);
+        Ok((loaded, call))
     }
 
-    /// Ready is who can read the registry and has no malformed trust policy; models are loaded on demand.
-    fn ready(&self) -> Response<Bytes> {
-        // Clients of KServe read `ready`, the text of the protocol says `live`.
-        match self.gate.check().and_then(|()| self.catalog.index()) {
-            Ok(_) => reply::json(&json!({"live": true, "ready": true})),
-            Err(error) => failed(&Route::Ready, &error),
-        }
-    }
-
-    fn model_ready(&self, target: &Target) -> Response<Bytes> {
-        match self.load(target) {
-            Ok(_) => reply::json(&json!({"name": target.name, "ready": true})),
-            Err(error) => reply::error_with(&error, not_ready(target)),
-        }
-    }
-
-    fn model_metadata(&self, target: &Target) -> Result<Response<Bytes>> {
-        let reference = target.reference()?;
-        let index = self.catalog.index()?;
+    /// What a model says of itself. Its file is not read where the package has its signature.
+    pub(crate) fn describe(&self, target: &Target) -> Result<Described> {
+        let index = self.index()?;
+        let reference = self.reference(target, &index)?;
         let entry = self.admit(&index, &reference)?;
         let config = self.models.config(&reference, &entry.descriptor)?;
         let signature = match &config.signature {
@@ -182,26 +172,40 @@ impl App {
                 .signature()
                 .clone(),
         };
-        Ok(reply::json(&metadata::model(
-            &config,
-            &signature,
-            &index,
-            &entry.descriptor.digest,
-        )))
+        Ok(Described {
+            config,
+            signature,
+            digest: entry.descriptor.digest,
+            index,
+        })
+    }
+
+    pub(crate) fn admit(&self, index: &Arc<Index>, reference: &Reference) -> Result<Entry> {
+        self.gate.admit(&*self.store, index, reference)
+    }
+
+    /// Ready is who can read the registry and has no malformed trust policy; models are loaded on demand.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.gate.check()?;
+        self.index().map(drop)
     }
 }
 
-/// The answer of a route when what it wants is not there.
-pub(crate) fn failed(route: &Route, error: &Error) -> Response<Bytes> {
-    match route {
-        Route::Ready => reply::error_with(error, json!({"live": true, "ready": false})),
-        Route::ModelReady(target) => reply::error_with(error, not_ready(target)),
-        _ => reply::error(error),
-    }
+/// What is known of a model without running it.
+pub(crate) struct Described {
+    pub(crate) config: ModelConfig,
+    pub(crate) signature: Signature,
+    pub(crate) digest: Digest,
+    /// The index that it was found in.
+    pub(crate) index: Arc<Index>,
 }
 
-fn not_ready(target: &Target) -> serde_json::Value {
-    json!({"name": target.name, "ready": false})
+fn no_route(path: &str) -> Error {
+    let shown: String = path.chars().take(200).collect();
+    err!(
+        NotFound,
+        "there is no route {shown:?}; models are at /v2/models/NAME[/versions/VERSION], with /ready, /infer and /predict below"
+    )
 }
 
 /// Compressed bodies are not taken: a small one could become any size.
@@ -212,20 +216,5 @@ fn check_encoding(parts: &Parts) -> Result<()> {
             "the content encoding {encoding:?} is not taken: send the body uncompressed"
         ),
         _ => Ok(()),
-    }
-}
-
-impl Route {
-    pub(crate) fn allows(&self, method: &Method) -> bool {
-        self.methods()
-            .split(", ")
-            .any(|allowed| allowed == method.as_str())
-    }
-
-    fn methods(&self) -> &'static str {
-        match self {
-            Route::Infer(_) | Route::Predict(_) => "POST",
-            _ => "GET, HEAD",
-        }
     }
 }

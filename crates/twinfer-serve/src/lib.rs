@@ -50,11 +50,13 @@ mod infer;
 mod metadata;
 mod models;
 mod predict;
+mod protocol;
 mod query;
 mod remote;
 mod reply;
-mod route;
+mod rows;
 mod supply;
+mod target;
 mod timing;
 mod trust;
 

@@ -6,6 +6,8 @@ use serde_json::{Map, Value, json};
 use twinfer::{DType, Dim, ModelConfig, Signature, ValueKind};
 use twinfer_package::{Digest, Index};
 
+use crate::app::Described;
+
 /// `GET /v2`.
 pub(crate) fn server() -> Value {
     json!({
@@ -56,19 +58,23 @@ fn default_digest(index: &Index, name: &str) -> Option<Digest> {
         .map(|descriptor| descriptor.digest)
 }
 
+/// The versions of a model, from the highest down.
+pub(crate) fn versions(index: &Index, name: &str) -> Vec<String> {
+    let tags = index.tags().into_iter();
+    tags.filter(|tag| tag.name == name && tag.version().is_some())
+        .map(|tag| tag.tag)
+        .collect()
+}
+
 /// `GET /v2/models/{m}`.
-pub(crate) fn model(
-    config: &ModelConfig,
-    signature: &Signature,
-    index: &Index,
-    digest: &Digest,
-) -> Value {
-    let versions: Vec<String> = index
-        .tags()
-        .into_iter()
-        .filter(|t| t.name == config.name && t.version().is_some())
-        .map(|t| t.tag)
-        .collect();
+pub(crate) fn model(described: &Described) -> Value {
+    let Described {
+        config,
+        signature,
+        digest,
+        index,
+    } = described;
+    let versions = versions(index, &config.name);
     let inputs: Vec<Value> = signature
         .inputs
         .iter()

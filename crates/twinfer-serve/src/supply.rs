@@ -10,9 +10,8 @@ use http::request::Parts;
 use twinfer::{Error, Model, Result};
 use twinfer_package::{Digest, Reference};
 
-use crate::App;
-use crate::app::failed;
-use crate::route::Route;
+use crate::protocol::{self, Need};
+use crate::{App, reply};
 
 /// What must be there before a request can be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,19 +23,28 @@ pub enum Wants {
 }
 
 impl App {
-    /// What a request needs. `None` for one that needs nothing, such as one that is wrong.
+    /// What a request needs. `None` for one that needs nothing, such as one that is wrong. A route
+    /// that names no model wants the index first, and afterwards perhaps a model: ask again then.
     pub fn wants(&self, parts: &Parts) -> Option<Wants> {
-        let route = Route::parse(parts.uri.path()).ok()?;
+        let route = protocol::find(parts.uri.path())?;
         if !route.allows(&parts.method) {
             return None;
         }
-        match &route {
-            Route::Server | Route::Live => None,
-            Route::Ready | Route::Models => Some(Wants::Index),
-            Route::Model(target)
-            | Route::ModelReady(target)
-            | Route::Infer(target)
-            | Route::Predict(target) => target.reference().ok().map(Wants::Model),
+        match route.needs() {
+            Need::Nothing => None,
+            Need::Index => Some(Wants::Index),
+            Need::Model(target) => {
+                let default = self.options().default_model.as_ref();
+                if let Some(reference) = target.reference() {
+                    return reference.ok().map(Wants::Model);
+                }
+                if let Some(default) = default {
+                    return Some(Wants::Model(default.clone()));
+                }
+                let index = self.index().ok();
+                let reference = index.and_then(|index| target.resolve(default, &index).ok());
+                Some(reference.map_or(Wants::Index, Wants::Model))
+            }
         }
     }
 
@@ -67,7 +75,9 @@ impl App {
 
     /// The answer to a request whose wants could not be met.
     pub fn unmet(&self, parts: &Parts, error: &Error) -> Response<Bytes> {
-        let route = Route::parse(parts.uri.path());
-        route.map_or_else(|error| crate::reply::error(&error), |r| failed(&r, error))
+        match protocol::find(parts.uri.path()) {
+            Some(route) => route.failed(error),
+            None => reply::error(error),
+        }
     }
 }

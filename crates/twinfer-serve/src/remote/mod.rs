@@ -124,9 +124,15 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
         let Some(wants) = app.wants(parts) else {
             return Ok(());
         };
-        match self
-            .within(self.options.patience, self.meet(app, &wants))
-            .await
+        let meet = async {
+            self.meet(app, &wants).await?;
+            match app.wants(parts) {
+                // The index says which model it is that the request does not name.
+                Some(more) if more != wants => self.meet(app, &more).await,
+                _ => Ok(()),
+            }
+        };
+        match self.within(self.options.patience, meet).await
         {
             Some(Err(error)) if error.code() == ErrorCode::NotFound => {
                 // There is such a route; the registry is not where it should be.

@@ -1,0 +1,122 @@
+//! The protocols: each turns its own requests into calls of one core ([`crate::App::load`],
+//! [`crate::rows`]), and what comes out into its own answers.
+
+mod open_inference;
+
+use std::cell::OnceCell;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
+use twinfer::{Error, Result};
+
+use crate::models::Loaded;
+use crate::query::percent_decode;
+use crate::target::Target;
+use crate::timing::Call;
+use crate::{App, reply};
+
+/// What must be there before a route can answer.
+#[derive(Debug)]
+pub(crate) enum Need<'a> {
+    /// Nothing.
+    Nothing,
+    /// The index of the registry.
+    Index,
+    /// The index, and a model.
+    Model(&'a Target),
+}
+
+/// A request, with what a route needs of it.
+#[derive(Clone)]
+pub(crate) struct Request<'a> {
+    pub(crate) parts: &'a Parts,
+    pub(crate) body: Bytes,
+    /// When the shell began with it, by [`crate::Options::clock`].
+    pub(crate) started: Option<f64>,
+    /// Takes which model it is for, once that is known.
+    pub(crate) asked: &'a Asked,
+}
+
+/// The model that a request turned out to be for, for the headers of the answer.
+#[derive(Default)]
+pub(crate) struct Asked(OnceCell<(Arc<Loaded>, Call)>);
+
+impl Asked {
+    pub(crate) fn set(&self, loaded: &Arc<Loaded>, call: Call) {
+        // A request that asks several models is none of one of them: the first stands.
+        let _ = self.0.set((loaded.clone(), call));
+    }
+
+    /// Says in headers which package answered, and how long that took: for clients, for a proxy,
+    /// and for whoever counts requests without reading bodies.
+    pub(crate) fn describe(&self, headers: &mut HeaderMap) {
+        let Some((loaded, call)) = self.0.get() else {
+            return;
+        };
+        let config = loaded.model.config();
+        let mut set = |name: &'static str, value: &str| {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        };
+        set("x-twinfer-model", &config.name);
+        set("x-twinfer-version", &config.version);
+        set("x-twinfer-digest", loaded.model.digest());
+        if let Some(timing) = call.timing() {
+            // Server Timing (W3C), section 3; durations are milliseconds.
+            let (load, predict) = (timing.load_ms, timing.predict_ms);
+            set(
+                "server-timing",
+                &format!("load;dur={load}, predict;dur={predict}"),
+            );
+        }
+    }
+}
+
+/// A route of a protocol: what is asked for, as the path alone tells.
+pub(crate) trait Route: Debug {
+    /// The methods that it has, with `, ` between.
+    fn methods(&self) -> &'static str;
+
+    /// What must be there before it can answer.
+    fn needs(&self) -> Need<'_>;
+
+    /// The answer.
+    ///
+    /// # Errors
+    /// What is wrong with the request, or with what it asks for.
+    fn answer(&self, app: &App, request: Request<'_>) -> Result<Response<Bytes>>;
+
+    /// An error in the form of the protocol. Every form has the code of [`twinfer::ErrorCode`] in it,
+    /// beside what the protocol demands.
+    fn failed(&self, error: &Error) -> Response<Bytes> {
+        reply::error(error)
+    }
+}
+
+impl dyn Route {
+    pub(crate) fn allows(&self, method: &Method) -> bool {
+        self.methods()
+            .split(", ")
+            .any(|allowed| allowed == method.as_str())
+    }
+}
+
+/// The route of the decoded segments of a path, if it is one of this protocol.
+type Find = fn(&[&str]) -> Option<Box<dyn Route>>;
+
+/// In the order in which they are asked. No two of them have a path in common.
+const PROTOCOLS: &[Find] = &[open_inference::find];
+
+/// The route of a path.
+pub(crate) fn find(path: &str) -> Option<Box<dyn Route>> {
+    let trimmed = path.strip_prefix('/').unwrap_or(path);
+    let trimmed = trimmed.strip_suffix('/').unwrap_or(trimmed);
+    let segments: Option<Vec<String>> = trimmed.split('/').map(percent_decode).collect();
+    let segments = segments.unwrap_or_default();
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    PROTOCOLS.iter().find_map(|find| find(&segments))
+}

@@ -1,0 +1,155 @@
+//! The Open Inference Protocol v2, and `predict` beside its `infer`.
+
+use bytes::Bytes;
+use http::Response;
+use serde_json::{Value, json};
+use twinfer::{Error, Result};
+
+use super::{Need, Request};
+use crate::target::Target;
+use crate::{App, infer, metadata, predict, reply};
+
+#[derive(Debug, PartialEq)]
+enum Route {
+    Server,
+    Live,
+    Ready,
+    Models,
+    Model(Target),
+    ModelReady(Target),
+    Infer(Target),
+    Predict(Target),
+}
+
+pub(super) fn find(segments: &[&str]) -> Option<Box<dyn super::Route>> {
+    Route::of(segments).map(|route| Box::new(route) as Box<dyn super::Route>)
+}
+
+impl Route {
+    fn of(segments: &[&str]) -> Option<Self> {
+        Some(match *segments {
+            ["v2"] => Self::Server,
+            ["v2", "health", "live"] => Self::Live,
+            ["v2", "health", "ready"] => Self::Ready,
+            ["v2", "models"] => Self::Models,
+            ["v2", "models", name] => Self::Model(Target::named(name, None)),
+            ["v2", "models", name, "versions", version] => {
+                Self::Model(Target::named(name, Some(version)))
+            }
+            ["v2", "models", name, verb] => Self::verb(verb, Target::named(name, None))?,
+            ["v2", "models", name, "versions", version, verb] => {
+                Self::verb(verb, Target::named(name, Some(version)))?
+            }
+            _ => return None,
+        })
+    }
+
+    fn verb(verb: &str, target: Target) -> Option<Self> {
+        match verb {
+            "ready" => Some(Self::ModelReady(target)),
+            "infer" => Some(Self::Infer(target)),
+            "predict" => Some(Self::Predict(target)),
+            _ => None,
+        }
+    }
+}
+
+impl super::Route for Route {
+    fn methods(&self) -> &'static str {
+        match self {
+            Self::Infer(_) | Self::Predict(_) => "POST",
+            _ => "GET, HEAD",
+        }
+    }
+
+    fn needs(&self) -> Need<'_> {
+        match self {
+            Self::Server | Self::Live => Need::Nothing,
+            Self::Ready | Self::Models => Need::Index,
+            Self::Model(target)
+            | Self::ModelReady(target)
+            | Self::Infer(target)
+            | Self::Predict(target) => Need::Model(target),
+        }
+    }
+
+    fn answer(&self, app: &App, request: Request<'_>) -> Result<Response<Bytes>> {
+        match self {
+            Self::Server => Ok(reply::json(&metadata::server())),
+            Self::Live => Ok(reply::json(&json!({"live": true}))),
+            Self::Ready => {
+                app.check()?;
+                // Clients of KServe read `ready`, the text of the protocol says `live`.
+                Ok(reply::json(&json!({"live": true, "ready": true})))
+            }
+            Self::Models => Ok(reply::json(&metadata::models(&*app.index()?))),
+            Self::Model(target) => {
+                let described = app.describe(target)?;
+                Ok(reply::json(&metadata::model(&described)))
+            }
+            Self::ModelReady(target) => {
+                app.load(target)?;
+                Ok(reply::json(&json!({"name": target.name(), "ready": true})))
+            }
+            Self::Infer(target) => {
+                let (loaded, call) = app.call(target, &request)?;
+                infer::infer(&loaded, request.parts, request.body, call)
+            }
+            Self::Predict(target) => {
+                let (loaded, call) = app.call(target, &request)?;
+                predict::predict(&loaded, request.parts, request.body, call)
+            }
+        }
+    }
+
+    fn failed(&self, error: &Error) -> Response<Bytes> {
+        let more = match self {
+            Self::Ready => json!({"live": true, "ready": false}),
+            Self::ModelReady(target) => json!({"name": target.name(), "ready": false}),
+            _ => Value::Null,
+        };
+        reply::error_with(error, more)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        let named = Target::named;
+        for (path, expected) in [
+            ("v2", Route::Server),
+            ("v2/health/live", Route::Live),
+            ("v2/health/ready", Route::Ready),
+            ("v2/models", Route::Models),
+            ("v2/models/m", Route::Model(named("m", None))),
+            (
+                "v2/models/m/versions/1.0.0",
+                Route::Model(named("m", Some("1.0.0"))),
+            ),
+            ("v2/models/m/ready", Route::ModelReady(named("m", None))),
+            (
+                "v2/models/m/versions/stable/ready",
+                Route::ModelReady(named("m", Some("stable"))),
+            ),
+            ("v2/models/m/infer", Route::Infer(named("m", None))),
+            ("v2/models/m/predict", Route::Predict(named("m", None))),
+        ] {
+            let segments: Vec<&str> = path.split('/').collect();
+            assert_eq!(Route::of(&segments).unwrap(), expected, "{path}");
+        }
+        for path in [
+            "",
+            "v1",
+            "v2/models/m/nothing",
+            "v2/models/m/versions/1/x",
+            "v2//models",
+            "v2/models/m/infer/x",
+        ] {
+            let segments: Vec<&str> = path.split('/').collect();
+            assert!(Route::of(&segments).is_none(), "{path}");
+        }
+    }
+}
