@@ -1,5 +1,6 @@
 //! The application: one request in, one answer out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use twinfer_package::{Digest, Index, Reference, Store};
 use crate::catalog::Catalog;
 use crate::fused::{Fused, FusedStore};
 use crate::models::{Loaded, Models};
+use crate::run::{Asking, Cache, Directly, Giving, Remembering, Run, Timed, Together, Values};
 use crate::target::Target;
 use crate::timing::Call;
 use crate::trust::{Entry, Gate, Trust};
@@ -33,6 +35,10 @@ pub struct Options {
     /// Which model answers in protocols whose requests name none. `None`: the only one of the
     /// registry, where it has one.
     pub default_model: Option<Reference>,
+    /// Most rows that run together in [`App::handle_all`].
+    pub max_batch: usize,
+    /// Bytes of predictions that are kept and given again for the same inputs; 0: none.
+    pub prediction_cache: usize,
 }
 
 impl Default for Options {
@@ -45,6 +51,9 @@ impl Default for Options {
             clock: None,
             trust: Trust::Everything,
             default_model: None,
+            // Beyond that a batch gains nothing, and the last of it waits for all others.
+            max_batch: 64,
+            prediction_cache: 0,
         }
     }
 }
@@ -55,6 +64,8 @@ pub struct App {
     pub(crate) gate: Gate,
     pub(crate) catalog: Catalog,
     pub(crate) models: Models,
+    cache: Cache,
+    together: Together,
     options: Options,
 }
 
@@ -65,6 +76,8 @@ impl App {
             catalog: Catalog::new(store.clone(), None),
             models: Models::new(store.clone(), options.max_models, None),
             gate: Gate::new(options.trust.clone()),
+            cache: Cache::new(options.prediction_cache),
+            together: Together::default(),
             store,
             options,
         }
@@ -83,6 +96,8 @@ impl App {
             catalog: Catalog::new(store.clone(), Some(fused.known().clone())),
             models: Models::new(store.clone(), options.max_models, Some(fused.loaded())),
             gate: Gate::new(options.trust.clone()),
+            cache: Cache::new(options.prediction_cache),
+            together: Together::default(),
             store,
             options,
         }
@@ -103,6 +118,76 @@ impl App {
     /// [`Options::clock`] at which it began, which the answer counts as loading.
     pub fn handle_since(&self, request: Request<Bytes>, started: Option<f64>) -> Response<Bytes> {
         let (parts, body) = request.into_parts();
+        self.handle_with(&parts, body, started, &Directly)
+    }
+
+    /// Answers several requests, each as [`App::handle`] would, to the bit. What their models have
+    /// to run is run together where models allow that.
+    pub fn handle_all(&self, requests: Vec<Request<Bytes>>) -> Vec<Response<Bytes>> {
+        let requests: Vec<(Parts, Bytes)> = requests.into_iter().map(Request::into_parts).collect();
+        let mut answers: Vec<Option<Response<Bytes>>> = Vec::with_capacity(requests.len());
+        let mut asked: BTreeMap<String, Vec<(usize, Values)>> = BTreeMap::new();
+        for (at, (parts, body)) in requests.iter().enumerate() {
+            let asking = Asking::new(&self.together);
+            let answer = self.handle_with(parts, body.clone(), None, &asking);
+            match asking.asked() {
+                None => answers.push(Some(answer)),
+                Some((digest, inputs)) => {
+                    answers.push(None);
+                    asked.entry(digest).or_default().push((at, inputs));
+                }
+            }
+        }
+        for (digest, runs) in asked {
+            for (at, outputs) in self.run_together(&digest, runs) {
+                if let Some((parts, body)) = requests.get(at) {
+                    let giving = Giving::new(outputs);
+                    let answer = self.handle_with(parts, body.clone(), None, &giving);
+                    answers[at] = Some(answer);
+                }
+            }
+        }
+        let lost = || reply::error(&err!(Internal, "the request was not answered"));
+        answers
+            .into_iter()
+            .map(|a| a.unwrap_or_else(lost))
+            .collect()
+    }
+
+    fn run_together(
+        &self,
+        digest: &str,
+        runs: Vec<(usize, Values)>,
+    ) -> Vec<(usize, Result<Values>)> {
+        let (places, inputs): (Vec<usize>, Vec<Values>) = runs.into_iter().unzip();
+        let loaded = digest
+            .parse()
+            .ok()
+            .and_then(|digest| self.models.loaded(&digest));
+        let outputs = match loaded {
+            Some(loaded) => self
+                .together
+                .run(&loaded.model, &inputs, self.options.max_batch),
+            None => {
+                let gone = |_| {
+                    Err(err!(
+                        Internal,
+                        "the model was dropped while requests for it came together: send it again"
+                    ))
+                };
+                inputs.iter().map(gone).collect()
+            }
+        };
+        places.into_iter().zip(outputs).collect()
+    }
+
+    fn handle_with(
+        &self,
+        parts: &Parts,
+        body: Bytes,
+        started: Option<f64>,
+        run: &dyn Run,
+    ) -> Response<Bytes> {
         if body.len() > self.options.max_body {
             return reply::body_too_large(self.options.max_body);
         }
@@ -114,15 +199,18 @@ impl App {
             return reply::wrong_method(&parts.method, path, route.methods());
         }
         let asked = protocol::Asked::default();
+        let remembering = Remembering::new(run, &self.cache);
+        let timed = Timed::new(&remembering, self.options.clock);
         let request = protocol::Request {
-            parts: &parts,
+            parts,
             body,
             started,
             asked: &asked,
+            run: &timed,
         };
-        let answer = check_encoding(&parts).and_then(|()| route.answer(self, request));
+        let answer = check_encoding(parts).and_then(|()| route.answer(self, request));
         let mut answer = answer.unwrap_or_else(|error| route.failed(&error));
-        asked.describe(answer.headers_mut());
+        asked.describe(timed.spent(), remembering.outcome(), answer.headers_mut());
         answer
     }
 

@@ -55,6 +55,7 @@ mod query;
 mod remote;
 mod reply;
 mod rows;
+mod run;
 mod supply;
 mod target;
 mod timing;

@@ -40,6 +40,27 @@ impl Call {
     }
 }
 
+impl Call {
+    /// The value of the header `server-timing` (W3C Server Timing, section 3): milliseconds of loading, and
+    /// of the prediction; where a model ran (when it began, and for how long), with the parts of that.
+    pub(crate) fn server_timing(&self, ran: Option<(f64, f64)>) -> Option<String> {
+        let Timing {
+            load_ms,
+            predict_ms,
+        } = self.timing()?;
+        let whole = format!("load;dur={load_ms}, predict;dur={predict_ms}");
+        let Some((first, spent)) = ran else {
+            return Some(whole);
+        };
+        let before = rounded((first - self.loaded).max(0.0));
+        let spent = rounded(spent);
+        let after = rounded((predict_ms - before - spent).max(0.0));
+        Some(format!(
+            "{whole}, preprocess;dur={before}, run;dur={spent}, postprocess;dur={after}"
+        ))
+    }
+}
+
 /// Microseconds are the grain of the clocks that hosts give.
 fn rounded(milliseconds: f64) -> f64 {
     (milliseconds * 1e3).round() / 1e3

@@ -9,6 +9,7 @@ mod onnx_file;
 mod predict;
 mod registry;
 mod remote;
+mod runs;
 mod support;
 mod trust;
 mod types;
