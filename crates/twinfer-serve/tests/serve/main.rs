@@ -5,10 +5,12 @@
 mod bad_input;
 mod infer;
 mod metadata;
+mod mlflow;
 mod onnx_file;
 mod predict;
 mod registry;
 mod remote;
 mod support;
+mod tensorflow;
 mod trust;
 mod types;

@@ -85,7 +85,17 @@ pub(super) fn read(model: &Model, body: &[u8]) -> Result<Payload> {
     let parameters = parameters(model, fields.remove("params"))?;
     let value = fields.remove(format).unwrap_or_default();
     let given = match format {
-        "dataframe_split" => of_table(model, split(value)?)?,
+        "dataframe_split" => {
+            let table = split(value)?;
+            let step = model.config().pipeline.as_ref().map(|p| &p.input);
+            if let (None, Some(InputStep::Record(_))) = (&table.columns, step) {
+                bail!(
+                    InvalidRecord,
+                    "`dataframe_split` has no `columns`, and this model takes them by name"
+                );
+            }
+            of_table(model, table)?
+        }
         "dataframe_records" => of_table(model, records(value)?)?,
         "instances" => instances(model, value)?,
         _ => inputs(model, value)?,
