@@ -272,13 +272,18 @@ fn tensors_and_their_answers() {
         ),
         (
             &DOSE,
+            json!({"inputs": [{"a": 1, "b": 2, "c": 3}]}),
+            "missing_input",
+        ),
+        (
+            &DOSE,
             json!({"instances": [[1, 2, 3], [1, 2]]}),
             "wrong_shape",
         ),
         (
             &DOSE,
             json!({"instances": [{"Y": [1, 2, 3]}]}),
-            "wrong_shape",
+            "missing_input",
         ),
         (&ints, json!({"inputs": [1.5]}), "invalid_input"),
         (&ints, json!({"inputs": ["1"]}), "invalid_input"),
