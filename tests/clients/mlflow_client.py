@@ -1,8 +1,11 @@
 """MLflow's own client and its own scoring server beside ours: the same models, the same requests."""
 
+import atexit
 import json
+import logging
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,6 +16,7 @@ import warnings
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 warnings.filterwarnings("ignore")
+logging.disable(logging.CRITICAL)
 
 import checks
 import mlflow.pyfunc
@@ -31,6 +35,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 here = checks.options()
 folder = pathlib.Path(tempfile.mkdtemp())
+atexit.register(shutil.rmtree, folder, ignore_errors=True)
 COLUMNS = ["age", "dose", "visits", "city"]
 
 
@@ -106,8 +111,8 @@ class Pair:
                     return
             except OSError:
                 pass
-            assert time.monotonic() < end, (folder / "people.log").read_text()[-2000:]
-            assert self.process.poll() is None, "the server ended"
+            assert time.monotonic() < end, "no answer to /ping within 300 s"
+            assert self.process.poll() is None, pathlib.Path(self.log.name).read_text()[-2000:]
             time.sleep(0.2)
 
     def both(self, path, body=None, content_type="application/json"):

@@ -253,9 +253,8 @@ fn instances(model: &Model, value: Json) -> Result<Given> {
 /// matrix then.
 fn of_named(model: &Model, table: Table) -> Result<Given> {
     let signature = model.signature();
-    let is_other = model.config().pipeline.is_none()
-        && !is_map(signature)
-        && !table.is_by_name(signature);
+    let is_other =
+        model.config().pipeline.is_none() && !is_map(signature) && !table.is_by_name(signature);
     if is_other {
         let names: Vec<String> = (signature.inputs.iter())
             .map(|spec| format!("`{}`", spec.name))

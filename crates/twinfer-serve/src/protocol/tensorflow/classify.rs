@@ -5,11 +5,11 @@ use http::Response;
 use serde_json::{Map, Value as Json};
 use twinfer::{
     Dim, Model, OutputStep, Parameters, Pipeline, Result, Signature as ModelSignature, ValueKind,
-    bail,
+    bail, err,
 };
 
-use super::predict::numbers;
-use super::{Shape, Signature, written};
+use super::Signature;
+use super::answer::{Shape, numbers, written};
 use crate::loose::Numbers;
 use crate::rows;
 
@@ -25,26 +25,7 @@ pub(super) fn results(
         Signature::Tensors => None,
     };
     // Before the model runs: what it cannot answer costs nothing.
-    let output = match (is_class, pipeline) {
-        (true, Some(pipeline)) => classes_of(pipeline),
-        (true, None) => maps_of(model.signature()),
-        (false, Some(pipeline)) => number_of(pipeline),
-        (false, None) => match &model.signature().outputs[..] {
-            [only] if only.kind == ValueKind::Tensor => Some(only.name.as_str()),
-            _ => None,
-        },
-    };
-    let Some(output) = output else {
-        let what = if is_class {
-            "classes with scores"
-        } else {
-            "one number for each row"
-        };
-        bail!(
-            InvalidRequest,
-            "this model does not give {what}: use :predict"
-        );
-    };
+    let output = output_of(model, pipeline, is_class)?;
     let rows = examples(model, pipeline, &mut fields)?;
     let answers = match pipeline {
         Some(_) => rows::predict(model, rows, &Parameters::new())?,
@@ -76,6 +57,36 @@ pub(super) fn results(
         &[(None, &results, numbers)],
         Shape::Single,
     ))
+}
+
+/// The output with the classes, or with the number.
+///
+/// # Errors
+/// `invalid_request` for a model that has none.
+fn output_of<'m>(
+    model: &'m Model,
+    pipeline: Option<&'m Pipeline>,
+    is_class: bool,
+) -> Result<&'m str> {
+    let output = match (is_class, pipeline) {
+        (true, Some(pipeline)) => classes_of(pipeline),
+        (true, None) => maps_of(model.signature()),
+        (false, Some(pipeline)) => number_of(pipeline),
+        (false, None) => match &model.signature().outputs[..] {
+            [only] if only.kind == ValueKind::Tensor => Some(only.name.as_str()),
+            _ => None,
+        },
+    };
+    let what = match is_class {
+        true => "classes with scores",
+        false => "one number for each row",
+    };
+    output.ok_or_else(|| {
+        err!(
+            InvalidRequest,
+            "this model does not give {what}: use :predict"
+        )
+    })
 }
 
 fn classes_of(pipeline: &Pipeline) -> Option<&str> {

@@ -1,20 +1,20 @@
 //! TensorFlow Serving's REST interface (tensorflow/serving, `g3doc/api_rest.md`), whose `:predict`
 //! in rows is also version 1 of KServe's protocol.
 
+mod answer;
 mod classify;
 mod describe;
 mod predict;
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::Response;
 use serde_json::{Map, Value as Json, json};
 use twinfer::{Model, Result, bail, err};
 use twinfer_package::tag_version;
 
 use super::{Need, Request};
-use crate::loose::{self, Numbers};
 use crate::target::Target;
-use crate::{App, reply};
+use crate::{App, loose, reply};
 
 /// What is asked of a model.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -196,62 +196,6 @@ impl Signature {
                 "there is no signature {name:?}; /metadata lists those of the model"
             ),
             Some(_) => bail!(InvalidRequest, "`signature_name` must be a text"),
-        }
-    }
-}
-
-/// An answer with one field, numbers in it as TensorFlow Serving writes them.
-fn written(field: &str, value: &[(Option<&str>, &Json, Numbers)], shape: Shape) -> Response<Bytes> {
-    let mut body = format!("{{\"{field}\": ").into_bytes();
-    shape.write(value, &mut body);
-    body.push(b'}');
-    reply::with_type(StatusCode::OK, "application/json", body.into())
-}
-
-/// How outputs stand beside each other.
-#[derive(Debug, Clone, Copy)]
-enum Shape {
-    /// The only one, without its name.
-    Single,
-    /// An object of them.
-    Object,
-    /// A list of objects: each output is a list of the same length.
-    Rows(usize),
-}
-
-impl Shape {
-    fn write(self, outputs: &[(Option<&str>, &Json, Numbers)], body: &mut Vec<u8>) {
-        let object = |body: &mut Vec<u8>, row: Option<usize>| {
-            body.push(b'{');
-            for (at, (name, value, numbers)) in outputs.iter().enumerate() {
-                if at > 0 {
-                    body.push(b',');
-                }
-                let name = Json::from(name.unwrap_or_default());
-                body.extend_from_slice(name.to_string().as_bytes());
-                body.push(b':');
-                let value = row.map_or(*value, |row| &value[row]);
-                loose::write(value, *numbers, body);
-            }
-            body.push(b'}');
-        };
-        match self {
-            Self::Single => {
-                for (_, value, numbers) in outputs {
-                    loose::write(value, *numbers, body);
-                }
-            }
-            Self::Object => object(body, None),
-            Self::Rows(rows) => {
-                body.push(b'[');
-                for row in 0..rows {
-                    if row > 0 {
-                        body.push(b',');
-                    }
-                    object(body, Some(row));
-                }
-                body.push(b']');
-            }
         }
     }
 }

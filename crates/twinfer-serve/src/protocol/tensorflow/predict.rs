@@ -4,11 +4,12 @@ use bytes::Bytes;
 use http::Response;
 use serde_json::{Map, Value as Json};
 use twinfer::{
-    DType, InputStep, Model, OutputStep, Parameters, Pipeline, Result, Value, ValueKind, bail,
+    InputStep, Model, OutputStep, Parameters, Pipeline, Result, Value, ValueKind, bail,
     value_from_json, value_to_json,
 };
 
-use super::{Shape, Signature, written};
+use super::Signature;
+use super::answer::{Shape, numbers, written};
 use crate::loose::Numbers;
 use crate::rows;
 
@@ -191,31 +192,4 @@ fn answer(
         .map(|(name, json)| (Some(name.as_str()), json, numbers(model, pipeline, name)))
         .collect();
     written(field, &columns, shape)
-}
-
-/// How the numbers of an output are written: single precision as short as it comes back by, and
-/// words bare, but not where texts are.
-pub(super) fn numbers(model: &Model, pipeline: Option<&Pipeline>, output: &str) -> Numbers {
-    let tensor = match pipeline {
-        None => output,
-        Some(pipeline) => match pipeline.outputs.iter().find(|step| step.name() == output) {
-            Some(
-                OutputStep::Tensor(plain)
-                | OutputStep::Label(plain)
-                | OutputStep::Probabilities(plain),
-            ) => &plain.tensor,
-            // Scores beside labels, and boxes: in single precision as the model gives them.
-            _ => return Numbers::Plain,
-        },
-    };
-    let outputs = &model.signature().outputs;
-    match outputs
-        .iter()
-        .find(|spec| spec.name == tensor)
-        .map(|spec| spec.dtype)
-    {
-        Some(DType::F32 | DType::F16 | DType::BF16) => Numbers::Single,
-        Some(DType::F64) => Numbers::Bare,
-        _ => Numbers::Plain,
-    }
 }
