@@ -1,7 +1,10 @@
 //! The protocols: each turns its own requests into calls of one core ([`crate::App::load`],
 //! [`crate::rows`]), and what comes out into its own answers.
 
+mod invocations;
+mod mlflow;
 mod open_inference;
+mod tensorflow;
 
 use std::cell::OnceCell;
 use std::fmt::Debug;
@@ -117,7 +120,12 @@ impl dyn Route {
 type Find = fn(&[&str]) -> Option<Box<dyn Route>>;
 
 /// In the order in which they are asked. No two of them have a path in common.
-const PROTOCOLS: &[Find] = &[open_inference::find];
+const PROTOCOLS: &[Find] = &[
+    open_inference::find,
+    mlflow::find,
+    invocations::find,
+    tensorflow::find,
+];
 
 /// The route of a path.
 pub(crate) fn find(path: &str) -> Option<Box<dyn Route>> {

@@ -5,11 +5,13 @@
 mod bad_input;
 mod infer;
 mod metadata;
+mod mlflow;
 mod onnx_file;
 mod predict;
 mod registry;
 mod remote;
 mod runs;
 mod support;
+mod tensorflow;
 mod trust;
 mod types;
