@@ -45,8 +45,10 @@
 mod address;
 mod app;
 mod catalog;
+mod formats;
 mod fused;
 mod infer;
+mod media;
 mod metadata;
 mod models;
 mod predict;

@@ -78,7 +78,11 @@ pub(crate) fn rows(columns: &Columns<'_>, header: Header, body: &[u8]) -> Result
             );
         }
         let cells = cells.iter().zip(&dtypes);
-        let cells = cells.map(|(cell, dtype)| value(cell, *dtype)).collect();
+        let cells = cells.map(|(cell, dtype)| match value(cell, *dtype) {
+            Json::Null => columns.missing(*dtype),
+            value => value,
+        });
+        let cells = cells.collect();
         Ok(columns.row(&names, cells))
     };
     records[usize::from(has_names)..].iter().map(row).collect()
@@ -133,7 +137,7 @@ fn cells(output: &[u8], ends: &[usize]) -> Result<Vec<String>> {
 }
 
 /// A cell as what its column takes. What it is not stays a text, for the model to refuse by name.
-fn value(cell: &str, dtype: Option<DType>) -> Json {
+pub(crate) fn value(cell: &str, dtype: Option<DType>) -> Json {
     if dtype == Some(DType::String) {
         return if cell.is_empty() {
             Json::Null

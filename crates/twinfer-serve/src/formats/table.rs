@@ -69,6 +69,19 @@ impl<'a> Columns<'a> {
         }
     }
 
+    /// What stands for a value that is missing: `null` in a record, where the model says what that
+    /// means; NaN in a tensor of floats.
+    pub(crate) fn missing(&self, dtype: Option<DType>) -> Json {
+        let float = matches!(
+            dtype,
+            Some(DType::F16 | DType::BF16 | DType::F32 | DType::F64)
+        );
+        match self {
+            Self::Elements(_) | Self::Inputs(_) if float => "NaN".into(),
+            _ => Json::Null,
+        }
+    }
+
     /// A row for [`crate::rows`]: an object of columns, or a list where the model has no names for
     /// them or the table has none (`names` is empty).
     pub(crate) fn row(&self, names: &[String], cells: Vec<Json>) -> Json {
