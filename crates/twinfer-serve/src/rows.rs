@@ -5,8 +5,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value as Json};
 use twinfer::{
-    Dim, Input, InputStep, Model, Parameters, Picture, RecordInput, Result, Signature, TensorSpec,
-    Value, ValueKind, bail, err, value_from_json, value_to_json,
+    Column, DType, Dim, Input, InputStep, Model, OutputStep, Parameters, Picture, Pipeline,
+    RecordInput, Result, Signature, TensorSpec, Value, ValueKind, bail, err, value_from_json,
+    value_to_json,
 };
 
 /// Answers rows, one answer for each, in their order.
@@ -45,6 +46,14 @@ pub(crate) fn predict(
             "there is no parameter `{name}`; this model has no pipeline"
         );
     }
+    tensors(model, rows)
+}
+
+/// The same past the pipeline, with the inputs and outputs of the model file.
+///
+/// # Errors
+/// Those of [`predict`].
+pub(crate) fn tensors(model: &Model, rows: Vec<Json>) -> Result<Vec<Json>> {
     let signature = model.signature();
     match batch(signature, rows.len())? {
         Batch::Together if !rows.is_empty() => {
@@ -67,12 +76,28 @@ pub(crate) fn predict(
 /// The input of a pipeline that a row is.
 fn input(step: &InputStep, row: Json) -> Result<Input> {
     match step {
-        InputStep::Record(step) => record(step, row).map(Input::Record),
+        InputStep::Record(step) => {
+            let mut record = record(step, row)?;
+            blank(step, &mut record);
+            Ok(Input::Record(record))
+        }
         InputStep::Picture(step) => {
             let content = content(&step.name, row)?;
             Ok(Input::Picture(Picture::Encoded(content)))
         }
         InputStep::Bytes(step) => content(&step.name, row).map(Input::Bytes),
+    }
+}
+
+/// "Not a number" is what is missing: that is how Python writes it.
+fn blank(step: &RecordInput, record: &mut Map<String, Json>) {
+    let is_text = |column: &Column| step.tensor.is_none() && column.dtype == Some(DType::String);
+    for column in step.columns.iter().filter(|column| !is_text(column)) {
+        if let Some(cell) = record.get_mut(&column.name)
+            && *cell == "NaN"
+        {
+            *cell = Json::Null;
+        }
     }
 }
 
@@ -180,7 +205,15 @@ fn together(signature: &Signature, rows: &[Json]) -> Result<Vec<(String, Value)>
         };
         Ok((spec.name.clone(), value_from_json(spec, &json)?))
     };
-    signature.inputs.iter().map(column).collect()
+    // Of what may be given as well, that which the first row has: then all must have it.
+    let is_given = |spec: &&TensorSpec| matches!(rows.first(), Some(Json::Object(fields)) if fields.contains_key(&spec.name));
+    let optional = signature.optional.iter().filter(is_given);
+    signature
+        .inputs
+        .iter()
+        .chain(optional)
+        .map(column)
+        .collect()
 }
 
 /// What a row gives for an input.
@@ -209,7 +242,7 @@ fn cell(signature: &Signature, spec: &TensorSpec, row: &Json) -> Result<Json> {
                 None => bail!(MissingInput, "input `{}` is missing", spec.name),
             }
         }
-        (_, [_]) => Ok(row.clone()),
+        (_, [_]) => text_of(row, spec),
         (_, inputs) => bail!(
             InvalidInput,
             "a row must be an object of the inputs {}",
@@ -224,14 +257,20 @@ fn is_content(name: &str, inputs: &[TensorSpec]) -> bool {
 }
 
 fn is_text(inputs: &[TensorSpec]) -> bool {
-    matches!(inputs, [only] if only.dtype == twinfer::DType::String)
+    matches!(inputs, [only] if only.dtype == DType::String)
 }
 
-/// A text may come as its bytes.
-fn text_of(json: &Json, spec: &TensorSpec) -> Result<Json> {
+/// Texts may come as their bytes.
+pub(crate) fn text_of(json: &Json, spec: &TensorSpec) -> Result<Json> {
+    if spec.dtype != DType::String || spec.kind != ValueKind::Tensor {
+        return Ok(json.clone());
+    }
+    if let Json::Array(items) = json {
+        return items.iter().map(|item| text_of(item, spec)).collect();
+    }
     let wrapped =
         matches!(json, Json::Object(o) if o.contains_key("b64") || o.contains_key("base64"));
-    if spec.dtype != twinfer::DType::String || !wrapped {
+    if !wrapped {
         return Ok(json.clone());
     }
     let bytes = content(&spec.name, json.clone())?;
@@ -278,4 +317,32 @@ pub(crate) fn split(outputs: Vec<(String, Value)>, rows: usize) -> Result<Vec<Js
     } else {
         single
     })
+}
+
+/// An answer of a pipeline without the axis of rows, which the answer to one row still has where it
+/// is a model output as it is; a list of one number is that number.
+pub(crate) fn without_row(pipeline: &Pipeline, mut answer: Json) -> Json {
+    for step in &pipeline.outputs {
+        let OutputStep::Tensor(plain) = step else {
+            continue;
+        };
+        let Some(value) = answer.get_mut(&plain.name) else {
+            continue;
+        };
+        if let Json::Array(rows) = value
+            && let [row] = &mut rows[..]
+        {
+            *value = row.take();
+        }
+        *value = single(value.take());
+    }
+    answer
+}
+
+/// A list of one element that is no list is that element.
+pub(crate) fn single(value: Json) -> Json {
+    match value {
+        Json::Array(mut items) if items.len() == 1 && !items[0].is_array() => items.remove(0),
+        other => other,
+    }
 }

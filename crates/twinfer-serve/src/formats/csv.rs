@@ -1,11 +1,12 @@
 //! Tables as CSV (RFC 4180).
 
 use csv_core::{ReadRecordResult, Reader};
-use serde_json::{Number, Value as Json};
-use twinfer::{DType, Result, bail, err};
+use serde_json::Value as Json;
+use twinfer::{DType, Result, bail, err, number_to_json};
 
 use super::table::{self, Columns, Item};
 use crate::media::MediaType;
+use crate::table::typed;
 
 /// Whether the first line has the names of the columns.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -89,7 +90,7 @@ pub(crate) fn rows(columns: &Columns<'_>, header: Header, body: &[u8]) -> Result
 }
 
 /// The lines that are not empty: where each begins, and its cells.
-fn read(body: &[u8]) -> Result<Vec<(usize, Vec<String>)>> {
+pub(crate) fn read(body: &[u8]) -> Result<Vec<(usize, Vec<String>)>> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let text = std::str::from_utf8(body)
         .map_err(|e| err!(InvalidRequest, "the table is not UTF-8: {e}"))?;
@@ -138,32 +139,13 @@ fn cells(output: &[u8], ends: &[usize]) -> Result<Vec<String>> {
 
 /// A cell as what its column takes. What it is not stays a text, for the model to refuse by name.
 pub(crate) fn value(cell: &str, dtype: Option<DType>) -> Json {
-    if dtype == Some(DType::String) {
-        return if cell.is_empty() {
-            Json::Null
-        } else {
-            cell.into()
-        };
+    if let Some(dtype) = dtype {
+        return typed(cell, dtype);
     }
-    let cell = cell.trim();
-    if dtype == Some(DType::Bool) {
-        match cell {
-            "true" | "True" | "TRUE" | "1" => return true.into(),
-            "false" | "False" | "FALSE" | "0" => return false.into(),
-            _ => {}
-        }
-    }
-    if cell.is_empty() {
-        return Json::Null;
-    }
-    if let Ok(whole) = cell.parse::<i64>() {
-        return whole.into();
-    }
-    match cell.parse::<f64>() {
-        // What numpy and pandas write for a missing number.
-        Ok(float) if float.is_nan() => Json::Null,
-        Ok(float) => Number::from_f64(float).map_or_else(|| cell.into(), Json::Number),
-        Err(_) => cell.into(),
+    match (cell.parse::<i64>(), cell.parse::<f64>()) {
+        (Ok(whole), _) => whole.into(),
+        (_, Ok(float)) => number_to_json(float),
+        _ => cell.into(),
     }
 }
 
@@ -224,7 +206,7 @@ mod tests {
         let text = "a,\"b \"\"c\"\", d\",\"e\nf\"\r\n1,x,-2.5\n\n,true,nan";
         let row = json!([
             {"a": 1, "b \"c\", d": "x", "e\nf": -2.5},
-            {"a": null, "b \"c\", d": "true", "e\nf": null},
+            {"a": null, "b \"c\", d": 1, "e\nf": null},
         ]);
         assert_eq!(parse(text, Header::Present).unwrap(), row);
         assert_eq!(parse("", Header::Guess).unwrap(), json!([]));

@@ -6,6 +6,8 @@ use twinfer::{
     number_from_words,
 };
 
+use crate::table::fold;
+
 /// What the columns of a table are to a model.
 pub(crate) enum Columns<'a> {
     /// The columns of its records.
@@ -92,7 +94,18 @@ impl<'a> Columns<'a> {
         if !named {
             return Json::Array(cells);
         }
-        Json::Object(names.iter().cloned().zip(cells).collect())
+        let cell = |(name, cell): (&String, Json)| {
+            let input = match self {
+                Self::Inputs(inputs) => inputs.iter().find(|input| input.name == *name),
+                _ => None,
+            };
+            let cell = match input {
+                Some(input) => fold(cell, input),
+                None => cell,
+            };
+            (name.clone(), cell)
+        };
+        Json::Object(names.iter().zip(cells).map(cell).collect())
     }
 
     /// # Errors

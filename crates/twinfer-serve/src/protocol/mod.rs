@@ -1,6 +1,8 @@
 //! The protocols: each turns its own requests into calls of one core ([`crate::App::load`],
 //! [`crate::rows`]), and what comes out into its own answers.
 
+mod invocations;
+mod mlflow;
 mod open_inference;
 
 use std::cell::OnceCell;
@@ -109,7 +111,7 @@ impl dyn Route {
 type Find = fn(&[&str]) -> Option<Box<dyn Route>>;
 
 /// In the order in which they are asked. No two of them have a path in common.
-const PROTOCOLS: &[Find] = &[open_inference::find];
+const PROTOCOLS: &[Find] = &[open_inference::find, mlflow::find, invocations::find];
 
 /// The route of a path.
 pub(crate) fn find(path: &str) -> Option<Box<dyn Route>> {

@@ -1,0 +1,217 @@
+//! `/ping` and `/invocations`: the paths that MLflow's scoring server has, and that containers of
+//! SageMaker have. What answers a body is found by its content type, in one table.
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderMap, Response, StatusCode};
+use twinfer::{Error, Result, bail};
+
+use super::{Need, Request, mlflow};
+use crate::models::Loaded;
+use crate::target::Target;
+use crate::{App, reply};
+
+/// What answers bodies of one content type.
+struct Taken {
+    /// Type and subtype, in lower case.
+    essence: &'static str,
+    /// Parameters of the content type that mean something, beside `charset`.
+    parameters: &'static [&'static str],
+    answer: fn(&Loaded, &Invocation<'_>) -> Result<Response<Bytes>>,
+}
+
+/// The content types of `/invocations`.
+const TAKEN: &[Taken] = &[
+    Taken {
+        essence: "application/json",
+        parameters: &[],
+        answer: mlflow::json,
+    },
+    Taken {
+        essence: "text/csv",
+        parameters: &[],
+        answer: mlflow::csv,
+    },
+];
+
+/// A call of the model.
+pub(super) struct Invocation<'a> {
+    #[expect(dead_code, reason = "headers of SageMaker")]
+    pub(super) parts: &'a Parts,
+    pub(super) body: &'a Bytes,
+    #[expect(dead_code, reason = "parameters of content types of SageMaker")]
+    pub(super) content: ContentType,
+}
+
+#[derive(Debug, PartialEq)]
+enum Route {
+    Ping(Target),
+    Invocations(Target),
+}
+
+pub(super) fn find(segments: &[&str]) -> Option<Box<dyn super::Route>> {
+    Some(Box::new(match *segments {
+        ["ping"] => Route::Ping(Target::default_model()),
+        ["invocations"] => Route::Invocations(Target::default_model()),
+        _ => return None,
+    }))
+}
+
+impl super::Route for Route {
+    fn methods(&self) -> &'static str {
+        match self {
+            Self::Ping(_) => "GET, HEAD",
+            Self::Invocations(_) => "POST",
+        }
+    }
+
+    fn needs(&self) -> Need<'_> {
+        match self {
+            Self::Ping(_) => Need::Index,
+            Self::Invocations(target) => Need::Model(target),
+        }
+    }
+
+    fn answer(&self, app: &App, request: Request<'_>) -> Result<Response<Bytes>> {
+        match self {
+            Self::Ping(target) => ping(app, target),
+            Self::Invocations(target) => {
+                // A body that nobody takes is refused before a model is loaded for it.
+                let content = ContentType::of(&request.parts.headers)?;
+                let taken = content.taken()?;
+                let (loaded, _) = app.call(target, &request)?;
+                let invocation = Invocation {
+                    parts: request.parts,
+                    body: &request.body,
+                    content,
+                };
+                (taken.answer)(&loaded, &invocation)
+            }
+        }
+    }
+
+    fn failed(&self, error: &Error) -> Response<Bytes> {
+        mlflow::failed(error)
+    }
+}
+
+/// Healthy is who has the model; it is loaded by the first call. The answer is that of MLflow, an
+/// empty line; SageMaker reads the status alone.
+pub(super) fn ping(app: &App, target: &Target) -> Result<Response<Bytes>> {
+    app.check()?;
+    let index = app.index()?;
+    let reference = app.reference(target, &index)?;
+    app.admit(&index, &reference)?;
+    Ok(reply::with_type(
+        StatusCode::OK,
+        "application/json",
+        Bytes::from_static(b"\n"),
+    ))
+}
+
+/// A content type, taken apart (RFC 9110, section 8.3.1).
+#[derive(Debug, PartialEq)]
+pub(super) struct ContentType {
+    /// Type and subtype, in lower case.
+    pub(super) essence: String,
+    /// Names in lower case, values as they are, without quotes.
+    pub(super) parameters: Vec<(String, String)>,
+}
+
+impl ContentType {
+    /// That of a request. None at all is JSON: some clients send none.
+    ///
+    /// # Errors
+    /// `unsupported_media_type` for what is no text.
+    fn of(headers: &HeaderMap) -> Result<Self> {
+        let Some(value) = headers.get(CONTENT_TYPE) else {
+            return Ok(Self::parse("application/json"));
+        };
+        match value.to_str() {
+            Ok(text) => Ok(Self::parse(text)),
+            Err(_) => bail!(UnsupportedMediaType, "content type {value:?} is not taken"),
+        }
+    }
+
+    fn parse(text: &str) -> Self {
+        let mut parts = text.split(';').map(str::trim);
+        let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let parameters = parts.filter(|part| !part.is_empty()).map(|part| {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            (
+                name.trim().to_ascii_lowercase(),
+                value.trim().trim_matches('"').to_owned(),
+            )
+        });
+        Self {
+            parameters: parameters.collect(),
+            essence,
+        }
+    }
+
+    /// What answers it.
+    ///
+    /// # Errors
+    /// `unsupported_media_type`, for the type, another character set than UTF-8, or parameters that
+    /// mean nothing here.
+    fn taken(&self) -> Result<&'static Taken> {
+        if let Some((_, charset)) = (self.parameters.iter())
+            .find(|(name, value)| name == "charset" && !value.eq_ignore_ascii_case("utf-8"))
+        {
+            bail!(
+                UnsupportedMediaType,
+                "the character set {charset:?} is not taken: send UTF-8"
+            );
+        }
+        let Some(taken) = TAKEN.iter().find(|taken| taken.essence == self.essence) else {
+            let known: Vec<&str> = TAKEN.iter().map(|taken| taken.essence).collect();
+            bail!(
+                UnsupportedMediaType,
+                "content type {:?} is not taken: send {}",
+                self.essence,
+                known.join(", ")
+            );
+        };
+        if let Some((unknown, _)) = (self.parameters.iter())
+            .find(|(name, _)| name != "charset" && !taken.parameters.contains(&name.as_str()))
+        {
+            bail!(
+                UnsupportedMediaType,
+                "the parameter {unknown:?} of the content type is not known: send {} alone",
+                taken.essence
+            );
+        }
+        Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_types() {
+        for good in [
+            "application/json",
+            "Application/JSON",
+            "application/json;charset=utf-8",
+            "text/csv ; Charset=\"UTF-8\" ;",
+        ] {
+            assert!(ContentType::parse(good).taken().is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "text/plain",
+            "application/json; charset=latin-1",
+            "application/json; format=pandas-split",
+        ] {
+            let error = ContentType::parse(bad).taken().err().unwrap();
+            assert_eq!(
+                error.code(),
+                twinfer::ErrorCode::UnsupportedMediaType,
+                "{bad}"
+            );
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What `/invocations` answers: `{"predictions": …}`.
+//!
+//! | model | predictions |
+//! |---|---|
+//! | classifier of an estimator: label and probabilities | a list of labels, as `predict` of scikit-learn gives |
+//! | regressor of an estimator: `variable` | a list of numbers |
+//! | another pipeline, one output | a list of it |
+//! | another pipeline, several outputs | a list of objects |
+//! | no pipeline, columns by name | a list of objects, as MLflow's flavor `onnx` gives for a data frame |
+//! | no pipeline, tensors | an object of outputs, as the flavor `onnx` gives for arrays |
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use serde_json::{Map, Value as Json};
+use twinfer::{DType, Model, OutputStep, Pipeline, Result, bail, value_to_json};
+
+use super::payload::{Given, Payload};
+use crate::loose::{self, Numbers};
+use crate::{reply, rows};
+
+/// Names that skl2onnx gives the label of a classifier, and the number of a regressor.
+const LABELS: [&str; 2] = ["label", "output_label"];
+const NUMBER: &str = "variable";
+
+pub(super) fn predictions(model: &Model, payload: Payload) -> Result<Response<Bytes>> {
+    let predictions = match (&model.config().pipeline, payload.given) {
+        (_, Given::Rows { rows, .. }) if rows.is_empty() => {
+            bail!(InvalidInput, "there are no rows: send one at least")
+        }
+        (Some(pipeline), Given::Rows { rows, .. }) => {
+            let answers = rows::predict(model, rows, &payload.parameters)?;
+            of_pipeline(pipeline, answers)
+        }
+        (_, Given::Rows { rows, are_named }) => {
+            let outputs = columns(model, rows::tensors(model, rows)?);
+            of_outputs(outputs, are_named)
+        }
+        (_, Given::Values(values)) => {
+            let outputs = model.run_values(values)?.into_iter();
+            let outputs = outputs.map(|(name, value)| Ok((name, value_to_json(&value)?)));
+            of_outputs(outputs.collect::<Result<_>>()?, false)
+        }
+    };
+    let mut body = br#"{"predictions": "#.to_vec();
+    loose::write(&predictions, numbers(model), &mut body);
+    body.push(b'}');
+    Ok(reply::with_type(
+        StatusCode::OK,
+        "application/json",
+        body.into(),
+    ))
+}
+
+/// Python writes `NaN` bare. Where texts are among the answers they are left alone.
+fn numbers(model: &Model) -> Numbers {
+    let outputs = &model.signature().outputs;
+    match outputs.iter().any(|output| output.dtype == DType::String) {
+        true => Numbers::Plain,
+        false => Numbers::Bare,
+    }
+}
+
+fn of_pipeline(pipeline: &Pipeline, answers: Vec<Json>) -> Json {
+    let label = pipeline
+        .outputs
+        .iter()
+        .find(|o| matches!(o, OutputStep::Label(_)));
+    let is_classifier = pipeline.outputs.len() == 2
+        && pipeline
+            .outputs
+            .iter()
+            .any(|o| matches!(o, OutputStep::Probabilities(_)));
+    let alone = match &pipeline.outputs[..] {
+        [only] => Some(only.name()),
+        _ if is_classifier => label.map(OutputStep::name),
+        _ => None,
+    };
+    let one = |answer| {
+        let mut answer = rows::without_row(pipeline, answer);
+        match alone.and_then(|name| answer.get_mut(name)) {
+            Some(value) => value.take(),
+            None => answer,
+        }
+    };
+    answers.into_iter().map(one).collect()
+}
+
+/// Outputs as columns, of rows as [`rows::tensors`] gives them.
+fn columns(model: &Model, answers: Vec<Json>) -> Vec<(String, Json)> {
+    let outputs = &model.signature().outputs[..];
+    if let [only] = outputs {
+        return vec![(only.name.clone(), Json::Array(answers))];
+    }
+    let mut columns: Vec<(String, Vec<Json>)> = outputs
+        .iter()
+        .map(|output| (output.name.clone(), Vec::new()))
+        .collect();
+    for mut answer in answers {
+        for (name, column) in &mut columns {
+            column.push(answer.get_mut(name.as_str()).map_or(Json::Null, Json::take));
+        }
+    }
+    let whole = |(name, column)| (name, Json::Array(column));
+    columns.into_iter().map(whole).collect()
+}
+
+fn of_outputs(mut outputs: Vec<(String, Json)>, are_named: bool) -> Json {
+    let flat = |column: Json| match column {
+        Json::Array(cells) => cells.into_iter().map(rows::single).collect(),
+        other => other,
+    };
+    match &outputs[..] {
+        [(name, _)] if name == NUMBER => return flat(outputs.remove(0).1),
+        [(name, _), _] if LABELS.contains(&name.as_str()) => return flat(outputs.remove(0).1),
+        _ => {}
+    }
+    if !are_named {
+        return Json::Object(outputs.into_iter().collect());
+    }
+    let length = outputs
+        .first()
+        .and_then(|(_, column)| column.as_array())
+        .map_or(0, Vec::len);
+    let mut rows = vec![Map::new(); length];
+    for (name, column) in outputs {
+        let Json::Array(cells) = flat(column) else {
+            continue;
+        };
+        for (row, cell) in rows.iter_mut().zip(cells) {
+            row.insert(name.clone(), cell);
+        }
+    }
+    rows.into_iter().map(Json::Object).collect()
+}
