@@ -33,6 +33,10 @@ pub struct Options {
     /// Which model answers in protocols whose requests name none. `None`: the only one of the
     /// registry, where it has one.
     pub default_model: Option<Reference>,
+    /// The path at which Vertex AI asks whether the server is healthy (`AIP_HEALTH_ROUTE`).
+    pub health_route: Option<String>,
+    /// The path at which Vertex AI asks for predictions (`AIP_PREDICT_ROUTE`).
+    pub predict_route: Option<String>,
 }
 
 impl Default for Options {
@@ -45,6 +49,8 @@ impl Default for Options {
             clock: None,
             trust: Trust::Everything,
             default_model: None,
+            health_route: None,
+            predict_route: None,
         }
     }
 }
@@ -107,7 +113,7 @@ impl App {
             return reply::body_too_large(self.options.max_body);
         }
         let path = parts.uri.path();
-        let Some(route) = protocol::find(path) else {
+        let Some(route) = protocol::find(&parts, &self.options) else {
             return reply::error(&no_route(path));
         };
         if !route.allows(&parts.method) {

@@ -92,10 +92,7 @@ impl Table {
 
     fn records(self, step: &RecordInput) -> Result<Vec<Json>> {
         let Some(columns) = &self.columns else {
-            bail!(
-                InvalidRecord,
-                "the columns have no names, and this model takes them by name"
-            );
+            return self.unnamed(step);
         };
         let mut wanted: Vec<(usize, &str, DType)> = Vec::new();
         if step.columns.is_empty() {
@@ -119,6 +116,25 @@ impl Table {
                 (!is_absent).then(|| ((*name).to_owned(), cell))
             });
             Json::Object(cells.collect())
+        };
+        Ok(self.rows.iter().map(row).collect())
+    }
+
+    /// Rows as lists, whose cells are the columns of the model in their order.
+    fn unnamed(self, step: &RecordInput) -> Result<Vec<Json>> {
+        if step.columns.is_empty() {
+            bail!(
+                InvalidRecord,
+                "the columns have no names, and this model takes them by name"
+            );
+        }
+        let dtype = |at: usize| match (step.tensor.is_some(), step.columns.get(at)) {
+            (false, Some(column)) => column.dtype.unwrap_or(step.dtype),
+            _ => step.dtype,
+        };
+        let row = |row: &Vec<Json>| {
+            let cells = (0..row.len()).map(|at| self.cell(row, at, dtype(at)));
+            Json::Array(cells.collect())
         };
         Ok(self.rows.iter().map(row).collect())
     }

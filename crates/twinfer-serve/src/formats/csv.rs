@@ -18,6 +18,18 @@ pub(crate) enum Header {
 }
 
 impl Header {
+    /// Whether this first line has names.
+    pub(crate) fn is_there(self, columns: &Columns<'_>, first: &[String]) -> bool {
+        let is_name = |cell: &String| !cell.is_empty() && cell.trim().parse::<f64>().is_err();
+        match self {
+            Self::Present => true,
+            Self::Absent => false,
+            Self::Guess => {
+                first.iter().any(|cell| columns.has(cell)) || first.iter().all(is_name)
+            }
+        }
+    }
+
     /// The parameter `header` of the media type (RFC 4180, section 3).
     ///
     /// # Errors
@@ -56,14 +68,7 @@ pub(crate) fn rows(columns: &Columns<'_>, header: Header, body: &[u8]) -> Result
     let Some((_, first)) = records.first() else {
         return Ok(Vec::new());
     };
-    let has_names = match header {
-        Header::Present => true,
-        Header::Absent => false,
-        Header::Guess => {
-            first.iter().any(|cell| columns.has(cell))
-                || first.iter().all(|cell| cell.trim().parse::<f64>().is_err() && !cell.is_empty())
-        }
-    };
+    let has_names = header.is_there(columns, first);
     let names = if has_names { first.clone() } else { Vec::new() };
     Columns::check(&names)?;
     let width = first.len();

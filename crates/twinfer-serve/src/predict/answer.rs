@@ -121,11 +121,16 @@ fn failure(error: &twinfer::Error) -> Item {
     ])
 }
 
-/// An answer as JSON, for protocols that carry it.
-pub(crate) fn as_json(model: &Model, answers: &Answers, call: Call) -> Result<Value> {
-    let answer = Answer::new(model, answers, call);
-    serde_json::to_value(&answer)
-        .map_err(|e| twinfer::err!(Internal, "the answer cannot be written as JSON: {e}"))
+/// Outputs alone: an object, or a list of objects for several inputs, with what was wrong in the
+/// place of one that failed.
+pub(crate) fn plain(answers: Answers) -> Value {
+    match answers {
+        Answers::One(outputs) => Value::Object(outputs),
+        Answers::Many(rows) => {
+            let one = |row: Row| row.outputs.unwrap_or_else(|error| failure(&error));
+            rows.into_iter().map(one).map(Value::Object).collect()
+        }
+    }
 }
 
 /// # Errors

@@ -19,7 +19,7 @@ use crate::models::Loaded;
 use crate::timing::Call;
 use crate::{query, rows};
 
-pub(crate) use answer::{Form, form_of};
+pub(crate) use answer::{Form, form_of, plain};
 pub(crate) use body::{Kind, Sent};
 
 pub(crate) fn predict(
