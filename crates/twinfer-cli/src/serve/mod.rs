@@ -304,11 +304,16 @@ fn config(args: ServeArgs, registry: &Path) -> HostConfig {
         ..HostConfig::new(args.component, registry)
     };
     let told = [
-        ("TWINFER_DEFAULT_MODEL", args.default_model.map(|m| m.to_string())),
+        (
+            "TWINFER_DEFAULT_MODEL",
+            args.default_model.map(|m| m.to_string()),
+        ),
         ("AIP_HEALTH_ROUTE", args.health_route),
         ("AIP_PREDICT_ROUTE", args.predict_route),
     ];
-    let told = told.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let told = told
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
     config.env.extend(told);
     config.full_component = args
         .full_component

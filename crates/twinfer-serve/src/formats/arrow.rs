@@ -97,8 +97,12 @@ impl Reader<'_> {
 
     fn read(&mut self, batch: &RecordBatch) -> Result<()> {
         let count = batch.num_rows();
-        self.rows_left = (self.rows_left.checked_sub(count))
-            .ok_or_else(|| err!(InvalidRequest, "the table says that it has more rows than data"))?;
+        self.rows_left = (self.rows_left.checked_sub(count)).ok_or_else(|| {
+            err!(
+                InvalidRequest,
+                "the table says that it has more rows than data"
+            )
+        })?;
         let schema = batch.schema();
         let names: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
         let mut rows = vec![Vec::with_capacity(names.len()); count];
@@ -110,7 +114,9 @@ impl Reader<'_> {
                 row.push(cell);
             }
         }
-        let rows = rows.into_iter().map(|cells| self.columns.row(&names, cells));
+        let rows = rows
+            .into_iter()
+            .map(|cells| self.columns.row(&names, cells));
         self.rows.extend(rows);
         Ok(())
     }

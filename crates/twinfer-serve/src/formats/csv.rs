@@ -24,9 +24,7 @@ impl Header {
         match self {
             Self::Present => true,
             Self::Absent => false,
-            Self::Guess => {
-                first.iter().any(|cell| columns.has(cell)) || first.iter().all(is_name)
-            }
+            Self::Guess => first.iter().any(|cell| columns.has(cell)) || first.iter().all(is_name),
         }
     }
 
@@ -123,7 +121,10 @@ pub(crate) fn read(body: &[u8]) -> Result<Vec<(usize, Vec<String>)>> {
                 let ends_line = |byte: &&u8| matches!(byte, b'\r' | b'\n');
                 let empty = rest.iter().take_while(ends_line).count();
                 let end = text.len() - rest.len() + empty;
-                line += text.as_bytes()[counted..end].iter().filter(|b| **b == b'\n').count();
+                line += text.as_bytes()[counted..end]
+                    .iter()
+                    .filter(|b| **b == b'\n')
+                    .count();
                 counted = end;
             }
             ReadRecordResult::End => return Ok(records),

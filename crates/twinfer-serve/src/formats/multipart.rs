@@ -54,7 +54,10 @@ pub(crate) fn parts(media_type: &MediaType, body: &Bytes) -> Result<Vec<Part>> {
             return Ok(parts);
         }
         // Spaces may follow a boundary.
-        let padding = rest.iter().take_while(|b| **b == b' ' || **b == b'\t').count();
+        let padding = rest
+            .iter()
+            .take_while(|b| **b == b' ' || **b == b'\t')
+            .count();
         if !rest[padding..].starts_with(b"\r\n") {
             bail!(
                 InvalidRequest,
@@ -201,13 +204,18 @@ mod tests {
             ("a \"b\"", &None, &b"x\r\ny"[..])
         );
         assert_eq!(
-            (&*found[1].name, found[1].file.as_deref(), &found[1].content[..]),
+            (
+                &*found[1].name,
+                found[1].file.as_deref(),
+                &found[1].content[..]
+            ),
             ("file", Some("f;=.png"), &b"--X"[..])
         );
         let png = MediaType::parse("image/png");
         assert_eq!(found[1].content_type, png);
         assert_eq!(read("--XY--").unwrap(), []);
-        let empty = read("--XY\r\nContent-Disposition: form-data; name=a\r\n\r\n\r\n--XY--").unwrap();
+        let empty =
+            read("--XY\r\nContent-Disposition: form-data; name=a\r\n\r\n\r\n--XY--").unwrap();
         assert_eq!(&empty[0].content[..], b"");
     }
 

@@ -135,8 +135,7 @@ pub(crate) fn article(step: &InputStep) -> &'static str {
 /// `[rows, elements]`: a row of a table is one of it.
 fn is_row(spec: &TensorSpec) -> bool {
     let free = |dim: &Dim| !matches!(dim, Dim::Fixed(1));
-    spec.kind == ValueKind::Tensor
-        && matches!(spec.shape.as_deref(), Some([_, last]) if free(last))
+    spec.kind == ValueKind::Tensor && matches!(spec.shape.as_deref(), Some([_, last]) if free(last))
 }
 
 /// An answer, or what went wrong in the place of one.

@@ -37,11 +37,7 @@ pub(super) fn answer(
         }
         let value = text(&part)?.to_owned();
         if parameters.insert(part.name.clone(), value.into()).is_some() {
-            bail!(
-                InvalidParameter,
-                "parameter {:?} is given twice",
-                part.name
-            );
+            bail!(InvalidParameter, "parameter {:?} is given twice", part.name);
         }
     }
     match &pipeline.input {

@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use twinfer::{
     DType, Input, InputStep, Model, Parameters, Picture, Result, Signature, Tensor, bail, err,
     value_from_json,

@@ -66,10 +66,12 @@ pub(crate) enum Place {
 /// several lines or files is its answer; a table is answered as a whole.
 pub(crate) fn run(model: &Model, sent: &Sent, body: Bytes, beside: Parameters) -> Result<Answers> {
     let table = |rows: Vec<Value>| {
-        let rows = outputs(model, rows, &beside)?.into_iter().map(|outputs| Row {
-            place: Place::Row,
-            outputs: Ok(outputs),
-        });
+        let rows = outputs(model, rows, &beside)?
+            .into_iter()
+            .map(|outputs| Row {
+                place: Place::Row,
+                outputs: Ok(outputs),
+            });
         Ok(Answers::Many(rows.collect()))
     };
     let (input, parameters) = match sent.kind {
@@ -126,8 +128,8 @@ fn answer_lines(model: &Model, body: &[u8], beside: &Parameters) -> Answers {
 
 /// A row as in [`crate::rows`], or the envelope of a request.
 fn line(model: &Model, text: &[u8], beside: &Parameters) -> Result<Item> {
-    let row: Value = serde_json::from_slice(text)
-        .map_err(|e| err!(InvalidJson, "it is not JSON: {e}"))?;
+    let row: Value =
+        serde_json::from_slice(text).map_err(|e| err!(InvalidJson, "it is not JSON: {e}"))?;
     if let Value::Object(fields) = &row
         && json::is_envelope(model, |name| fields.contains_key(name))
     {

@@ -98,7 +98,10 @@ fn score(model: &Model, body: &[u8]) -> Result<Json> {
         let columns = crate::formats::table::Columns::of(model);
         columns.is_ok_and(|columns| columns.has(name))
     };
-    if let Some(data) = fields.remove("input_data").filter(|_| !is_own("input_data")) {
+    if let Some(data) = fields
+        .remove("input_data")
+        .filter(|_| !is_own("input_data"))
+    {
         return input_data(model, data, fields);
     }
     if fields.get("data").is_some_and(Json::is_array) && !is_own("data") {

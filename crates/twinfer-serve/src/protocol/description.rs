@@ -10,7 +10,9 @@ pub(super) fn of(paths: &[&str]) -> Value {
     let path = |path: &&str| {
         let variables = path.split('/').filter_map(|segment| {
             let name = segment.strip_prefix('{')?.strip_suffix('}')?;
-            Some(json!({"in": "path", "name": name, "required": true, "schema": {"type": "string"}}))
+            Some(
+                json!({"in": "path", "name": name, "required": true, "schema": {"type": "string"}}),
+            )
         });
         let operation = json!({
             "operationId": path.trim_matches('/').replace(['/', '{', '}'], "_"),

@@ -24,7 +24,10 @@ enum Route {
     Predictions(Target),
     Models,
     /// A model, or all its versions.
-    Model { target: Target, all: bool },
+    Model {
+        target: Target,
+        all: bool,
+    },
     Description,
 }
 
@@ -177,7 +180,10 @@ fn list(index: &Index, query: Option<&str>) -> Result<Response<Bytes>> {
         },
     };
     let limit = number("limit")?.filter(|limit| (1..=PAGE).contains(limit));
-    let (limit, start) = (limit.unwrap_or(PAGE), number("next_page_token")?.unwrap_or(0));
+    let (limit, start) = (
+        limit.unwrap_or(PAGE),
+        number("next_page_token")?.unwrap_or(0),
+    );
     let mut models: BTreeMap<String, String> = BTreeMap::new();
     for tag in index.tags() {
         let reference: Reference = match tag.name.parse() {
@@ -189,7 +195,8 @@ fn list(index: &Index, query: Option<&str>) -> Result<Response<Bytes>> {
         }
     }
     let page = models.iter().skip(start).take(limit);
-    let page = page.map(|(name, digest)| json!({"modelName": name, "modelUrl": format!("{name}@{digest}")}));
+    let page = page
+        .map(|(name, digest)| json!({"modelName": name, "modelUrl": format!("{name}@{digest}")}));
     let mut answer = json!({"models": page.collect::<Vec<_>>()});
     let next = start.saturating_add(limit);
     if next < models.len() {

@@ -2,13 +2,20 @@
 //! test models of the cross-runtime suite.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod azure_ml;
 mod bad_input;
+mod cases;
+mod cloud_events;
+mod forms;
 mod infer;
 mod metadata;
 mod onnx_file;
 mod predict;
 mod registry;
 mod remote;
+mod sagemaker;
 mod support;
+mod torch_serve;
 mod trust;
 mod types;
+mod vertex_ai;

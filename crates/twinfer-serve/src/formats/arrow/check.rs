@@ -20,8 +20,12 @@ pub(super) fn messages(mut rest: &[u8]) -> Result<()> {
             return Ok(());
         }
         let metadata = take(&mut rest, i64::from(length))?;
-        let message = root_as_message(metadata)
-            .map_err(|e| err!(InvalidRequest, "a message of the Arrow stream is damaged: {e}"))?;
+        let message = root_as_message(metadata).map_err(|e| {
+            err!(
+                InvalidRequest,
+                "a message of the Arrow stream is damaged: {e}"
+            )
+        })?;
         let body = take(&mut rest, message.bodyLength())?;
         if let Some(batch) = message.header_as_record_batch() {
             check(batch, body.len())?;

@@ -1,11 +1,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow_array::types::{Int8Type, Int64Type};
 use arrow_array::{
     ArrayRef, BooleanArray, DictionaryArray, FixedSizeListArray, Float32Array, Float64Array,
     Int32Array, ListArray, StringArray, StructArray, TimestampSecondArray, UInt64Array,
 };
-use arrow_array::types::{Int8Type, Int64Type};
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::Field;
 use serde_json::json;
@@ -42,7 +42,10 @@ fn numbers_of_all_types_with_nulls_and_nan() {
     ]);
     let first = json!({"i": -1, "u": u64::MAX, "f": 0.5, "b": true, "l": [1, null]});
     let second = json!({"i": null, "u": 0, "f": null, "b": false, "l": null});
-    assert_eq!(read(DType::F32, body).unwrap(), json!([first, second, first]));
+    assert_eq!(
+        read(DType::F32, body).unwrap(),
+        json!([first, second, first])
+    );
 }
 
 #[test]

@@ -142,9 +142,8 @@ fn is_json(data_type: Option<&str>) -> bool {
         return true;
     };
     let media_type = MediaType::parse(data_type);
-    media_type.is_some_and(|given| {
-        given.essence.ends_with("/json") || given.essence.ends_with("+json")
-    })
+    media_type
+        .is_some_and(|given| given.essence.ends_with("/json") || given.essence.ends_with("+json"))
 }
 
 fn check(event: Event) -> Result<Event> {
@@ -215,7 +214,11 @@ mod tests {
     #[test]
     fn data_in_all_forms() {
         for (more, data_type, data) in [
-            (json!({"data": {"a": 1}}), "application/json", &b"{\"a\":1}"[..]),
+            (
+                json!({"data": {"a": 1}}),
+                "application/json",
+                &b"{\"a\":1}"[..],
+            ),
             (json!({"data": "x"}), "application/json", b"\"x\""),
             (
                 json!({"data": "a,b", "datacontenttype": "text/csv"}),
@@ -227,7 +230,11 @@ mod tests {
                 "image/png",
                 b"\x01\x02",
             ),
-            (json!({"n": 5, "t": true, "gone": null}), "application/json", b""),
+            (
+                json!({"n": 5, "t": true, "gone": null}),
+                "application/json",
+                b"",
+            ),
         ] {
             let read = read(event(more).to_string().as_bytes()).unwrap();
             assert_eq!(read.data_type.as_deref(), Some(data_type));

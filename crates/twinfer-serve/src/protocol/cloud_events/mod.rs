@@ -136,7 +136,12 @@ fn in_batch(loaded: &Loaded, event: Result<Event>) -> Event {
 fn about(loaded: &Loaded, event: &Event, kind: &str, data: &Json) -> Event {
     let config = loaded.model.config();
     let text = |name: &str| event.attributes.get(name).map_or("", String::as_str);
-    let identity = format!("{}\n{}\n{kind}\n{}", text("source"), text("id"), loaded.model.digest());
+    let identity = format!(
+        "{}\n{}\n{kind}\n{}",
+        text("source"),
+        text("id"),
+        loaded.model.digest()
+    );
     let mut attributes = Map::new();
     let mut set = |name: &str, value: &str| {
         if !value.is_empty() {
@@ -145,7 +150,10 @@ fn about(loaded: &Loaded, event: &Event, kind: &str, data: &Json) -> Event {
     };
     set("specversion", "1.0");
     set("id", Digest::of(identity.as_bytes()).hex());
-    set("source", &format!("/v2/models/{}/versions/{}", config.name, config.version));
+    set(
+        "source",
+        &format!("/v2/models/{}/versions/{}", config.name, config.version),
+    );
     set("type", kind);
     for name in TAKEN_OVER {
         set(name, text(name));
@@ -153,9 +161,13 @@ fn about(loaded: &Loaded, event: &Event, kind: &str, data: &Json) -> Event {
     // What caused it, and what began it all.
     set("causationid", text("id"));
     let first = text("correlationid");
-    set("correlationid", if first.is_empty() { text("id") } else { first });
+    set(
+        "correlationid",
+        if first.is_empty() { text("id") } else { first },
+    );
     let attributes = attributes.into_iter();
-    let attributes = attributes.filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())));
+    let attributes =
+        attributes.filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())));
     Event {
         attributes: attributes.collect(),
         data_type: Some("application/json".into()),
@@ -169,8 +181,12 @@ impl Event {
         let mut response = Response::new(self.data);
         let headers = response.headers_mut();
         let value = |text: &str| {
-            http::HeaderValue::from_str(text)
-                .map_err(|e| err!(Internal, "an attribute of the answer cannot be a header: {e}"))
+            http::HeaderValue::from_str(text).map_err(|e| {
+                err!(
+                    Internal,
+                    "an attribute of the answer cannot be a header: {e}"
+                )
+            })
         };
         if let Some(data_type) = &self.data_type {
             headers.insert(CONTENT_TYPE, value(data_type)?);
