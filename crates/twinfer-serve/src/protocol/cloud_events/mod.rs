@@ -149,7 +149,7 @@ fn about(loaded: &Loaded, event: &Event, kind: &str, data: &Json) -> Event {
         }
     };
     set("specversion", "1.0");
-    set("id", Digest::of(identity.as_bytes()).hex());
+    set("id", &Digest::of(identity.as_bytes()).hex());
     set(
         "source",
         &format!("/v2/models/{}/versions/{}", config.name, config.version),
