@@ -38,7 +38,7 @@ impl App {
                 if let Some(reference) = target.reference() {
                     return reference.ok().map(Wants::Model);
                 }
-                if let Some(default) = default {
+                if let (None, Some(default)) = (target.name(), default) {
                     return Some(Wants::Model(default.clone()));
                 }
                 let index = self.index().ok();

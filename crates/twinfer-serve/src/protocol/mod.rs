@@ -8,6 +8,8 @@ mod invocations;
 mod mlflow;
 mod open_inference;
 mod sagemaker;
+mod tensorflow;
+mod torch_serve;
 mod torch_serve;
 mod vertex_ai;
 
@@ -127,6 +129,7 @@ const PROTOCOLS: &[Find] = &[
     azure_ml::find,
     torch_serve::find,
     cloud_events::find,
+    tensorflow::find,
 ];
 
 /// The route of a request: of its path, and of the headers of protocols that name the model there.

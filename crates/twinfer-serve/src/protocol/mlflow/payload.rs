@@ -85,7 +85,17 @@ pub(in crate::protocol) fn read(model: &Model, body: &[u8]) -> Result<Payload> {
     let parameters = parameters(model, fields.remove("params"))?;
     let value = fields.remove(format).unwrap_or_default();
     let given = match format {
-        "dataframe_split" => of_table(model, split(value)?)?,
+        "dataframe_split" => {
+            let table = split(value)?;
+            let step = model.config().pipeline.as_ref().map(|p| &p.input);
+            if let (None, Some(InputStep::Record(_))) = (&table.columns, step) {
+                bail!(
+                    InvalidRecord,
+                    "`dataframe_split` has no `columns`, and this model takes them by name"
+                );
+            }
+            of_table(model, table)?
+        }
         "dataframe_records" => of_table(model, records(value)?)?,
         "instances" => instances(model, value)?,
         _ => inputs(model, value)?,
@@ -220,20 +230,41 @@ fn instances(model: &Model, value: Json) -> Result<Given> {
     if !matches!(rows.first(), Some(Json::Object(_))) {
         return values(model, "instances", rows);
     }
-    let first = rows.first().and_then(Json::as_object).map(Map::len);
     let is_map = matches!(step, Some(InputStep::Record(step)) if step.columns.is_empty())
         || is_map(model.signature());
+    let lengths: Vec<Option<usize>> = (rows.iter())
+        .map(|row| row.as_object().map(Map::len))
+        .collect();
     let table = of_objects("`instances`", rows)?;
-    let whole = |row: &Vec<Json>| !row.iter().any(Json::is_null);
-    if !is_map && (first != table.columns.as_ref().map(Vec::len)) {
+    let all = table.columns.as_ref().map(Vec::len);
+    if let Some(at) = lengths.iter().position(|length| *length != all)
+        && !is_map
+    {
         // A column of another length than the others, for MLflow.
-        let at = table.rows.iter().position(|row| !whole(row)).unwrap_or(0);
         bail!(
             InvalidRequest,
             "`instances`: row {at} has not the columns of the others"
         );
     }
-    // Fields that are no inputs are left out.
+    of_named(model, table)
+}
+
+/// Objects have the names of inputs, where there is no pipeline: a table may have others, and is a
+/// matrix then.
+fn of_named(model: &Model, table: Table) -> Result<Given> {
+    let signature = model.signature();
+    let is_other =
+        model.config().pipeline.is_none() && !is_map(signature) && !table.is_by_name(signature);
+    if is_other {
+        let names: Vec<String> = (signature.inputs.iter())
+            .map(|spec| format!("`{}`", spec.name))
+            .collect();
+        bail!(
+            MissingInput,
+            "rows that are objects must have the inputs of the model: {}",
+            names.join(", ")
+        );
+    }
     Ok(Given::rows(table.into_rows(model)?))
 }
 
@@ -261,7 +292,7 @@ fn inputs(model: &Model, value: Json) -> Result<Given> {
         Json::Object(columns) if is_map(model.signature()) => of_table(model, of_columns(columns)?),
         Json::Object(columns) => of_tensors(model.signature(), &columns),
         Json::Array(rows) if matches!(rows.first(), Some(Json::Object(_))) => {
-            of_table(model, of_objects("`inputs`", rows)?)
+            of_named(model, of_objects("`inputs`", rows)?)
         }
         Json::Array(rows) => match model.config().pipeline.as_ref().map(|p| &p.input) {
             Some(InputStep::Picture(_) | InputStep::Bytes(_)) => {
