@@ -10,7 +10,6 @@ mod open_inference;
 mod sagemaker;
 mod tensorflow;
 mod torch_serve;
-mod torch_serve;
 mod vertex_ai;
 
 use std::cell::OnceCell;
