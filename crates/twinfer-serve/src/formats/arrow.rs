@@ -29,7 +29,7 @@ const MAX_TEXT: usize = 64 << 20;
 /// `invalid_request` for what is no such stream; `wrong_dtype` for a column of a type that its input
 /// has not; `body_too_large` for one that becomes too much text.
 pub(crate) fn rows(columns: &Columns<'_>, body: &Bytes) -> Result<Vec<Json>> {
-    check::messages(body)?;
+    check::messages(body, |schema| check_columns(columns, schema))?;
     let mut reader = Reader {
         columns,
         // A row takes a bit at the least, so more rows than that are not in it.
@@ -39,21 +39,12 @@ pub(crate) fn rows(columns: &Columns<'_>, body: &Bytes) -> Result<Vec<Json>> {
     };
     let mut decoder = StreamDecoder::new();
     let mut buffer = Buffer::from(body.clone());
-    let mut known = false;
     while !buffer.is_empty() {
-        let batch = decoder.decode(&mut buffer).map_err(malformed)?;
-        if let Some(schema) = decoder.schema().filter(|_| !known) {
-            known = true;
-            reader.check(&schema)?;
-        }
-        if let Some(batch) = batch {
+        if let Some(batch) = decoder.decode(&mut buffer).map_err(malformed)? {
             reader.read(&batch)?;
         }
     }
     decoder.finish().map_err(malformed)?;
-    if !known {
-        bail!(InvalidRequest, "the Arrow stream has no schema");
-    }
     Ok(reader.rows)
 }
 
@@ -71,30 +62,31 @@ struct Reader<'a> {
     rows: Vec<Json>,
 }
 
-impl Reader<'_> {
-    fn check(&self, schema: &Schema) -> Result<()> {
-        let names: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
-        Columns::check(&names)?;
-        for (at, field) in schema.fields().iter().enumerate() {
-            let (name, found) = (field.name(), field.data_type());
-            let Some(kind) = Kind::of(found) else {
-                bail!(
-                    WrongDtype,
-                    "column `{name}` is of the Arrow type {found}, which no input is"
-                );
-            };
-            if let Some(wanted) = self.columns.dtype(name, at)
-                && !kind.fits(wanted)
-            {
-                bail!(
-                    WrongDtype,
-                    "column `{name}` is {wanted} in the model, and of the Arrow type {found} in the table"
-                );
-            }
+/// Whether the model takes columns of these names and types.
+fn check_columns(columns: &Columns<'_>, schema: &Schema) -> Result<()> {
+    let names: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
+    Columns::check(&names)?;
+    for (at, field) in schema.fields().iter().enumerate() {
+        let (name, found) = (field.name(), field.data_type());
+        let Some(kind) = Kind::of(found) else {
+            bail!(
+                WrongDtype,
+                "column `{name}` is of the Arrow type {found}, which no input is"
+            );
+        };
+        if let Some(wanted) = columns.dtype(name, at)
+            && !kind.fits(wanted)
+        {
+            bail!(
+                WrongDtype,
+                "column `{name}` is {wanted} in the model, and of the Arrow type {found} in the table"
+            );
         }
-        Ok(())
     }
+    Ok(())
+}
 
+impl Reader<'_> {
     fn read(&mut self, batch: &RecordBatch) -> Result<()> {
         let count = batch.num_rows();
         self.rows_left = (self.rows_left.checked_sub(count)).ok_or_else(|| {

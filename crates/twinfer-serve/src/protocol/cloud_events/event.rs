@@ -44,7 +44,7 @@ pub(super) fn from_headers(headers: &HeaderMap, data: Bytes) -> Result<Event> {
             continue;
         };
         // Older clients quote values.
-        let text = value.to_str().ok().map(unquote);
+        let text = std::str::from_utf8(value.as_bytes()).ok().map(unquote);
         let Some(text) = text.and_then(|text| percent_decode(&text)) else {
             bail!(
                 InvalidRequest,
