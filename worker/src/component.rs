@@ -10,7 +10,7 @@ use http::request::Parts;
 use http_body_util::{BodyExt, Full};
 use spin_sdk::http::{IntoResponse, Request, Response};
 use spin_sdk::http_service;
-use twinfer_package::{FolderStore, Store, TrustPolicy};
+use twinfer_package::{FolderStore, Reference, Store, TrustPolicy};
 use twinfer_serve::{App, Fused, Guard, Options, Trust, Wants, body_too_large, broken_body};
 
 use crate::environment::variable;
@@ -57,6 +57,9 @@ fn shell() -> &'static Shell {
             options.max_body = max_body;
         }
         options.clock = Some(milliseconds);
+        options.default_model = default_model();
+        options.health_route = variable("AIP_HEALTH_ROUTE");
+        options.predict_route = variable("AIP_PREDICT_ROUTE");
         options.trust = trust();
         let supply = Settings::read(&registry).map(|settings| settings.and_then(supply));
         let store = match &supply {
@@ -86,6 +89,17 @@ fn shell() -> &'static Shell {
         };
         Shell { app, supply, fused }
     })
+}
+
+fn default_model() -> Option<Reference> {
+    let name = variable("TWINFER_DEFAULT_MODEL").filter(|name| !name.is_empty())?;
+    match name.parse() {
+        Ok(reference) => Some(reference),
+        Err(error) => {
+            eprintln!("TWINFER_DEFAULT_MODEL: {error}; there is no default model");
+            None
+        }
+    }
 }
 
 /// A registry folder. Where the host decides what is served, it keeps an index of its own.

@@ -7,6 +7,8 @@
 //! |---|---|---|
 //! | `TWINFER_REGISTRY` | the registry: a folder (OCI image layout) that the host opens for it, or a static host (`https://host/path`), from which it fetches by itself | `/registry` |
 //! | `TWINFER_MAX_BODY` | largest request body in bytes | 67108864 |
+//! | `TWINFER_DEFAULT_MODEL` | the model that answers where a protocol names none (`name` or `name:tag`) | the only one of the registry |
+//! | `AIP_HEALTH_ROUTE`, `AIP_PREDICT_ROUTE` | paths at which that model says whether it is healthy, and predicts: Vertex AI sets them | none |
 //! | `TWINFER_TRUST_POLICY` | the trust policy (JSON); when it is malformed, nothing is loaded | none: every package is loaded |
 //! | `TWINFER_TRUST_COUNTERS` | counters of signed tags that were seen before: `{"name": 7}` | `{}` |
 //! | `TWINFER_INDEX` | a file that is read in the place of the `index.json` of a registry folder | none |

@@ -39,6 +39,10 @@ pub struct Options {
     pub max_batch: usize,
     /// Bytes of predictions that are kept and given again for the same inputs; 0: none.
     pub prediction_cache: usize,
+    /// The path at which Vertex AI asks whether the server is healthy (`AIP_HEALTH_ROUTE`).
+    pub health_route: Option<String>,
+    /// The path at which Vertex AI asks for predictions (`AIP_PREDICT_ROUTE`).
+    pub predict_route: Option<String>,
 }
 
 impl Default for Options {
@@ -54,6 +58,8 @@ impl Default for Options {
             // Beyond that a batch gains nothing, and the last of it waits for all others.
             max_batch: 64,
             prediction_cache: 0,
+            health_route: None,
+            predict_route: None,
         }
     }
 }
@@ -192,7 +198,7 @@ impl App {
             return reply::body_too_large(self.options.max_body);
         }
         let path = parts.uri.path();
-        let Some(route) = protocol::find(path) else {
+        let Some(route) = protocol::find(&parts, &self.options) else {
             return reply::error(&no_route(path));
         };
         if !route.allows(&parts.method) {

@@ -45,9 +45,11 @@
 mod address;
 mod app;
 mod catalog;
+mod formats;
 mod fused;
 mod infer;
 mod loose;
+mod media;
 mod metadata;
 mod models;
 mod predict;

@@ -26,7 +26,7 @@ impl App {
     /// What a request needs. `None` for one that needs nothing, such as one that is wrong. A route
     /// that names no model wants the index first, and afterwards perhaps a model: ask again then.
     pub fn wants(&self, parts: &Parts) -> Option<Wants> {
-        let route = protocol::find(parts.uri.path())?;
+        let route = protocol::find(parts, self.options())?;
         if !route.allows(&parts.method) {
             return None;
         }
@@ -75,7 +75,7 @@ impl App {
 
     /// The answer to a request whose wants could not be met.
     pub fn unmet(&self, parts: &Parts, error: &Error) -> Response<Bytes> {
-        match protocol::find(parts.uri.path()) {
+        match protocol::find(parts, self.options()) {
             Some(route) => route.failed(error),
             None => reply::error(error),
         }

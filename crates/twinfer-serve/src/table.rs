@@ -28,16 +28,10 @@ impl Table {
     /// # Errors
     /// `invalid_input` for what is no UTF-8, has no first line, or a line with more cells than it.
     pub(crate) fn from_csv(body: &[u8], has_names: bool) -> Result<Self> {
-        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-        let mut reader = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .from_reader(body);
-        let mut lines = Vec::new();
-        for line in reader.records() {
-            let line = line.map_err(|e| err!(InvalidInput, "this is no CSV in UTF-8: {e}"))?;
-            lines.push(line.iter().map(Json::from).collect::<Vec<_>>());
-        }
+        let read = crate::formats::csv::read(body)
+            .map_err(|e| err!(InvalidInput, "this is no CSV in UTF-8: {}", e.message()))?;
+        let cells = |(_, line): (usize, Vec<String>)| line.into_iter().map(Json::from).collect();
+        let mut lines: Vec<Vec<Json>> = read.into_iter().map(cells).collect();
         let Some(width) = lines.first().map(Vec::len) else {
             bail!(InvalidInput, "the table has no lines");
         };
@@ -98,10 +92,7 @@ impl Table {
 
     fn records(self, step: &RecordInput) -> Result<Vec<Json>> {
         let Some(columns) = &self.columns else {
-            bail!(
-                InvalidRecord,
-                "the columns have no names, and this model takes them by name"
-            );
+            return self.unnamed(step);
         };
         let mut wanted: Vec<(usize, &str, DType)> = Vec::new();
         if step.columns.is_empty() {
@@ -125,6 +116,25 @@ impl Table {
                 (!is_absent).then(|| ((*name).to_owned(), cell))
             });
             Json::Object(cells.collect())
+        };
+        Ok(self.rows.iter().map(row).collect())
+    }
+
+    /// Rows as lists, whose cells are the columns of the model in their order.
+    fn unnamed(self, step: &RecordInput) -> Result<Vec<Json>> {
+        if step.columns.is_empty() {
+            bail!(
+                InvalidRecord,
+                "the columns have no names, and this model takes them by name"
+            );
+        }
+        let dtype = |at: usize| match (step.tensor.is_some(), step.columns.get(at)) {
+            (false, Some(column)) => column.dtype.unwrap_or(step.dtype),
+            _ => step.dtype,
+        };
+        let row = |row: &Vec<Json>| {
+            let cells = (0..row.len()).map(|at| self.cell(row, at, dtype(at)));
+            Json::Array(cells.collect())
         };
         Ok(self.rows.iter().map(row).collect())
     }
@@ -203,7 +213,7 @@ pub(crate) fn encoded(cell: Json) -> Json {
 }
 
 /// What a text in CSV means for this type; the text, where it means nothing.
-fn typed(text: &str, dtype: DType) -> Json {
+pub(crate) fn typed(text: &str, dtype: DType) -> Json {
     let trimmed = text.trim();
     let truth = match trimmed {
         "True" | "TRUE" | "true" => Some(true),
@@ -230,7 +240,7 @@ fn typed(text: &str, dtype: DType) -> Json {
 
 /// A cell as the input without its first axis: flat lists take its shape, a number becomes a list of
 /// one where the model wants that. What does not fit stays as it is, and is refused as such.
-fn fold(cell: Json, spec: &TensorSpec) -> Json {
+pub(crate) fn fold(cell: Json, spec: &TensorSpec) -> Json {
     let Some([_, rest @ ..]) = spec.shape.as_deref() else {
         return cell;
     };

@@ -69,6 +69,24 @@ pub struct ServeArgs {
     #[arg(long, value_name = "HOST:PORT", env = "TWINFER_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
     listen: SocketAddr,
 
+    /// Listen on this port of all addresses, in the place of --listen: containers of Vertex AI are
+    /// told so
+    #[arg(long, value_name = "PORT", env = "AIP_HTTP_PORT")]
+    port: Option<u16>,
+
+    /// The model that answers where a protocol names none, such as /invocations [default: the only
+    /// one that there is]
+    #[arg(long, value_name = "NAME[:TAG]", env = "TWINFER_DEFAULT_MODEL")]
+    default_model: Option<Reference>,
+
+    /// Path at which the default model says whether it is healthy, as Vertex AI names it
+    #[arg(long, value_name = "PATH", env = "AIP_HEALTH_ROUTE", value_parser = route)]
+    health_route: Option<String>,
+
+    /// Path at which the default model predicts, as Vertex AI names it
+    #[arg(long, value_name = "PATH", env = "AIP_PREDICT_ROUTE", value_parser = route)]
+    predict_route: Option<String>,
+
     /// Serve only this model, or this model with this tag (repeatable) [default: all of them]
     #[arg(long, value_name = "NAME[:TAG]")]
     model: Vec<Reference>,
@@ -271,8 +289,9 @@ fn announcement(tag: &Tagged, decided: twinfer::Result<Option<Decision>>) -> Ann
 
 fn config(args: ServeArgs, registry: &Path) -> HostConfig {
     let built_page = Some(PathBuf::from(BUILT_PAGE)).filter(|page| page.is_dir() && !args.no_page);
+    let all = |port| SocketAddr::from(([0, 0, 0, 0], port));
     let mut config = HostConfig {
-        listen: args.listen,
+        listen: args.port.map_or(args.listen, all),
         page: args.page.or(built_page),
         cors: args.cors,
         cache: if args.no_cache {
@@ -284,6 +303,18 @@ fn config(args: ServeArgs, registry: &Path) -> HostConfig {
         handle_signals: true,
         ..HostConfig::new(args.component, registry)
     };
+    let told = [
+        (
+            "TWINFER_DEFAULT_MODEL",
+            args.default_model.map(|m| m.to_string()),
+        ),
+        ("AIP_HEALTH_ROUTE", args.health_route),
+        ("AIP_PREDICT_ROUTE", args.predict_route),
+    ];
+    let told = told
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    config.env.extend(told);
     config.full_component = args
         .full_component
         .or_else(|| crate::component::find(None).ok());
@@ -314,6 +345,13 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     addresses
         .next()
         .ok_or_else(|| "this host has no address".into())
+}
+
+fn route(text: &str) -> Result<String, String> {
+    match text.starts_with('/') && !text.contains(['?', '#', ' ']) {
+        true => Ok(text.to_owned()),
+        false => Err("must be a path, such as /predict".into()),
+    }
 }
 
 fn instances(text: &str) -> Result<Instance, String> {
@@ -382,6 +420,10 @@ mod tests {
             "--timeout",
             "2.5",
             "--no-cache",
+            "--default-model",
+            "m:stable",
+            "--predict-route",
+            "/predict",
         ])
         .unwrap();
         assert_eq!(config.listen, SocketAddr::from(([127, 0, 0, 1], 0)));
@@ -401,6 +443,14 @@ mod tests {
         assert_eq!(config.instances, Instances::Fresh);
         assert_eq!(config.full_component, Some("full.wasm".into()));
         assert!(config.handle_signals);
+        let told = [
+            ("TWINFER_DEFAULT_MODEL", "m:stable"),
+            ("AIP_PREDICT_ROUTE", "/predict"),
+        ];
+        assert_eq!(config.env, told.map(|(n, v)| (n.to_owned(), v.to_owned())));
+        // A container of Vertex AI is reached from outside.
+        let config = parse(&["--port", "8123"]).unwrap();
+        assert_eq!(config.listen, SocketAddr::from(([0, 0, 0, 0], 8123)));
     }
 
     #[test]
@@ -415,6 +465,8 @@ mod tests {
             ["--poll", "-1"],
             ["--instances", "many"],
             ["--model", "Not A Name"],
+            ["--predict-route", "predict"],
+            ["--port", "100000"],
         ] {
             assert!(parse(&arguments).is_err(), "{arguments:?}");
         }

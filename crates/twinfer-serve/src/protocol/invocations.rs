@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
 use twinfer::{Error, Result, bail};
 
-use super::{Need, Request, mlflow};
+use super::{Need, Request, mlflow, sagemaker};
 use crate::models::Loaded;
 use crate::target::Target;
 use crate::{App, reply};
@@ -26,21 +26,44 @@ const TAKEN: &[Taken] = &[
     Taken {
         essence: "application/json",
         parameters: &[],
-        answer: mlflow::json,
+        answer: sagemaker::json,
     },
     Taken {
         essence: "text/csv",
-        parameters: &[],
-        answer: mlflow::csv,
+        parameters: &["header"],
+        answer: sagemaker::csv,
     },
+    lines("application/jsonlines"),
+    lines("application/x-jsonlines"),
+    lines("application/jsonl"),
+    lines("application/x-ndjson"),
+    content("application/octet-stream"),
+    content("application/x-image"),
+    content("image/jpeg"),
+    content("image/png"),
+    content("image/webp"),
 ];
+
+const fn lines(essence: &'static str) -> Taken {
+    Taken {
+        essence,
+        parameters: &[],
+        answer: sagemaker::lines,
+    }
+}
+
+const fn content(essence: &'static str) -> Taken {
+    Taken {
+        essence,
+        parameters: &[],
+        answer: sagemaker::content,
+    }
+}
 
 /// A call of the model.
 pub(super) struct Invocation<'a> {
-    #[expect(dead_code, reason = "headers of SageMaker")]
     pub(super) parts: &'a Parts,
     pub(super) body: &'a Bytes,
-    #[expect(dead_code, reason = "parameters of content types of SageMaker")]
     pub(super) content: ContentType,
 }
 
@@ -56,6 +79,11 @@ pub(super) fn find(segments: &[&str]) -> Option<Box<dyn super::Route>> {
         ["invocations"] => Route::Invocations(Target::default_model()),
         _ => return None,
     }))
+}
+
+/// `/invocations` for a model that the request names beside its path.
+pub(super) fn of(target: Target) -> Box<dyn super::Route> {
+    Box::new(Route::Invocations(target))
 }
 
 impl super::Route for Route {
@@ -86,7 +114,9 @@ impl super::Route for Route {
                     body: &request.body,
                     content,
                 };
-                (taken.answer)(&loaded, &invocation)
+                let mut answer = (taken.answer)(&loaded, &invocation)?;
+                sagemaker::pass_back(&request.parts.headers, answer.headers_mut());
+                Ok(answer)
             }
         }
     }
@@ -96,8 +126,8 @@ impl super::Route for Route {
     }
 }
 
-/// Healthy is who has the model; it is loaded by the first call. The answer is that of MLflow, an
-/// empty line; SageMaker reads the status alone.
+/// Healthy is who has the model; it is loaded by the first call. The body is that of TorchServe, whose
+/// clients read it; those of MLflow and SageMaker look at the status alone.
 pub(super) fn ping(app: &App, target: &Target) -> Result<Response<Bytes>> {
     app.check()?;
     let index = app.index()?;
@@ -106,7 +136,7 @@ pub(super) fn ping(app: &App, target: &Target) -> Result<Response<Bytes>> {
     Ok(reply::with_type(
         StatusCode::OK,
         "application/json",
-        Bytes::from_static(b"\n"),
+        Bytes::from_static(b"{\"status\": \"Healthy\"}\n"),
     ))
 }
 

@@ -1,10 +1,16 @@
 //! The protocols: each turns its own requests into calls of one core ([`crate::App::load`],
 //! [`crate::rows`]), and what comes out into its own answers.
 
+mod azure_ml;
+mod cloud_events;
+mod description;
 mod invocations;
 mod mlflow;
 mod open_inference;
+mod sagemaker;
 mod tensorflow;
+mod torch_serve;
+mod vertex_ai;
 
 use std::cell::OnceCell;
 use std::fmt::Debug;
@@ -15,6 +21,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use twinfer::{Error, Result};
 
+use crate::app::Options;
 use crate::models::Loaded;
 use crate::query::percent_decode;
 use crate::run::Run;
@@ -124,15 +131,29 @@ const PROTOCOLS: &[Find] = &[
     open_inference::find,
     mlflow::find,
     invocations::find,
+    sagemaker::find,
+    vertex_ai::find,
+    azure_ml::find,
+    torch_serve::find,
+    cloud_events::find,
     tensorflow::find,
 ];
 
-/// The route of a path.
-pub(crate) fn find(path: &str) -> Option<Box<dyn Route>> {
+/// The route of a request: of its path, and of the headers of protocols that name the model there.
+pub(crate) fn find(parts: &Parts, options: &Options) -> Option<Box<dyn Route>> {
+    let path = parts.uri.path();
+    if let Some(route) = vertex_ai::of_options(path, options) {
+        return Some(route);
+    }
     let trimmed = path.strip_prefix('/').unwrap_or(path);
     let trimmed = trimmed.strip_suffix('/').unwrap_or(trimmed);
     let segments: Option<Vec<String>> = trimmed.split('/').map(percent_decode).collect();
     let segments = segments.unwrap_or_default();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    if segments == ["invocations"]
+        && let Some(target) = sagemaker::targeted(&parts.headers)
+    {
+        return Some(invocations::of(target));
+    }
     PROTOCOLS.iter().find_map(|find| find(&segments))
 }

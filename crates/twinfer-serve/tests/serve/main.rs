@@ -2,7 +2,11 @@
 //! test models of the cross-runtime suite.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod azure_ml;
 mod bad_input;
+mod cases;
+mod cloud_events;
+mod forms;
 mod infer;
 mod metadata;
 mod mlflow;
@@ -11,7 +15,10 @@ mod predict;
 mod registry;
 mod remote;
 mod runs;
+mod sagemaker;
 mod support;
 mod tensorflow;
+mod torch_serve;
 mod trust;
 mod types;
+mod vertex_ai;

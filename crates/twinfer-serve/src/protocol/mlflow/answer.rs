@@ -22,8 +22,24 @@ use crate::{reply, rows};
 const LABELS: [&str; 2] = ["label", "output_label"];
 const NUMBER: &str = "variable";
 
-pub(super) fn predictions(model: &Model, payload: Payload) -> Result<Response<Bytes>> {
-    let predictions = match (&model.config().pipeline, payload.given) {
+pub(in crate::protocol) fn predictions(model: &Model, payload: Payload) -> Result<Response<Bytes>> {
+    let predictions = predicted(model, payload)?;
+    let mut body = br#"{"predictions": "#.to_vec();
+    loose::write(&predictions, numbers(model), &mut body);
+    body.push(b'}');
+    Ok(reply::with_type(
+        StatusCode::OK,
+        "application/json",
+        body.into(),
+    ))
+}
+
+/// The predictions alone.
+///
+/// # Errors
+/// `invalid_input` without rows, and those of the model.
+pub(in crate::protocol) fn predicted(model: &Model, payload: Payload) -> Result<Json> {
+    Ok(match (&model.config().pipeline, payload.given) {
         (_, Given::Rows { rows, .. }) if rows.is_empty() => {
             bail!(InvalidInput, "there are no rows: send one at least")
         }
@@ -40,15 +56,7 @@ pub(super) fn predictions(model: &Model, payload: Payload) -> Result<Response<By
             let outputs = outputs.map(|(name, value)| Ok((name, value_to_json(&value)?)));
             of_outputs(outputs.collect::<Result<_>>()?, false)
         }
-    };
-    let mut body = br#"{"predictions": "#.to_vec();
-    loose::write(&predictions, numbers(model), &mut body);
-    body.push(b'}');
-    Ok(reply::with_type(
-        StatusCode::OK,
-        "application/json",
-        body.into(),
-    ))
+    })
 }
 
 /// Python writes `NaN` bare. Where texts are among the answers they are left alone.

@@ -9,10 +9,11 @@ use http::{Response, StatusCode};
 use serde_json::{Value as Json, json};
 use twinfer::{Error, ErrorCode, Result};
 
-use super::invocations::{Invocation, ping};
+pub(super) use answer::{predicted, predictions};
+pub(super) use payload::{Given, Payload, read};
+
+use super::invocations::ping;
 use super::{Need, Request};
-use crate::models::Loaded;
-use crate::table::Table;
 use crate::target::Target;
 use crate::{App, reply};
 
@@ -61,20 +62,6 @@ impl super::Route for Route {
     fn failed(&self, error: &Error) -> Response<Bytes> {
         failed(error)
     }
-}
-
-/// A body of `application/json`.
-pub(super) fn json(loaded: &Loaded, invocation: &Invocation<'_>) -> Result<Response<Bytes>> {
-    let model = &loaded.model;
-    let payload = payload::read(model, invocation.body)?;
-    answer::predictions(model, payload)
-}
-
-/// A body of `text/csv`: a table with the names of its columns in the first line.
-pub(super) fn csv(loaded: &Loaded, invocation: &Invocation<'_>) -> Result<Response<Bytes>> {
-    let table = Table::from_csv(invocation.body, true)?;
-    let payload = payload::Payload::of_table(&loaded.model, table)?;
-    answer::predictions(&loaded.model, payload)
 }
 
 /// An error in MLflow's form, with our code beside its.

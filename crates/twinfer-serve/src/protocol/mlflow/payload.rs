@@ -18,14 +18,14 @@ const FORMATS: [&str; 4] = [
 
 /// A call of the model.
 #[derive(Debug)]
-pub(super) struct Payload {
-    pub(super) given: Given,
-    pub(super) parameters: Parameters,
+pub(in crate::protocol) struct Payload {
+    pub(in crate::protocol) given: Given,
+    pub(in crate::protocol) parameters: Parameters,
 }
 
 /// What the model is given.
 #[derive(Debug)]
-pub(super) enum Given {
+pub(in crate::protocol) enum Given {
     /// Rows, as [`rows::predict`] takes them.
     Rows {
         rows: Vec<Json>,
@@ -50,7 +50,7 @@ impl Payload {
     ///
     /// # Errors
     /// Those of [`Table::into_rows`].
-    pub(super) fn of_table(model: &Model, table: Table) -> Result<Self> {
+    pub(in crate::protocol) fn of_table(model: &Model, table: Table) -> Result<Self> {
         Ok(Self {
             given: of_table(model, table)?,
             parameters: Parameters::new(),
@@ -62,7 +62,7 @@ impl Payload {
 ///
 /// # Errors
 /// `invalid_json`, `invalid_request`, and those of what is in it.
-pub(super) fn read(model: &Model, body: &[u8]) -> Result<Payload> {
+pub(in crate::protocol) fn read(model: &Model, body: &[u8]) -> Result<Payload> {
     let json: Json = serde_json::from_slice(&loose::quote_words(body))
         .map_err(|e| err!(InvalidJson, "the request is not JSON: {e}"))?;
     let Json::Object(mut fields) = json else {

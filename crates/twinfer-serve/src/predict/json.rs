@@ -1,140 +1,17 @@
-//! `POST …/predict`: the pipeline's own input in, its answer out.
+//! An input in JSON, for every kind of model.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use http::Response;
-use http::header::CONTENT_TYPE;
-use http::request::Parts;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use twinfer::{
-    DType, Input, InputStep, Mode, Model, ModelConfig, Parameters, Picture, Result, Signature,
-    Tensor, bail, err, value_from_json,
+    DType, Input, InputStep, Model, Parameters, Picture, Result, Signature, Tensor, bail, err,
+    value_from_json,
 };
 use twinfer_package::GoldenData;
 
 use crate::infer::{object, tensor_from_json, value_of};
-use crate::models::Loaded;
-use crate::protocol::Request;
-use crate::timing::{Call, Timing};
-use crate::{query, reply};
-
-#[derive(Serialize)]
-struct Answer<'a> {
-    model_name: &'a str,
-    model_version: &'a str,
-    digest: String,
-    mode: Mode,
-    outputs: Map<String, Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timing: Option<Timing>,
-}
-
-pub(crate) fn predict(
-    loaded: &Loaded,
-    request: Request<'_>,
-    call: Call,
-) -> Result<Response<Bytes>> {
-    let model = &loaded.model;
-    let Request {
-        parts, body, run, ..
-    } = request;
-    let (input, mut parameters) = read(model, parts, body)?;
-    for (name, value) in query::parameters(parts.uri.query())? {
-        if parameters.contains_key(&name) {
-            bail!(
-                InvalidParameter,
-                "parameter {name:?} is given in the body and in the query string"
-            );
-        }
-        parameters.insert(name, value);
-    }
-    let prediction =
-        model.predict_with(input, &parameters, &mut |inputs| run.run(model, inputs))?;
-    Ok(reply::json(&Answer {
-        model_name: &model.config().name,
-        model_version: &model.config().version,
-        digest: prediction.digest,
-        mode: prediction.mode,
-        outputs: prediction.outputs,
-        timing: call.timing(),
-    }))
-}
-
-/// What the body is, by its content type.
-enum Kind {
-    Json,
-    Picture,
-    Bytes,
-}
-
-fn read(model: &Model, parts: &Parts, body: Bytes) -> Result<(Input, Parameters)> {
-    let config = model.config();
-    let input = match (
-        kind(config, parts)?,
-        config.pipeline.as_ref().map(|p| &p.input),
-    ) {
-        (Kind::Json, _) => return from_json(model, &body),
-        (Kind::Picture | Kind::Bytes, Some(InputStep::Picture(_))) => {
-            Input::Picture(Picture::Encoded(body.into()))
-        }
-        (Kind::Bytes, Some(InputStep::Bytes(_))) => Input::Bytes(body.into()),
-        (Kind::Picture, Some(step)) => {
-            bail!(
-                UnsupportedMediaType,
-                "this model takes {}, not a picture",
-                article(step)
-            );
-        }
-        (_, Some(step)) => bail!(
-            UnsupportedMediaType,
-            "this model takes {} as application/json",
-            article(step)
-        ),
-        (_, None) => bail!(
-            UnsupportedMediaType,
-            "this model has no pipeline: send tensors to /infer"
-        ),
-    };
-    Ok((input, Parameters::new()))
-}
-
-fn article(step: &InputStep) -> &'static str {
-    match step {
-        InputStep::Picture(_) => "a picture",
-        InputStep::Bytes(_) => "bytes",
-        InputStep::Record(_) => "a record",
-    }
-}
-
-fn kind(config: &ModelConfig, parts: &Parts) -> Result<Kind> {
-    let Some(value) = parts.headers.get(CONTENT_TYPE) else {
-        // Some clients send none: then it is what this model takes.
-        let raw = matches!(
-            config.pipeline.as_ref().map(|p| &p.input),
-            Some(InputStep::Picture(_) | InputStep::Bytes(_))
-        );
-        return Ok(if raw { Kind::Bytes } else { Kind::Json });
-    };
-    let text = value.to_str().unwrap_or_default();
-    let essence = text
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    match essence.as_str() {
-        "application/json" => Ok(Kind::Json),
-        "application/octet-stream" => Ok(Kind::Bytes),
-        _ if essence.starts_with("image/") => Ok(Kind::Picture),
-        _ => bail!(
-            UnsupportedMediaType,
-            "content type {value:?} is not taken: send image/* for a picture, application/octet-stream for bytes, application/json for the rest"
-        ),
-    }
-}
 
 /// `{"inputs": {…}, "parameters": {…}}`, for every kind of model.
 #[derive(Deserialize)]
@@ -157,17 +34,17 @@ struct Encoded {
     _media_type: Option<String>,
 }
 
-fn from_json(model: &Model, body: &[u8]) -> Result<(Input, Parameters)> {
-    let config = model.config();
+/// A record, or the envelope.
+///
+/// # Errors
+/// `invalid_json`, `invalid_request`, `unknown_input`, and those of tensors.
+pub(super) fn from_json(model: &Model, body: &[u8]) -> Result<(Input, Parameters)> {
     let fields: Inputs<'_> = object("the request", body)?;
-    let record = match config.pipeline.as_ref().map(|p| &p.input) {
-        // A record whose own column is called `inputs` is still a record.
-        Some(InputStep::Record(step)) => {
-            !fields.contains_key("inputs") || step.columns.iter().any(|c| c.name == "inputs")
-        }
-        _ => false,
-    };
-    if record {
+    let is_record = matches!(
+        model.config().pipeline.as_ref().map(|p| &p.input),
+        Some(InputStep::Record(_))
+    );
+    if is_record && !is_envelope(model, |name| fields.contains_key(name)) {
         return Ok((
             Input::Record(object("the record", body)?),
             Parameters::new(),
@@ -175,6 +52,16 @@ fn from_json(model: &Model, body: &[u8]) -> Result<(Input, Parameters)> {
     }
     let envelope: Envelope<'_> = object("the request", body)?;
     Ok((from_inputs(model, &envelope.inputs)?, envelope.parameters))
+}
+
+/// Whether an object with these names is the envelope. A record whose own column is called `inputs`
+/// is still a record.
+pub(super) fn is_envelope(model: &Model, has: impl Fn(&str) -> bool) -> bool {
+    let own = match model.config().pipeline.as_ref().map(|p| &p.input) {
+        Some(InputStep::Record(step)) => step.columns.iter().any(|c| c.name == "inputs"),
+        _ => false,
+    };
+    has("inputs") && !own
 }
 
 fn from_inputs(model: &Model, inputs: &Inputs<'_>) -> Result<Input> {
