@@ -12,6 +12,8 @@ use twinfer_package::{Digest, Index, Reference, Store};
 use crate::catalog::Catalog;
 use crate::fused::{Fused, FusedStore};
 use crate::models::{Loaded, Models};
+use crate::repository::AdminToken;
+use crate::statistics::Statistics;
 use crate::target::Target;
 use crate::timing::Call;
 use crate::trust::{Entry, Gate, Trust};
@@ -33,6 +35,8 @@ pub struct Options {
     /// Which model answers in protocols whose requests name none. `None`: the only one of the
     /// registry, where it has one.
     pub default_model: Option<Reference>,
+    /// Who may use the repository extension (index, load, unload). `None`: it is off.
+    pub repository: Option<AdminToken>,
 }
 
 impl Default for Options {
@@ -45,6 +49,7 @@ impl Default for Options {
             clock: None,
             trust: Trust::Everything,
             default_model: None,
+            repository: None,
         }
     }
 }
@@ -55,6 +60,7 @@ pub struct App {
     pub(crate) gate: Gate,
     pub(crate) catalog: Catalog,
     pub(crate) models: Models,
+    pub(crate) statistics: Statistics,
     options: Options,
 }
 
@@ -65,6 +71,7 @@ impl App {
             catalog: Catalog::new(store.clone(), None),
             models: Models::new(store.clone(), options.max_models, None),
             gate: Gate::new(options.trust.clone()),
+            statistics: Statistics::default(),
             store,
             options,
         }
@@ -83,6 +90,7 @@ impl App {
             catalog: Catalog::new(store.clone(), Some(fused.known().clone())),
             models: Models::new(store.clone(), options.max_models, Some(fused.loaded())),
             gate: Gate::new(options.trust.clone()),
+            statistics: Statistics::default(),
             store,
             options,
         }
@@ -122,6 +130,7 @@ impl App {
         };
         let answer = check_encoding(&parts).and_then(|()| route.answer(self, request));
         let mut answer = answer.unwrap_or_else(|error| route.failed(&error));
+        asked.count(&self.statistics, answer.status().is_success());
         asked.describe(answer.headers_mut());
         answer
     }

@@ -92,6 +92,35 @@ impl Models {
         *lock(&self.slot(digest)) = Some(Arc::new(Loaded { model }));
     }
 
+    /// Drops the loaded versions of a name, and gives them.
+    ///
+    /// # Errors
+    /// `invalid_request` for the one that is part of the component.
+    pub(crate) fn unload(&self, name: &str) -> Result<Vec<String>> {
+        let is_fused = |(_, loaded): &(Digest, Arc<Loaded>)| loaded.model.config().name == name;
+        if self.fused.as_ref().is_some_and(is_fused) {
+            bail!(
+                InvalidRequest,
+                "`{name}` is part of this component: it has no memory to give back"
+            );
+        }
+        let mut versions = Vec::new();
+        lock(&self.slots).retain(|(_, slot)| {
+            // One that is being loaded is wanted.
+            let Ok(model) = slot.try_lock() else {
+                return true;
+            };
+            match &*model {
+                Some(loaded) if loaded.model.config().name == name => {
+                    versions.push(loaded.model.config().version.clone());
+                    false
+                }
+                _ => true,
+            }
+        });
+        Ok(versions)
+    }
+
     fn fused(&self, digest: &Digest) -> Option<&Arc<Loaded>> {
         let (fused, loaded) = self.fused.as_ref()?;
         (fused == digest).then_some(loaded)

@@ -2,6 +2,9 @@
 //! [`crate::rows`]), and what comes out into its own answers.
 
 mod open_inference;
+mod open_inference_described;
+mod repository;
+mod site;
 
 use std::cell::OnceCell;
 use std::fmt::Debug;
@@ -13,7 +16,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use twinfer::{Error, Result};
 
 use crate::models::Loaded;
+use crate::openapi::Document;
 use crate::query::percent_decode;
+use crate::statistics::Statistics;
 use crate::target::Target;
 use crate::timing::Call;
 use crate::{App, reply};
@@ -48,6 +53,14 @@ impl Asked {
     pub(crate) fn set(&self, loaded: &Arc<Loaded>, call: Call) {
         // A request that asks several models is none of one of them: the first stands.
         let _ = self.0.set((loaded.clone(), call));
+    }
+
+    /// Counts the request, where it came as far as a model.
+    pub(crate) fn count(&self, statistics: &Statistics, ok: bool) {
+        if let Some((loaded, call)) = self.0.get() {
+            let config = loaded.model.config();
+            statistics.count(&config.name, &config.version, ok, call.timing());
+        }
     }
 
     /// Says in headers which package answered, and how long that took: for clients, for a proxy,
@@ -109,7 +122,17 @@ impl dyn Route {
 type Find = fn(&[&str]) -> Option<Box<dyn Route>>;
 
 /// In the order in which they are asked. No two of them have a path in common.
-const PROTOCOLS: &[Find] = &[open_inference::find];
+const PROTOCOLS: &[Find] = &[open_inference::find, repository::find, site::find];
+
+/// What a protocol adds to the OpenAPI document: its operations, and schemas for them.
+type Describe = fn(&mut Document<'_>);
+
+/// In the order in which the document has them. A protocol without one is not in it.
+pub(crate) const DESCRIPTIONS: &[Describe] = &[
+    open_inference_described::describe,
+    repository::describe,
+    site::describe,
+];
 
 /// The route of a path.
 pub(crate) fn find(path: &str) -> Option<Box<dyn Route>> {
