@@ -37,6 +37,8 @@ pub struct Options {
     pub default_model: Option<Reference>,
     /// Who may use the repository extension (index, load, unload). `None`: it is off.
     pub repository: Option<AdminToken>,
+    /// Path of the metrics of the host (Prometheus' text format), for the page. `None`: it has none.
+    pub metrics: Option<String>,
 }
 
 impl Default for Options {
@@ -50,6 +52,7 @@ impl Default for Options {
             trust: Trust::Everything,
             default_model: None,
             repository: None,
+            metrics: None,
         }
     }
 }

@@ -191,6 +191,21 @@ impl Models {
         read().map_err(|e: twinfer::Error| e.context(reference))
     }
 
+    /// The layer of a role, if there is one that is not larger than this.
+    ///
+    /// # Errors
+    /// Those of the store, `size_mismatch`, `digest_mismatch`, `invalid_manifest`.
+    pub(crate) fn layer(
+        &self,
+        manifest: &Descriptor,
+        role: Role,
+        most: u64,
+    ) -> Result<Option<Vec<u8>>> {
+        let manifest = Manifest::from_json(&self.verified(manifest)?)?;
+        let layer = manifest.layers_of(role).find(|layer| layer.size <= most);
+        layer.map(|layer| self.verified(layer)).transpose()
+    }
+
     fn verified(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
         let bytes = self.store.blob(descriptor)?;
         descriptor.verify(&bytes)?;

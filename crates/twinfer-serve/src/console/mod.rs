@@ -3,6 +3,8 @@
 //! Its files are part of the program and load nothing from elsewhere; its policy allows no more than
 //! these files and requests to this server.
 
+mod model;
+
 use bytes::Bytes;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
@@ -12,6 +14,8 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use twinfer_package::Digest;
 
 use crate::reply;
+
+pub(crate) use model::describe;
 
 /// Pictures that the visitor chose are shown from memory (`blob:`). Nothing else comes from anywhere but
 /// this server, and nothing inline runs.
@@ -26,28 +30,25 @@ pub(crate) struct File {
     content: &'static str,
 }
 
-static FILES: [File; 4] = [
-    File {
-        name: "index.html",
-        content_type: "text/html; charset=utf-8",
-        content: include_str!("index.html"),
-    },
-    File {
-        name: "app.js",
-        content_type: "text/javascript; charset=utf-8",
-        content: include_str!("app.js"),
-    },
-    File {
-        name: "style.css",
-        content_type: "text/css; charset=utf-8",
-        content: include_str!("style.css"),
-    },
-    File {
-        name: "icon.svg",
-        content_type: "image/svg+xml",
-        content: include_str!("icon.svg"),
-    },
-];
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+macro_rules! files {
+    ($($name:literal $content_type:expr;)*) => {
+        [$(File { name: $name, content_type: $content_type, content: include_str!($name) },)*]
+    };
+}
+
+/// The page is the first one.
+static FILES: [File; 8] = files! {
+    "index.html" "text/html; charset=utf-8";
+    "app.js" SCRIPT;
+    "page.js" SCRIPT;
+    "traffic.js" SCRIPT;
+    "try.js" SCRIPT;
+    "answer.js" SCRIPT;
+    "style.css" "text/css; charset=utf-8";
+    "icon.svg" "image/svg+xml";
+};
 
 /// The page itself.
 pub(crate) fn page() -> &'static File {

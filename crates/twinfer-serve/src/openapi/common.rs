@@ -41,11 +41,27 @@ pub(crate) fn path_parameter(name: &str, description: &str, example: &str) -> Va
     })
 }
 
-/// The elements of a tensor in a request.
+/// The elements of a tensor in a request: what JSON has no number for is a text.
 pub(super) fn element(dtype: DType) -> Value {
+    match dtype {
+        DType::F32 | DType::F64 => json!({"anyOf": [cell(dtype), words()]}),
+        _ => cell(dtype),
+    }
+}
+
+fn words() -> Value {
+    json!({"enum": ["NaN", "Infinity", "-Infinity"]})
+}
+
+/// The values of a column of a record.
+pub(super) fn cell(dtype: DType) -> Value {
     let integer = |low: i128, high: i128| {
         // Beyond what every reader of JSON has, limits would be rounded; the server has its own.
-        let exact = |limit: i128| i64::try_from(limit).ok().filter(|n| n.abs() <= 1 << 53);
+        let exact = |limit: i128| {
+            i64::try_from(limit)
+                .ok()
+                .filter(|n| n.unsigned_abs() <= 1 << 53)
+        };
         let mut schema = json!({"type": "integer"});
         if let Some(low) = exact(low) {
             schema["minimum"] = low.into();
@@ -55,12 +71,7 @@ pub(super) fn element(dtype: DType) -> Value {
         }
         schema
     };
-    let float = |largest: f64| {
-        json!({"anyOf": [
-            {"type": "number", "minimum": -largest, "maximum": largest},
-            {"enum": ["NaN", "Infinity", "-Infinity"]},
-        ]})
-    };
+    let float = |largest: f64| json!({"type": "number", "minimum": -largest, "maximum": largest});
     match dtype {
         DType::Bool => json!({"type": "boolean"}),
         DType::U8 => integer(0, u8::MAX.into()),
@@ -95,7 +106,7 @@ pub(super) fn add_schemas(schemas: &mut Map<String, Value>) {
         "Number".into(),
         json!({
             "description": "A number; what JSON has none for is a text.",
-            "oneOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}],
+            "oneOf": [{"type": "number"}, words()],
         }),
     );
 }

@@ -16,7 +16,7 @@ use twinfer_package::{Index, Reference};
 
 use crate::App;
 
-pub(crate) use common::{number, object, path_parameter, reference_to, text};
+pub(crate) use common::{object, path_parameter, reference_to, text};
 pub(crate) use model::{infer_request, infer_response};
 pub(crate) use operation::Operation;
 pub(crate) use pipeline::{answer_schema, predict_body};

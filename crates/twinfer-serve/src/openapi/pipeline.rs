@@ -6,7 +6,7 @@ use twinfer::{
 };
 
 use super::Served;
-use super::common::{element, number, object, reference_to, text};
+use super::common::{cell, number, object, reference_to, text};
 use super::model::nested;
 
 /// The bodies of `predict`, by media type.
@@ -104,33 +104,35 @@ fn parameters(pipeline: Option<&Pipeline>) -> Value {
 /// A row of named columns.
 fn record(step: &RecordInput) -> Value {
     if step.columns.is_empty() {
-        return json!({"type": "object", "additionalProperties": element(step.dtype)});
+        return json!({"type": "object", "additionalProperties": cell(step.dtype)});
     }
-    let column = |column: &Column| {
-        let dtype = match step.tensor {
-            Some(_) => step.dtype,
-            None => column.dtype.unwrap_or(step.dtype),
-        };
-        let mut kinds = vec![element(dtype)];
-        if dtype != DType::String && dtype != DType::Bool {
-            // They count as 1 and 0.
-            kinds.push(json!({"type": "boolean"}));
-        }
-        if column.missing == Missing::Nan {
-            kinds.push(json!({"type": "null"}));
-        }
-        let schema = match kinds.len() {
-            1 => kinds.remove(0),
-            _ => json!({ "anyOf": kinds }),
-        };
-        (column.name.as_str(), schema)
-    };
-    let fields: Vec<(&str, Value)> = step.columns.iter().map(column).collect();
+    let fields: Vec<(&str, Value)> = (step.columns.iter())
+        .map(|column| (column.name.as_str(), column_schema(step, column)))
+        .collect();
     let required: Vec<&str> = (step.columns.iter())
         .filter(|column| column.missing == Missing::Error)
         .map(|column| column.name.as_str())
         .collect();
     closed(&fields, &required)
+}
+
+fn column_schema(step: &RecordInput, column: &Column) -> Value {
+    let dtype = match step.tensor {
+        Some(_) => step.dtype,
+        None => column.dtype.unwrap_or(step.dtype),
+    };
+    let mut kinds = vec![cell(dtype)];
+    if dtype != DType::String && dtype != DType::Bool {
+        // They count as 1 and 0.
+        kinds.push(json!({"type": "boolean"}));
+    }
+    if column.missing == Missing::Nan {
+        kinds.push(json!({"type": "null"}));
+    }
+    match kinds.len() {
+        1 => kinds.remove(0),
+        _ => json!({ "anyOf": kinds }),
+    }
 }
 
 /// What `predict` gives.

@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_input;
+mod console;
+mod extensions;
 mod infer;
 mod metadata;
 mod onnx_file;
+mod openapi;
 mod predict;
 mod registry;
 mod remote;
