@@ -59,12 +59,14 @@ def check(name):
         global _passed, _failed
         try:
             function()
-        except Exception as error:  # A client may raise anything.
+        # A client may raise anything; schemathesis raises groups that are no `Exception`.
+        except (Exception, BaseExceptionGroup) as error:
             _failed += 1
             # The line of the script itself, not one inside of a client.
             own = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == sys.argv[0]]
             where = f" (line {own[-1].lineno}: {own[-1].line})" if own else ""
-            text = " ".join(f"{type(error).__name__}: {error}".split())
+            parts = error.exceptions if isinstance(error, BaseExceptionGroup) else [error]
+            text = " ".join(" ".join(f"{type(part).__name__}: {part}".split()) for part in parts)
             print(f"not ok {name}: {text[:2000]}{where}", flush=True)
         else:
             _passed += 1

@@ -20,8 +20,8 @@ async function start() {
 async function server() {
   const ready = at("ready");
   try {
-    const { name, version, extensions } = await ask("/v2");
-    at("server").textContent = `${name} ${version} at ${location.host}: ${extensions.join(", ")}`;
+    const { name, version } = await ask("/v2");
+    at("server").textContent = `${name} ${version} at ${location.host}`;
     await ask("/v2/health/ready");
     ready.textContent = "ready";
     ready.className = "pill good";
@@ -126,9 +126,12 @@ function signature({ inputs, optional = [], outputs }) {
 async function count() {
   try {
     const { rows, source } = await traffic();
-    const most = Math.max(1, ...rows.map((row) => row.answered + row.failed));
-    at("traffic").querySelector("tbody").replaceChildren(...rows.map((row) => line(row, most)));
-    at("source").textContent = source;
+    const all = ({ answered, failed: refused }) => answered + refused;
+    const asked = rows.filter((row) => all(row) > 0).sort((one, other) => all(other) - all(one));
+    const most = Math.max(1, ...asked.map(all));
+    at("traffic").hidden = asked.length === 0;
+    at("traffic").querySelector("tbody").replaceChildren(...asked.map((row) => line(row, most)));
+    at("source").textContent = asked.length === 0 ? `Nothing was asked yet. ${source}` : source;
   } catch (error) {
     at("source").textContent = `no counts: ${error.message}`;
   }
@@ -137,7 +140,7 @@ async function count() {
 function line({ name, version, answered, failed: refused, mean }, most) {
   const share = element("meter", { min: 0, max: most, "aria-label": `requests for ${name} ${version}` });
   share.value = answered + refused;
-  const cells = [name, version, show(answered), show(refused), mean === undefined ? "–" : `${mean.toFixed(1)} ms`];
+  const cells = [name, version, show(answered), show(refused), mean === undefined ? "–" : `${Number(mean.toPrecision(2))} ms`];
   return element("tr", {}, ...cells.map((cell) => element("td", {}, cell)), element("td", { class: "wide" }, share));
 }
 

@@ -39,12 +39,13 @@ macro_rules! files {
 }
 
 /// The page is the first one.
-static FILES: [File; 8] = files! {
+static FILES: [File; 9] = files! {
     "index.html" "text/html; charset=utf-8";
     "app.js" SCRIPT;
     "page.js" SCRIPT;
     "traffic.js" SCRIPT;
     "try.js" SCRIPT;
+    "tensors.js" SCRIPT;
     "answer.js" SCRIPT;
     "style.css" "text/css; charset=utf-8";
     "icon.svg" "image/svg+xml";

@@ -1,6 +1,7 @@
 /** A form for what a model takes, and what it answers. */
 import { answer } from "./answer.js";
 import { byPath, element, headers } from "./page.js";
+import { readable, zeros } from "./tensors.js";
 
 /** The form and its answer. `done` is called after every request. */
 export function trial(model, done) {
@@ -169,9 +170,9 @@ function value(text, name) {
 function json({ signature, examples, pipeline }) {
   const inputs = Object.fromEntries(signature.inputs.map((spec) => [spec.name, zeros(spec)]));
   const text = element("textarea", { name: "json", spellcheck: "false", "aria-label": "The request, in JSON" });
-  const set = ({ input }) => (text.value = JSON.stringify({ inputs: input }, null, 1));
+  const set = ({ input }) => (text.value = JSON.stringify({ inputs: readable(input, signature) }));
   if (examples.length > 0) set(examples[0]);
-  else text.value = JSON.stringify(pipeline ? {} : { inputs }, null, 1);
+  else text.value = JSON.stringify(pipeline ? {} : { inputs });
   return {
     element: element("label", {}, "The request, in JSON", text),
     set,
@@ -184,13 +185,4 @@ function json({ signature, examples, pipeline }) {
       return { body: text.value, type: "application/json" };
     },
   };
-}
-
-/** A first value to change: free axes have one element. */
-function zeros({ kind = "tensor", dtype, shape }) {
-  if (kind !== "tensor") return kind === "optional" ? null : kind === "maps" ? {} : [];
-  const one = dtype === "BOOL" ? false : dtype === "BYTES" ? "" : 0;
-  const lengths = (shape ?? [1]).map((axis) => (typeof axis === "number" ? axis : 1));
-  if (lengths.reduce((all, length) => all * length, 1) > 4096) return [];
-  return lengths.reduceRight((inner, length) => Array.from({ length }, () => inner), one);
 }

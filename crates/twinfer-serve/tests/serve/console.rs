@@ -5,13 +5,14 @@ use serde_json::json;
 
 use crate::support::{Answer, Fixture, SHARED};
 
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 10] = [
     ("/", "text/html; charset=utf-8"),
     ("/console", "text/html; charset=utf-8"),
     ("/console/app.js", "text/javascript; charset=utf-8"),
     ("/console/page.js", "text/javascript; charset=utf-8"),
     ("/console/traffic.js", "text/javascript; charset=utf-8"),
     ("/console/try.js", "text/javascript; charset=utf-8"),
+    ("/console/tensors.js", "text/javascript; charset=utf-8"),
     ("/console/answer.js", "text/javascript; charset=utf-8"),
     ("/console/style.css", "text/css; charset=utf-8"),
     ("/console/icon.svg", "image/svg+xml"),
