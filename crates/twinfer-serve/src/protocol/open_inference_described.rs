@@ -161,6 +161,29 @@ fn schemas(document: &mut Document<'_>) -> Value {
             },
         }),
     );
+    answers(document);
+    let metadata = object(
+        &[
+            ("name", text("")),
+            (
+                "versions",
+                json!({"type": "array", "items": {"type": "string"}}),
+            ),
+            ("platform", json!({"const": "onnx_onnxv1"})),
+            ("inputs", list.clone()),
+            ("outputs", list),
+            (
+                "properties",
+                json!({"type": "object", "additionalProperties": {"type": "string"}}),
+            ),
+        ],
+        &["name", "versions", "platform", "inputs", "outputs"],
+    );
+    document.schema("ModelMetadata", metadata)
+}
+
+/// What `infer` and `predict` give, of any model.
+fn answers(document: &mut Document<'_>) {
     let output = object(
         &[
             ("name", text("")),
@@ -206,24 +229,6 @@ fn schemas(document: &mut Document<'_>) -> Value {
             &["model_name", "model_version", "digest", "mode", "outputs"],
         ),
     );
-    let metadata = object(
-        &[
-            ("name", text("")),
-            (
-                "versions",
-                json!({"type": "array", "items": {"type": "string"}}),
-            ),
-            ("platform", json!({"const": "onnx_onnxv1"})),
-            ("inputs", list.clone()),
-            ("outputs", list),
-            (
-                "properties",
-                json!({"type": "object", "additionalProperties": {"type": "string"}}),
-            ),
-        ],
-        &["name", "versions", "platform", "inputs", "outputs"],
-    );
-    document.schema("ModelMetadata", metadata)
 }
 
 /// The routes of every model, with the name as a variable.
