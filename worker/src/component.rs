@@ -11,7 +11,9 @@ use http_body_util::{BodyExt, Full};
 use spin_sdk::http::{IntoResponse, Request, Response};
 use spin_sdk::http_service;
 use twinfer_package::{FolderStore, Reference, Store, TrustPolicy};
-use twinfer_serve::{App, Fused, Guard, Options, Trust, Wants, body_too_large, broken_body};
+use twinfer_serve::{
+    AdminToken, App, Fused, Guard, Options, Trust, Wants, body_too_large, broken_body,
+};
 
 use crate::environment::variable;
 use crate::fuse::fused;
@@ -61,6 +63,8 @@ fn shell() -> &'static Shell {
         options.health_route = variable("AIP_HEALTH_ROUTE");
         options.predict_route = variable("AIP_PREDICT_ROUTE");
         options.trust = trust();
+        options.repository = repository();
+        options.metrics = variable("TWINFER_METRICS").filter(|path| path.starts_with('/'));
         let supply = Settings::read(&registry).map(|settings| settings.and_then(supply));
         let store = match &supply {
             Some(Ok(supply)) => supply.store(),
@@ -132,6 +136,22 @@ fn trust() -> Trust {
             warn: |warning| eprintln!("warning: {warning}"),
         }),
     }
+}
+
+/// Who may use the repository extension. Without a token that is good enough, nobody.
+fn repository() -> Option<AdminToken> {
+    match variable("TWINFER_REPOSITORY").as_deref() {
+        None | Some("" | "disabled") => return None,
+        Some("enabled") => {}
+        Some(other) => {
+            eprintln!("TWINFER_REPOSITORY={other} is neither `enabled` nor `disabled`; it is off");
+            return None;
+        }
+    }
+    let token = AdminToken::new(variable("TWINFER_ADMIN_TOKEN").unwrap_or_default());
+    token
+        .inspect_err(|error| eprintln!("TWINFER_ADMIN_TOKEN: {error}; the repository is off"))
+        .ok()
 }
 
 fn counters(json: &str) -> twinfer::Result<BTreeMap<String, u64>> {

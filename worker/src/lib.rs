@@ -12,6 +12,9 @@
 //! | `TWINFER_TRUST_POLICY` | the trust policy (JSON); when it is malformed, nothing is loaded | none: every package is loaded |
 //! | `TWINFER_TRUST_COUNTERS` | counters of signed tags that were seen before: `{"name": 7}` | `{}` |
 //! | `TWINFER_INDEX` | a file that is read in the place of the `index.json` of a registry folder | none |
+//! | `TWINFER_REPOSITORY` | `enabled`: the repository extension is on, for who shows the token | `disabled` |
+//! | `TWINFER_METRICS` | path of the host's metrics (Prometheus' text format), for the page | none |
+//! | `TWINFER_ADMIN_TOKEN` | the token, of 16 characters or more | none |
 //!
 //! With a static host these as well:
 //!

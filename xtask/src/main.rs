@@ -9,6 +9,7 @@ mod browser;
 mod build;
 mod cache;
 mod check;
+mod clients;
 #[path = "../../tests/src/compare.rs"]
 #[allow(dead_code)] // The suites use more of it.
 mod compare;
@@ -52,7 +53,7 @@ usage: cargo xtask COMMAND [OPTIONS]
                --listen ADDRESS  where to serve (default 127.0.0.1:8080)
   test       setup, build, and every test there is; the last line is `N passed, N failed`
                --only SUITE      one suite only: fmt, xtask, sizes, rust, npm, conformance,
-                                 cache, onnx, python (may be repeated)
+                                 cache, clients, onnx, python (may be repeated)
   conformance
              how the backend tests of ONNX end
                --json            as JSON

@@ -62,20 +62,40 @@ fn interpreter() -> Option<PathBuf> {
 /// # Errors
 /// When there is no Python with the module venv, or pip cannot install what is pinned.
 pub fn for_bench(output: &Output) -> Result<PathBuf> {
-    let folder = paths::target().join("bench/python");
-    let requirements = paths::root().join("bench/requirements.txt");
+    prepared(
+        &paths::target().join("bench/python"),
+        &paths::root().join("bench/requirements.txt"),
+        "the measurements need Python 3.11 with its module venv for the rivals on the host",
+        output,
+    )
+}
+
+/// The environment of the clients of other servers, made when it is not what
+/// `tests/clients/requirements.txt` says.
+///
+/// # Errors
+/// As [`for_bench`].
+pub fn for_clients(output: &Output) -> Result<PathBuf> {
+    prepared(
+        &paths::target().join("clients"),
+        &paths::root().join("tests/clients/requirements.txt"),
+        "the clients of other servers need Python 3.11 with its module venv",
+        output,
+    )
+}
+
+/// The Python of an environment that is what these requirements say.
+fn prepared(folder: &Path, requirements: &Path, need: &str, output: &Output) -> Result<PathBuf> {
     let stamp = folder.join(".made-from");
-    let wanted = std::fs::read_to_string(&requirements).context(|| paths::show(&requirements))?;
+    let wanted = std::fs::read_to_string(requirements).context(|| paths::show(requirements))?;
     if !std::fs::read_to_string(&stamp).is_ok_and(|made_from| made_from == wanted) {
         let python = interpreter()
             .filter(|python| works(python, "import ensurepip, venv"))
-            .ok_or_else(|| {
-                Failure::new("the measurements need Python 3.11 with its module venv for the rivals on the host; install it (Debian: python3.11-venv)")
-            })?;
-        environment(&python, &folder, &requirements, output)?;
+            .ok_or_else(|| Failure::new(format!("{need}; install it (Debian: python3.11-venv)")))?;
+        environment(&python, folder, requirements, output)?;
         std::fs::write(&stamp, wanted).context(|| paths::show(&stamp))?;
     }
-    Ok(program_in(&folder))
+    Ok(program_in(folder))
 }
 
 /// Making the environment, to run beside other jobs.

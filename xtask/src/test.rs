@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::browser;
 use crate::build::{self, native_selection};
 use crate::cache;
+use crate::clients;
 use crate::counts::{Counts, Runner, failures, read};
 use crate::debian;
 use crate::demo::{pack_models, run_cases};
@@ -22,7 +23,7 @@ use crate::sizes;
 use crate::steps::{Job, Output, nothing_to_do, step, together, took};
 
 /// The suites, in the order in which they run: what fails soonest comes first.
-const SUITES: [&str; 9] = [
+const SUITES: [&str; 10] = [
     "fmt",
     "xtask",
     "sizes",
@@ -30,12 +31,13 @@ const SUITES: [&str; 9] = [
     "npm",
     "conformance",
     "cache",
+    "clients",
     "onnx",
     "python",
 ];
 
 /// Suites that are left out, and said to be, where there is no Python.
-const NEED_PYTHON: [&str; 2] = ["onnx", "python"];
+const NEED_PYTHON: [&str; 3] = ["clients", "onnx", "python"];
 
 /// Runs the suites of these names, or all.
 pub fn test(only: &[String]) -> Result<()> {
@@ -84,6 +86,7 @@ fn run(name: &str, browser: &Path) -> Result<Counts> {
         "npm" => typescript(browser),
         "python" => references(),
         "onnx" => onnx::run(),
+        "clients" => clients::suite(browser),
         "cache" => watched(cache::suite(browser)?, Runner::Plain),
         _ => conformance(browser),
     }

@@ -14,6 +14,8 @@ use crate::catalog::Catalog;
 use crate::fused::{Fused, FusedStore};
 use crate::models::{Loaded, Models};
 use crate::run::{Asking, Cache, Directly, Giving, Remembering, Run, Timed, Together, Values};
+use crate::repository::AdminToken;
+use crate::statistics::Statistics;
 use crate::target::Target;
 use crate::timing::Call;
 use crate::trust::{Entry, Gate, Trust};
@@ -43,6 +45,10 @@ pub struct Options {
     pub health_route: Option<String>,
     /// The path at which Vertex AI asks for predictions (`AIP_PREDICT_ROUTE`).
     pub predict_route: Option<String>,
+    /// Who may use the repository extension (index, load, unload). `None`: it is off.
+    pub repository: Option<AdminToken>,
+    /// Path of the metrics of the host (Prometheus' text format), for the page. `None`: it has none.
+    pub metrics: Option<String>,
 }
 
 impl Default for Options {
@@ -60,6 +66,8 @@ impl Default for Options {
             prediction_cache: 0,
             health_route: None,
             predict_route: None,
+            repository: None,
+            metrics: None,
         }
     }
 }
@@ -72,6 +80,7 @@ pub struct App {
     pub(crate) models: Models,
     cache: Cache,
     together: Together,
+    pub(crate) statistics: Statistics,
     options: Options,
 }
 
@@ -84,6 +93,7 @@ impl App {
             gate: Gate::new(options.trust.clone()),
             cache: Cache::new(options.prediction_cache),
             together: Together::default(),
+            statistics: Statistics::default(),
             store,
             options,
         }
@@ -104,6 +114,7 @@ impl App {
             gate: Gate::new(options.trust.clone()),
             cache: Cache::new(options.prediction_cache),
             together: Together::default(),
+            statistics: Statistics::default(),
             store,
             options,
         }
@@ -216,6 +227,9 @@ impl App {
         };
         let answer = check_encoding(parts).and_then(|()| route.answer(self, request));
         let mut answer = answer.unwrap_or_else(|error| route.failed(&error));
+        if !run.is_asking() {
+            asked.count(&self.statistics, answer.status().is_success());
+        }
         asked.describe(timed.spent(), remembering.outcome(), answer.headers_mut());
         answer
     }

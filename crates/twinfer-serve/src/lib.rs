@@ -11,9 +11,14 @@
 //! | `GET /v2/health/live`, `/v2/health/ready` | probes |
 //! | `GET /v2/models` | every model with its versions |
 //! | `GET /v2/models/{m}[/versions/{v}]` | the signature |
+//! | `GET /v2/models/{m}[/versions/{v}]/config` | the same in Triton's form |
+//! | `GET /v2/models[/{m}[/versions/{v}]]/stats` | what this instance was asked |
 //! | `GET /v2/models/{m}[/versions/{v}]/ready` | loads the model, so that the first request is fast |
 //! | `POST /v2/models/{m}[/versions/{v}]/infer` | tensors in, tensors out: Open Inference Protocol v2 with the binary tensor extension |
 //! | `POST /v2/models/{m}[/versions/{v}]/predict` | a picture, bytes or a record in, the pipeline's answer out |
+//! | `POST /v2/repository/index`, `/v2/repository/models/{m}/load`, `…/unload` | what there is, and loading it ahead of time; off unless [`Options::repository`] is set |
+//! | `GET /openapi.json` | OpenAPI 3.1 of all of this, with the schemas of the models |
+//! | `GET /`, `/console` | a page for people |
 //!
 //! A version is a version (`1.0.0`), an alias (`stable`) or a digest
 //! (`sha256:…`); without one the highest version answers. The index of the
@@ -46,19 +51,24 @@ mod address;
 mod app;
 mod catalog;
 mod formats;
+mod console;
 mod fused;
 mod infer;
 mod loose;
 mod media;
 mod metadata;
+mod model_config;
 mod models;
+mod openapi;
 mod predict;
 mod protocol;
 mod query;
 mod remote;
 mod reply;
+mod repository;
 mod rows;
 mod run;
+mod statistics;
 mod supply;
 mod table;
 mod target;
@@ -70,5 +80,6 @@ pub use app::{App, Options};
 pub use fused::Fused;
 pub use remote::{Remote, RemoteOptions};
 pub use reply::{body_too_large, broken_body};
+pub use repository::AdminToken;
 pub use supply::Wants;
 pub use trust::{Guard, Trust};

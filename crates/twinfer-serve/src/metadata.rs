@@ -8,12 +8,21 @@ use twinfer_package::{Digest, Index};
 
 use crate::app::Described;
 
-/// `GET /v2`.
-pub(crate) fn server() -> Value {
+/// `GET /v2`. The extensions are those that are on.
+pub(crate) fn server(has_repository: bool) -> Value {
+    let mut extensions = vec![
+        "binary_tensor_data",
+        "model_configuration",
+        "statistics",
+        "predict",
+    ];
+    if has_repository {
+        extensions.push("model_repository");
+    }
     json!({
         "name": "twinfer",
         "version": env!("CARGO_PKG_VERSION"),
-        "extensions": ["binary_tensor_data", "predict"],
+        "extensions": extensions,
     })
 }
 
@@ -75,25 +84,7 @@ pub(crate) fn model(of: &Described) -> Value {
         index,
     } = of;
     let versions = versions(index, &config.name);
-    let inputs: Vec<Value> = signature
-        .inputs
-        .iter()
-        .map(|input| described(&input.name, input.kind, input.dtype, input.shape.as_deref()))
-        .collect();
-    let outputs: Vec<Value> = signature
-        .outputs
-        .iter()
-        .map(|output| match output.kind {
-            // The numbers; the keys come beside them.
-            ValueKind::Maps => described(
-                &output.name,
-                ValueKind::Tensor,
-                output.dtype,
-                output.shape.as_deref(),
-            ),
-            kind => described(&output.name, kind, output.dtype, output.shape.as_deref()),
-        })
-        .collect();
+    let (inputs, outputs) = tensors(signature);
     json!({
         "name": config.name,
         "versions": versions,
@@ -104,15 +95,45 @@ pub(crate) fn model(of: &Described) -> Value {
     })
 }
 
-/// An input or output. What is no tensor goes as JSON in BYTES: one text, of maps one for each where the
-/// caller likes.
-fn described(name: &str, kind: ValueKind, dtype: DType, dims: Option<&[Dim]>) -> Value {
-    let (datatype, shape) = match kind {
+/// An input or output in the words of the protocol.
+#[derive(serde::Serialize)]
+pub(crate) struct Tensor {
+    pub(crate) name: String,
+    #[serde(rename = "datatype", serialize_with = "name_of")]
+    pub(crate) dtype: DType,
+    pub(crate) shape: Vec<i64>,
+}
+
+fn name_of<S: serde::Serializer>(dtype: &DType, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(dtype.name())
+}
+
+/// Inputs and outputs. What is no tensor goes as JSON in BYTES: one text, of maps one for each where the
+/// caller likes. Of an output that is maps, the numbers are the tensor; the keys come beside them.
+pub(crate) fn tensors(signature: &Signature) -> (Vec<Tensor>, Vec<Tensor>) {
+    let inputs = signature.inputs.iter();
+    let inputs = inputs.map(|i| tensor(&i.name, i.kind, i.dtype, i.shape.as_deref()));
+    let outputs = signature.outputs.iter().map(|o| {
+        let kind = match o.kind {
+            ValueKind::Maps => ValueKind::Tensor,
+            kind => kind,
+        };
+        tensor(&o.name, kind, o.dtype, o.shape.as_deref())
+    });
+    (inputs.collect(), outputs.collect())
+}
+
+fn tensor(name: &str, kind: ValueKind, dtype: DType, dims: Option<&[Dim]>) -> Tensor {
+    let (dtype, shape) = match kind {
         ValueKind::Tensor => (dtype, shape(dims)),
         ValueKind::Maps => (DType::String, vec![-1]),
         ValueKind::Sequence | ValueKind::Optional => (DType::String, vec![1]),
     };
-    json!({"name": name, "datatype": datatype.name(), "shape": shape})
+    Tensor {
+        name: name.to_owned(),
+        dtype,
+        shape,
+    }
 }
 
 /// A free axis is -1; so is the one axis of a tensor whose rank is free, for

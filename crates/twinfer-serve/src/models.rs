@@ -97,6 +97,35 @@ impl Models {
         *lock(&self.slot(digest)) = Some(Arc::new(Loaded { model }));
     }
 
+    /// Drops the loaded versions of a name, and gives them.
+    ///
+    /// # Errors
+    /// `invalid_request` for the one that is part of the component.
+    pub(crate) fn unload(&self, name: &str) -> Result<Vec<String>> {
+        let is_fused = |(_, loaded): &(Digest, Arc<Loaded>)| loaded.model.config().name == name;
+        if self.fused.as_ref().is_some_and(is_fused) {
+            bail!(
+                InvalidRequest,
+                "`{name}` is part of this component: it has no memory to give back"
+            );
+        }
+        let mut versions = Vec::new();
+        lock(&self.slots).retain(|(_, slot)| {
+            // One that is being loaded is wanted.
+            let Ok(model) = slot.try_lock() else {
+                return true;
+            };
+            match &*model {
+                Some(loaded) if loaded.model.config().name == name => {
+                    versions.push(loaded.model.config().version.clone());
+                    false
+                }
+                _ => true,
+            }
+        });
+        Ok(versions)
+    }
+
     fn fused(&self, digest: &Digest) -> Option<&Arc<Loaded>> {
         let (fused, loaded) = self.fused.as_ref()?;
         (fused == digest).then_some(loaded)
@@ -165,6 +194,21 @@ impl Models {
             Ok(config)
         };
         read().map_err(|e: twinfer::Error| e.context(reference))
+    }
+
+    /// The layer of a role, if there is one that is not larger than this.
+    ///
+    /// # Errors
+    /// Those of the store, `size_mismatch`, `digest_mismatch`, `invalid_manifest`.
+    pub(crate) fn layer(
+        &self,
+        manifest: &Descriptor,
+        role: Role,
+        most: u64,
+    ) -> Result<Option<Vec<u8>>> {
+        let manifest = Manifest::from_json(&self.verified(manifest)?)?;
+        let layer = manifest.layers_of(role).find(|layer| layer.size <= most);
+        layer.map(|layer| self.verified(layer)).transpose()
     }
 
     fn verified(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {

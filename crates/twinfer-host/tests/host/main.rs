@@ -13,6 +13,7 @@ mod files;
 mod index;
 mod lifecycle;
 mod remote;
+mod repository;
 mod support;
 mod web;
 mod wire;

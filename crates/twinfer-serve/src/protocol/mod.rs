@@ -11,6 +11,9 @@ mod sagemaker;
 mod tensorflow;
 mod torch_serve;
 mod vertex_ai;
+mod open_inference_described;
+mod repository;
+mod site;
 
 use std::cell::OnceCell;
 use std::fmt::Debug;
@@ -23,8 +26,10 @@ use twinfer::{Error, Result};
 
 use crate::app::Options;
 use crate::models::Loaded;
+use crate::openapi::Document;
 use crate::query::percent_decode;
 use crate::run::Run;
+use crate::statistics::Statistics;
 use crate::target::Target;
 use crate::timing::Call;
 use crate::{App, reply};
@@ -61,6 +66,14 @@ impl Asked {
     pub(crate) fn set(&self, loaded: &Arc<Loaded>, call: Call) {
         // A request that asks several models is none of one of them: the first stands.
         let _ = self.0.set((loaded.clone(), call));
+    }
+
+    /// Counts the request, where it came as far as a model.
+    pub(crate) fn count(&self, statistics: &Statistics, ok: bool) {
+        if let Some((loaded, call)) = self.0.get() {
+            let config = loaded.model.config();
+            statistics.count(&config.name, &config.version, ok, call.timing());
+        }
     }
 
     /// Says in headers which package answered, and how long that took: for clients, for a proxy,
@@ -129,6 +142,7 @@ type Find = fn(&[&str]) -> Option<Box<dyn Route>>;
 /// In the order in which they are asked. No two of them have a path in common.
 const PROTOCOLS: &[Find] = &[
     open_inference::find,
+    repository::find,
     mlflow::find,
     invocations::find,
     sagemaker::find,
@@ -137,6 +151,17 @@ const PROTOCOLS: &[Find] = &[
     torch_serve::find,
     cloud_events::find,
     tensorflow::find,
+    site::find,
+];
+
+/// What a protocol adds to the OpenAPI document: its operations, and schemas for them.
+type Describe = fn(&mut Document<'_>);
+
+/// In the order in which the document has them. A protocol without one is not in it.
+pub(crate) const DESCRIPTIONS: &[Describe] = &[
+    open_inference_described::describe,
+    repository::describe,
+    site::describe,
 ];
 
 /// The route of a request: of its path, and of the headers of protocols that name the model there.

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use http::Response;
 use serde_json::{Value, json};
 use twinfer::{Error, Result};
+use twinfer_package::Tagged;
 
 use super::{Need, Request};
 use crate::target::Target;
-use crate::{App, infer, metadata, predict, reply};
+use crate::{App, infer, metadata, model_config, predict, reply};
 
 #[derive(Debug, PartialEq)]
 enum Route {
@@ -15,7 +16,11 @@ enum Route {
     Live,
     Ready,
     Models,
+    /// Statistics of all models.
+    Statistics,
     Model(Target),
+    Config(Target),
+    ModelStatistics(Target),
     ModelReady(Target),
     Infer(Target),
     Predict(Target),
@@ -32,6 +37,8 @@ impl Route {
             ["v2", "health", "live"] => Self::Live,
             ["v2", "health", "ready"] => Self::Ready,
             ["v2", "models"] => Self::Models,
+            // As in Triton. A model of this name is reached with its version.
+            ["v2", "models", "stats"] => Self::Statistics,
             ["v2", "models", name] => Self::Model(Target::named(name, None)),
             ["v2", "models", name, "versions", version] => {
                 Self::Model(Target::named(name, Some(version)))
@@ -46,6 +53,8 @@ impl Route {
 
     fn verb(verb: &str, target: Target) -> Option<Self> {
         match verb {
+            "config" => Some(Self::Config(target)),
+            "stats" => Some(Self::ModelStatistics(target)),
             "ready" => Some(Self::ModelReady(target)),
             "infer" => Some(Self::Infer(target)),
             "predict" => Some(Self::Predict(target)),
@@ -65,8 +74,9 @@ impl super::Route for Route {
     fn needs(&self) -> Need<'_> {
         match self {
             Self::Server | Self::Live => Need::Nothing,
-            Self::Ready | Self::Models => Need::Index,
+            Self::Ready | Self::Models | Self::Statistics | Self::ModelStatistics(_) => Need::Index,
             Self::Model(target)
+            | Self::Config(target)
             | Self::ModelReady(target)
             | Self::Infer(target)
             | Self::Predict(target) => Need::Model(target),
@@ -75,7 +85,9 @@ impl super::Route for Route {
 
     fn answer(&self, app: &App, request: Request<'_>) -> Result<Response<Bytes>> {
         match self {
-            Self::Server => Ok(reply::json(&metadata::server())),
+            Self::Server => Ok(reply::json(&metadata::server(
+                app.options().repository.is_some(),
+            ))),
             Self::Live => Ok(reply::json(&json!({"live": true}))),
             Self::Ready => {
                 app.check()?;
@@ -87,6 +99,9 @@ impl super::Route for Route {
                 let described = app.describe(target)?;
                 Ok(reply::json(&metadata::model(&described)))
             }
+            Self::Config(target) => Ok(reply::json(&model_config::of(&app.describe(target)?))),
+            Self::Statistics => statistics(app, None),
+            Self::ModelStatistics(target) => statistics(app, Some(target)),
             Self::ModelReady(target) => {
                 app.load(target)?;
                 Ok(reply::json(&json!({"name": target.name(), "ready": true})))
@@ -112,6 +127,31 @@ impl super::Route for Route {
     }
 }
 
+/// Of every version that the registry has, or of those that are asked for.
+fn statistics(app: &App, target: Option<&Target>) -> Result<Response<Bytes>> {
+    let index = app.index()?;
+    let wanted = match target {
+        None => None,
+        Some(target) => {
+            let reference = app.reference(target, &index)?;
+            let digest = index.resolve(&reference)?.digest;
+            let is_whole = reference.tag().is_none() && reference.digest().is_none();
+            Some((reference.name().to_owned(), (!is_whole).then_some(digest)))
+        }
+    };
+    let is_wanted = |tagged: &Tagged| match &wanted {
+        None => true,
+        Some((name, digest)) => {
+            tagged.name == *name && digest.is_none_or(|digest| tagged.digest == digest)
+        }
+    };
+    let versions: Vec<(String, String)> = (index.tags().into_iter())
+        .filter(|tagged| tagged.version().is_some() && is_wanted(tagged))
+        .map(|tagged| (tagged.name, tagged.tag))
+        .collect();
+    Ok(reply::json(&app.statistics.describe(&versions)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +165,12 @@ mod tests {
             ("v2/health/ready", Route::Ready),
             ("v2/models", Route::Models),
             ("v2/models/m", Route::Model(named("m", None))),
+            ("v2/models/stats", Route::Statistics),
+            ("v2/models/m/config", Route::Config(named("m", None))),
+            (
+                "v2/models/stats/versions/1/stats",
+                Route::ModelStatistics(named("stats", Some("1"))),
+            ),
             (
                 "v2/models/m/versions/1.0.0",
                 Route::Model(named("m", Some("1.0.0"))),

@@ -127,8 +127,8 @@ fn other_methods_and_routes() {
         assert!(!answer.headers["allow"].is_empty());
     }
     for path in [
-        "/",
-        "/v1/models/types",
+        "/nothing",
+        "/v1/models/types/nothing",
         "/v2/models/types/explain",
         "/v2/models/types/versions/1.0.0/nothing",
     ] {

@@ -19,17 +19,19 @@ pub fn key() -> PrivateKey {
     .unwrap()
 }
 
-/// `types`, under a policy that demands the key.
-fn fixture(now: fn() -> u64) -> Fixture {
-    let policy = TrustPolicy::of_key(&key().public().unwrap()).unwrap();
-    Fixture::with(&["types"], |options| {
-        options.trust = Trust::Policy(Guard {
-            policy,
-            now,
-            counters: Default::default(),
-            warn: |_| (),
-        });
+/// A policy that demands the key.
+pub fn policy(now: fn() -> u64) -> Trust {
+    Trust::Policy(Guard {
+        policy: TrustPolicy::of_key(&key().public().unwrap()).unwrap(),
+        now,
+        counters: Default::default(),
+        warn: |_| (),
     })
+}
+
+/// `types`, under that policy.
+fn fixture(now: fn() -> u64) -> Fixture {
+    Fixture::with(&["types"], |options| options.trust = policy(now))
 }
 
 fn sign(fixture: &Fixture) {

@@ -1,0 +1,138 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { after, afterEach, before, beforeEach, describe, test } from "node:test";
+import type { Browser, Page } from "playwright-core";
+import { launch } from "../support/browser.js";
+import { DIST } from "../support/server.js";
+import { pack, serveModels } from "../support/twinfer.js";
+import type { Server } from "../support/twinfer.js";
+
+/** The page that the component itself brings, on the real host. */
+let browser: Browser;
+let server: Server;
+let folder: string;
+let page: Page;
+let complaints: string[];
+
+const PICTURE = fileURLToPath(new URL("../../../../models/face-detector/pictures/faces.png", import.meta.url));
+
+before(async () => {
+  folder = mkdtempSync(join(tmpdir(), "twinfer-console-"));
+  pack(["face-detector", "file-type", "tumour-risk"], folder);
+  server = await serveModels(folder, join(DIST, "demo"));
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.close();
+  rmSync(folder, { recursive: true });
+});
+
+beforeEach(async () => {
+  page = await (await browser.newContext()).newPage();
+  complaints = [];
+  page.on("pageerror", (error) => complaints.push(`error: ${error.message}`));
+  page.on("console", (message) => {
+    if (message.type() === "error" || message.type() === "warning") complaints.push(`${message.type()}: ${message.text()}`);
+  });
+  await page.goto(`${server.origin}/console`);
+  await page.locator("main .pill.good").waitFor({ timeout: 60_000 });
+});
+
+afterEach(() => page.context().close());
+
+async function open(model: string): Promise<void> {
+  await page.locator("[data-models]").getByRole("button", { name: model }).click();
+  await page.locator("main h2", { hasText: model }).waitFor();
+  await page.getByRole("button", { name: "Predict" }).waitFor();
+}
+
+describe("the console", () => {
+  test("it shows the models, with nothing to complain about, and nothing is wider than the window", async () => {
+    assert.deepEqual(await page.locator("[data-models] button").evaluateAll((all) => all.map((one) => one.firstChild?.textContent)), ["face-detector", "file-type", "tumour-risk"]);
+    assert.match(await page.locator("[data-digest]").innerText(), /^sha256:[0-9a-f]{64}$/);
+    assert.equal(await page.locator("[data-ready]").innerText(), "ready");
+    for (const width of [1280, 390]) {
+      await page.setViewportSize({ width, height: 800 });
+      for (const model of ["face-detector", "tumour-risk"]) {
+        await open(model);
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+        assert.equal(wide, 0, `${model} at ${width}`);
+      }
+    }
+    assert.deepEqual(complaints, []);
+  });
+
+  test("a picture is answered, with boxes drawn over it, and counted", async () => {
+    await open("face-detector");
+    await page.locator("main input[type=file]").setInputFiles(PICTURE);
+    await page.locator("[data-big]", { hasText: "6 boxes" }).waitFor({ timeout: 60_000 });
+    await page.locator("canvas[data-drawn='6']").waitFor();
+    const green = await page.locator("canvas").evaluate((canvas: HTMLCanvasElement) => {
+      const data = canvas.getContext("2d")?.getImageData(0, 0, canvas.width, canvas.height).data ?? [];
+      let count = 0;
+      for (let at = 0; at < data.length; at += 4) if (data[at] === 34 && data[at + 1] === 197 && data[at + 2] === 94) count += 1;
+      return count;
+    });
+    assert(green > 100, `${green} pixels of boxes`);
+    assert.match(await page.locator("[data-fact='answered by']").innerText(), /face-detector 1\.0\.0 sha256:/);
+    assert.match((await page.locator("[data-curl]").textContent()) ?? "", /--data-binary '@faces\.png'/);
+    assert.deepEqual(complaints, []);
+  });
+
+  test("a record is filled in, changed and answered as the server does", async () => {
+    await open("tumour-risk");
+    await page.getByLabel("Golden example of the package").selectOption({ index: 1 });
+    await page.locator("[data-big]").waitFor({ timeout: 60_000 });
+    await page.getByLabel("worst radius", { exact: true }).fill("");
+    await page.getByRole("button", { name: "Predict" }).click();
+    const curl = page.locator("[data-curl]");
+    await page.waitForFunction(() => document.querySelector("[data-curl]")?.textContent?.includes("worst radius") === false);
+    const body = /-d '(.*)'$/s.exec((await curl.textContent()) ?? "")?.[1] ?? "";
+    const response = await fetch(`${server.origin}/v2/models/tumour-risk/predict`, { method: "POST", body, headers: { "content-type": "application/json" } });
+    const { outputs } = (await response.json()) as { outputs: { label: string } };
+    assert.equal(await page.locator("[data-big]").innerText(), outputs.label);
+    assert.deepEqual(complaints, []);
+  });
+
+  test("what is no number is refused before it is sent, and an error of the server has its code", async () => {
+    await open("tumour-risk");
+    await page.getByLabel("worst radius", { exact: true }).fill("much");
+    await page.getByRole("button", { name: "Predict" }).click();
+    await page.getByRole("alert").filter({ hasText: "worst radius: much is no number" }).waitFor();
+    await open("face-detector");
+    await page.locator("main input[type=file]").setInputFiles({ name: "a.png", mimeType: "image/png", buffer: Buffer.from("no picture") });
+    await page.getByRole("alert").filter({ hasText: "invalid_picture" }).waitFor();
+  });
+
+  test("a text with a parameter, and the traffic shows it", async () => {
+    await open("file-type");
+    await page.getByLabel("or a text").fill("#!/bin/sh\nset -eu\nfor f in *; do\n  echo \"$f\"\ndone\n");
+    await page.getByLabel("prediction_mode").selectOption("best_guess");
+    await page.getByRole("button", { name: "Predict" }).click();
+    await page.locator("[data-big]", { hasText: "shell" }).waitFor({ timeout: 60_000 });
+    assert.match((await page.locator("[data-curl]").textContent()) ?? "", /prediction_mode=best_guess/);
+    // The instance that counts is one of several; the page asks again until it meets the one that answered.
+    const row = page.locator("[data-traffic] tbody tr", { hasText: "file-type" });
+    await row.waitFor({ timeout: 60_000 });
+    assert.match(await row.innerText(), /file-type\s+1\.0\.0\s+[1-9]\d*\s+\d+/);
+  });
+
+  test("every control has a name", async () => {
+    for (const model of ["face-detector", "file-type", "tumour-risk"]) {
+      await open(model);
+      const nameless = await page.evaluate(() => {
+        const named = (element: Element): boolean => {
+          const { labels } = element as HTMLInputElement;
+          return Boolean(element.getAttribute("aria-label") || element.textContent?.trim() || labels?.[0]?.textContent?.trim());
+        };
+        return [...document.querySelectorAll("button, input, select, textarea, canvas, meter")].filter((element) => !named(element)).map((element) => element.outerHTML);
+      });
+      assert.deepEqual(nameless, []);
+    }
+  });
+});

@@ -1,0 +1,103 @@
+//! The suite of real clients: what others wrote for their servers, against ours.
+
+use std::path::{Path, PathBuf};
+
+use crate::browser;
+use crate::counts::{Counts, Runner};
+use crate::demo::pack_models;
+use crate::failure::{Context, Failure, Result};
+use crate::paths;
+use crate::python;
+use crate::run::Run;
+use crate::serve::{Server, Serving, free_address};
+use crate::steps::step;
+use crate::test::watched;
+
+/// What scripts share, and is none of them.
+const HELPER: &str = "checks.py";
+
+/// Runs every script of `tests/clients` against a server of its own registry. A script says what it
+/// found in its last line; one that breaks off is a failure.
+pub fn suite(browser: &Path) -> Result<Counts> {
+    let python = step("Python packages of tests/clients", python::for_clients)?;
+    let folder = paths::target().join("client-suite");
+    let registry = folder.join("registry");
+    std::fs::create_dir_all(&folder).context(|| paths::show(&folder))?;
+    pack_models(&paths::command(), &["models", "tests/models"], &registry)?;
+    let component = paths::component("wasm-dev");
+    let server = step("start a server", |_| {
+        Server::start(&Serving {
+            program: &paths::command(),
+            registry: &registry,
+            component: &component,
+            listen: &free_address()?,
+        })
+    })?;
+    let mut counts = Counts::default();
+    for script in scripts()? {
+        println!("==> {}", paths::show(&script));
+        let run = Run::new(&python)
+            .args([&script])
+            .args(["--address", server.address()])
+            .args([Path::new("--registry"), &registry])
+            .args([Path::new("--twinfer"), &paths::command()])
+            .env("TWINFER_COMPONENT", &component)
+            .env(browser::VARIABLE, browser)
+            // Lines as they come, and no files beside the scripts.
+            .env("PYTHONUNBUFFERED", "1")
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        counts += ran(watched(run, Runner::Plain)?);
+    }
+    Ok(counts)
+}
+
+/// A script that checked nothing is a failure.
+fn ran(counts: Counts) -> Counts {
+    if counts == Counts::default() {
+        return Counts {
+            passed: 0,
+            failed: 1,
+        };
+    }
+    counts
+}
+
+/// In the order of their names.
+fn scripts() -> Result<Vec<PathBuf>> {
+    let folder = paths::root().join("tests/clients");
+    let entries = std::fs::read_dir(&folder).context(|| paths::show(&folder))?;
+    let mut scripts: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "py") && !path.ends_with(HELPER))
+        .collect();
+    scripts.sort();
+    if scripts.is_empty() {
+        return Err(Failure::new(format!(
+            "{} holds no script",
+            paths::show(&folder)
+        )));
+    }
+    Ok(scripts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_scripts_and_the_helper_is_none() {
+        let scripts = scripts().unwrap();
+        assert!(scripts.iter().any(|path| path.ends_with("triton.py")));
+        assert!(!scripts.iter().any(|path| path.ends_with(HELPER)));
+    }
+
+    #[test]
+    fn a_script_that_checked_nothing_is_a_failure() {
+        assert_eq!(ran(Counts::default()).failed, 1);
+        let one = Counts {
+            passed: 1,
+            failed: 0,
+        };
+        assert_eq!(ran(one), one);
+    }
+}
