@@ -1,0 +1,8 @@
+//! Who may ask what: tables of requests and what is decided of them.
+
+mod access;
+mod limits;
+mod paths;
+mod settings;
+mod support;
+mod tokens;
