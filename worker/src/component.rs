@@ -10,9 +10,11 @@ use http::request::Parts;
 use http_body_util::{BodyExt, Full};
 use spin_sdk::http::{IntoResponse, Request, Response};
 use spin_sdk::http_service;
+use spin_sdk::wasip3::http_compat::IncomingRequestBody;
 use twinfer_package::{FolderStore, Store, TrustPolicy};
 use twinfer_serve::{App, Fused, Guard, Options, Trust, Wants, body_too_large, broken_body};
 
+use crate::access::{self, Door};
 use crate::environment::variable;
 use crate::fuse::fused;
 use crate::remote::{Supply, supply};
@@ -27,6 +29,8 @@ const DEFAULT_REGISTRY: &str = "/registry";
 
 struct Shell {
     app: App,
+    /// What stands before it.
+    door: Door,
     /// For a registry on the network; an error is what answers every request that wants
     /// something of it.
     supply: Option<twinfer::Result<Box<dyn Supply>>>,
@@ -84,7 +88,12 @@ fn shell() -> &'static Shell {
                 (App::new(Arc::new(FolderStore::new("/")), options), None)
             }
         };
-        Shell { app, supply, fused }
+        Shell {
+            app,
+            door: Door::read(variable),
+            supply,
+            fused,
+        }
     })
 }
 
@@ -150,11 +159,38 @@ async fn handle(request: Request) -> impl IntoResponse {
     answer(request).await.map(Full::new)
 }
 
+/// The door first: of a request that is refused no body is read.
 async fn answer(request: Request) -> Response<Bytes> {
     let shell = shell();
+    let (mut parts, body) = request.into_parts();
+    let now = crate::surroundings::now();
+    let decision = match shell
+        .door
+        .admit(&parts, now, crate::origin::issuer_keys)
+        .await
+    {
+        Ok(decision) => decision,
+        Err(refused) => return refused.into_response(None),
+    };
+    let Some(decision) = decision else {
+        return answer_admitted(shell, parts, body).await;
+    };
+    if let Some(refused) = access::refusal(&decision) {
+        return refused.into_response(Some(&decision));
+    }
+    access::forget_credentials(&mut parts.headers);
+    let mut response = answer_admitted(shell, parts, body).await;
+    decision.describe(response.headers_mut());
+    response
+}
+
+async fn answer_admitted(
+    shell: &'static Shell,
+    parts: Parts,
+    mut body: IncomingRequestBody,
+) -> Response<Bytes> {
     let Shell { app, supply, .. } = shell;
     let limit = app.options().max_body;
-    let (parts, mut body) = request.into_parts();
     let announced = parts
         .headers
         .get(CONTENT_LENGTH)

@@ -165,11 +165,13 @@ impl Gateway {
         let Some(jwt) = &self.jwt else {
             return Refetch::No;
         };
-        let token = match Credentials::of(headers) {
-            Credentials::Bearer(text) if Jwt::looks_like(text) => Some(text),
-            _ => None,
-        };
-        jwt.wants_keys(token, now)
+        jwt.wants_keys(token(headers), now)
+    }
+
+    /// Whether the request has a token of the issuer whose key is not there.
+    pub fn lacks_key(&self, headers: &HeaderMap) -> bool {
+        let jwt = self.jwt.as_ref().zip(token(headers));
+        jwt.is_some_and(|(jwt, token)| jwt.lacks_key_of(token))
     }
 
     /// Decides. `now` is in milliseconds since 1970; the buckets are in `state`.
@@ -213,7 +215,7 @@ impl Gateway {
                 count(limit, refused, &mut decision.limits)?;
             }
         }
-        self.authorise(&decision.wanted, known.as_ref())?;
+        self.authorise(&decision.wanted, visitor.headers, known.as_ref())?;
         content_type(&decision.wanted, visitor.headers)
     }
 
@@ -270,6 +272,7 @@ impl Gateway {
     fn authorise(
         &self,
         wanted: &Wanted,
+        headers: &HeaderMap,
         known: Option<&Known>,
     ) -> std::result::Result<(), Refusal> {
         if self.open.has(wanted.scope) {
@@ -292,7 +295,7 @@ impl Gateway {
             ModelWanted::Named(name) => grant.models.fit(name),
             ModelWanted::Unnamed | ModelWanted::All => grant.models.are_all(),
         };
-        if may {
+        if may && target_models(headers).all(|name| grant.models.fit(name)) {
             return Ok(());
         }
         let message = match wanted.model {
@@ -343,6 +346,14 @@ impl Gateway {
     }
 }
 
+/// The token of a request, if there is one.
+fn token(headers: &HeaderMap) -> Option<&str> {
+    match Credentials::of(headers) {
+        Credentials::Bearer(text) if Jwt::looks_like(text) => Some(text),
+        _ => None,
+    }
+}
+
 fn count(
     limit: Limit,
     cause: &'static str,
@@ -356,6 +367,18 @@ fn count(
         seconds(limit.taken.retry_after),
         cause,
     ))
+}
+
+/// Models that SageMaker's header names, in the place of the one of the path or beside it.
+fn target_models(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let all = headers.get_all("x-amzn-sagemaker-target-model").iter();
+    all.map(|value| {
+        // What is no text fits no pattern but `*`.
+        let text = value.to_str().unwrap_or_default();
+        let text = text.trim().trim_start_matches('/');
+        let text = text.strip_suffix(".tar.gz").unwrap_or(text);
+        text.split([':', '@']).next().unwrap_or_default()
+    })
 }
 
 fn rate(settings: Option<RateSettings>) -> Result<Option<Rate>> {

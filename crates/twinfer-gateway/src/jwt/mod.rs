@@ -130,7 +130,7 @@ impl Jwt {
     }
 
     /// Whether it takes a key that is not there. What has no readable head takes none.
-    fn lacks_key_of(&self, token: &str) -> bool {
+    pub(crate) fn lacks_key_of(&self, token: &str) -> bool {
         let header = parts(token).and_then(|parts| header(parts.header));
         header.is_ok_and(|header| {
             header.crit.is_none()

@@ -129,6 +129,20 @@ fn a_key_may_what_its_scopes_and_models_say() {
 }
 
 #[test]
+fn a_header_that_names_a_model_counts_as_well() {
+    let gateway = with_keys();
+    let ask = |number, target: &str| {
+        let ask = Ask::post("/v2/models/tumour-risk/predict").bearer(key(number).secret());
+        ask.header("x-amzn-sagemaker-target-model", target)
+            .code(&gateway)
+    };
+    assert_eq!(ask(1, "tumour-size.tar.gz"), "ok");
+    assert_eq!(ask(1, "file-type.tar.gz"), "forbidden");
+    assert_eq!(ask(1, "file-type:tumour-x"), "forbidden");
+    assert_eq!(ask(2, "file-type"), "ok");
+}
+
+#[test]
 fn health_is_open_whatever_is_sent() {
     let gateway = with_keys();
     assert_eq!(Ask::get("/healthz").bearer("nonsense").code(&gateway), "ok");
