@@ -11,10 +11,11 @@ use http_body_util::{BodyExt, Full};
 use spin_sdk::http::{IntoResponse, Request, Response};
 use spin_sdk::http_service;
 use spin_sdk::wasip3::http_compat::IncomingRequestBody;
+use twinfer_gateway::Door;
 use twinfer_package::{FolderStore, Store, TrustPolicy};
 use twinfer_serve::{App, Fused, Guard, Options, Trust, Wants, body_too_large, broken_body};
 
-use crate::access::{self, Door};
+use crate::access::Host;
 use crate::environment::variable;
 use crate::fuse::fused;
 use crate::remote::{Supply, supply};
@@ -30,7 +31,7 @@ const DEFAULT_REGISTRY: &str = "/registry";
 struct Shell {
     app: App,
     /// What stands before it.
-    door: Door,
+    door: Door<Host>,
     /// For a registry on the network; an error is what answers every request that wants
     /// something of it.
     supply: Option<twinfer::Result<Box<dyn Supply>>>,
@@ -90,7 +91,7 @@ fn shell() -> &'static Shell {
         };
         Shell {
             app,
-            door: Door::read(variable),
+            door: Door::new(Host),
             supply,
             fused,
         }
@@ -163,24 +164,12 @@ async fn handle(request: Request) -> impl IntoResponse {
 async fn answer(request: Request) -> Response<Bytes> {
     let shell = shell();
     let (mut parts, body) = request.into_parts();
-    let now = crate::surroundings::now();
-    let decision = match shell
-        .door
-        .admit(&parts, now, crate::origin::issuer_keys)
-        .await
-    {
-        Ok(decision) => decision,
-        Err(refused) => return refused.into_response(None),
+    let admitted = match shell.door.admit(&mut parts).await {
+        Ok(admitted) => admitted,
+        Err(refused) => return *refused,
     };
-    let Some(decision) = decision else {
-        return answer_admitted(shell, parts, body).await;
-    };
-    if let Some(refused) = access::refusal(&decision) {
-        return refused.into_response(Some(&decision));
-    }
-    access::forget_credentials(&mut parts.headers);
     let mut response = answer_admitted(shell, parts, body).await;
-    decision.describe(response.headers_mut());
+    admitted.describe(response.headers_mut());
     response
 }
 

@@ -34,7 +34,7 @@
 //! well. Built for anything but WASI it is empty.
 #![deny(missing_docs)]
 
-#[cfg(any(test, all(target_family = "wasm", target_os = "wasi")))]
+#[cfg(all(target_family = "wasm", target_os = "wasi"))]
 mod access;
 #[cfg(all(target_family = "wasm", target_os = "wasi"))]
 mod component;

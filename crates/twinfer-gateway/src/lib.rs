@@ -15,6 +15,7 @@
 
 mod credentials;
 mod decision;
+mod door;
 mod error;
 mod gateway;
 mod jwt;
@@ -27,6 +28,7 @@ mod settings;
 mod wanted;
 
 pub use decision::{Decision, Principal};
+pub use door::{Admitted, Door, Surroundings, forget_credentials};
 pub use error::{Result, SettingsError};
 pub use gateway::{Gateway, Rules, Visitor};
 pub use jwt::Refetch;

@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant as Deadline, timeout_at};
 
-use crate::access::{self, Guard};
+use crate::access::{self, Guard, Peer};
 use crate::config::HostConfig;
 use crate::log::{Log, LogLevel};
 use crate::pool::Pool;
@@ -105,7 +105,11 @@ impl Router {
         // Who asks whether he may ask has no credentials yet.
         let is_preflight = self.is_preflight(&request);
         let decision = match &self.guard {
-            Some(guard) if !is_preflight => Some(guard.admit(&request).await),
+            Some(guard) if !is_preflight => {
+                let peer = request.extensions().get::<Peer>();
+                let headers = request.headers();
+                Some(guard.admit(&method, &path, headers, peer).await)
+            }
             _ => None,
         };
         let result = match decision.as_ref().and_then(access::refusal) {

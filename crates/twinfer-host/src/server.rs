@@ -255,7 +255,7 @@ fn connect(
 + 'static {
     // Answers are small; without this the last part of one may wait 40 ms.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |mut request| {
+    let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
         let router = router.clone();
         request.extensions_mut().insert(peer.clone());
         async move { Ok::<_, Infallible>(router.respond(request).await) }

@@ -8,22 +8,20 @@ mod peer;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::header::{AUTHORIZATION, HeaderName};
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Response};
 use serde_json::json;
 use twinfer_gateway::{Decision, Gateway, Reason, Refetch, Refusal, Settings, Visitor};
 use twinfer_state::{MemoryState, State};
 
 pub use config::AccessConfig;
 pub(crate) use peer::Peer;
+pub(crate) use twinfer_gateway::forget_credentials;
 
 use self::issuer::Issuer;
 use crate::config::HostConfig;
 use crate::error::HostError;
 use crate::log::{Log, LogLevel};
 use crate::reply::{Body, Failure, ReplyCode};
-
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Stands before all that the host answers.
 pub(crate) struct Guard {
@@ -87,14 +85,19 @@ impl Guard {
     }
 
     /// Decides about a request, of which nothing but the head has been read.
-    pub(crate) async fn admit<B>(&self, request: &Request<B>) -> Decision {
+    pub(crate) async fn admit(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        peer: Option<&Peer>,
+    ) -> Decision {
         let gateway = self.gateway();
-        self.ensure_keys(&gateway, request.headers()).await;
-        let peer = request.extensions().get::<Peer>();
+        self.ensure_keys(&gateway, headers).await;
         let visitor = Visitor {
-            method: request.method(),
-            path: request.uri().path(),
-            headers: request.headers(),
+            method,
+            path,
+            headers,
             address: peer.map(|peer| peer.address.ip()),
             subject: peer.and_then(Peer::subject),
         };
@@ -166,12 +169,6 @@ fn reply_code(refusal: &Refusal) -> ReplyCode {
         // What comes to be known later is refused as well.
         _ => ReplyCode::Forbidden,
     }
-}
-
-/// Takes credentials out of what the component gets: it has no use for them.
-pub(crate) fn forget_credentials(headers: &mut HeaderMap) {
-    headers.remove(AUTHORIZATION);
-    headers.remove(API_KEY);
 }
 
 /// A gateway of these settings, with the keys that are in a file.
