@@ -50,6 +50,7 @@ const RESERVED: &[&str] = &[
     "admin",
     "api",
     "config",
+    "console",
     "debug",
     "deployments",
     "events",
@@ -163,13 +164,23 @@ fn segments(path: &str) -> Option<Vec<String>> {
 fn by_table(segments: &[&str], reads: bool, surface: &Surface) -> Option<Wanted> {
     Some(match *segments {
         [] if reads => Wanted::plain(Scope::Page),
-        ["openapi.json" | "favicon.ico"] => Wanted::plain(Scope::Page),
+        ["console", ..] if reads => Wanted::plain(Scope::Page),
+        ["openapi.json" | "swagger.json" | "api-description" | "favicon.ico"] => {
+            Wanted::plain(Scope::Page)
+        }
         ["healthz" | "livez" | "readyz" | "health" | "ping" | "version"] => {
             Wanted::plain(Scope::Health)
         }
         ["metrics"] | ["monitoring", "prometheus", "metrics"] => Wanted::plain(Scope::Metrics),
         ["registry", ..] => Wanted::plain(Scope::Packages),
         ["deployments" | "admin", ..] => Wanted::plain(Scope::Admin),
+        ["execution-parameters"] => Wanted::predict(ModelWanted::None),
+        // Vertex AI, where no variable says other routes.
+        ["v1", "endpoints", _, "deployedModels", deployed] => match deployed.split_once(':') {
+            None => Wanted::plain(Scope::Health),
+            Some((_, "predict")) => Wanted::unnamed(surface),
+            Some(_) => return None,
+        },
         // MLflow and SageMaker; Azure ML.
         ["invocations"] | ["score"] => Wanted::unnamed(surface),
         // CloudEvents.
