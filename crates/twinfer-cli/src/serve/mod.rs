@@ -190,6 +190,8 @@ pub fn run(args: ServeArgs, registry: &Registry, trust: &Trust) -> twinfer::Resu
             "there is no folder for the content of {registry}: set XDG_CACHE_HOME or HOME"
         )
     };
+    // A mistake in it is told before anything is fetched.
+    let access = args.access.config()?;
     let log = Log::new(LogSink::Stderr, args.log_level.into());
     let source = Source::open(registry, args.model.clone(), &log, |identity| {
         let home = home(identity).ok_or_else(no_home)?;
@@ -200,7 +202,6 @@ pub fn run(args: ServeArgs, registry: &Registry, trust: &Trust) -> twinfer::Resu
     let poll = args
         .poll
         .unwrap_or(if source.is_remote() { 30.0 } else { 2.0 });
-    let access = args.access.config()?;
     let reload = args.access.clone();
     let mut config = config(args, source.folder());
     config.access = access;
