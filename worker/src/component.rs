@@ -10,11 +10,14 @@ use http::request::Parts;
 use http_body_util::{BodyExt, Full};
 use spin_sdk::http::{IntoResponse, Request, Response};
 use spin_sdk::http_service;
+use spin_sdk::wasip3::http_compat::IncomingRequestBody;
+use twinfer_gateway::Door;
 use twinfer_package::{FolderStore, Reference, Store, TrustPolicy};
 use twinfer_serve::{
     AdminToken, App, Fused, Guard, Options, Trust, Wants, body_too_large, broken_body,
 };
 
+use crate::access::Host;
 use crate::environment::variable;
 use crate::fuse::fused;
 use crate::remote::{Supply, supply};
@@ -29,6 +32,8 @@ const DEFAULT_REGISTRY: &str = "/registry";
 
 struct Shell {
     app: App,
+    /// What stands before it.
+    door: Door<Host>,
     /// For a registry on the network; an error is what answers every request that wants
     /// something of it.
     supply: Option<twinfer::Result<Box<dyn Supply>>>,
@@ -91,7 +96,12 @@ fn shell() -> &'static Shell {
                 (App::new(Arc::new(FolderStore::new("/")), options), None)
             }
         };
-        Shell { app, supply, fused }
+        Shell {
+            app,
+            door: Door::new(Host),
+            supply,
+            fused,
+        }
     })
 }
 
@@ -184,11 +194,26 @@ async fn handle(request: Request) -> impl IntoResponse {
     answer(request).await.map(Full::new)
 }
 
+/// The door first: of a request that is refused no body is read.
 async fn answer(request: Request) -> Response<Bytes> {
     let shell = shell();
+    let (mut parts, body) = request.into_parts();
+    let admitted = match shell.door.admit(&mut parts).await {
+        Ok(admitted) => admitted,
+        Err(refused) => return *refused,
+    };
+    let mut response = answer_admitted(shell, parts, body).await;
+    admitted.describe(response.headers_mut());
+    response
+}
+
+async fn answer_admitted(
+    shell: &'static Shell,
+    parts: Parts,
+    mut body: IncomingRequestBody,
+) -> Response<Bytes> {
     let Shell { app, supply, .. } = shell;
     let limit = app.options().max_body;
-    let (parts, mut body) = request.into_parts();
     let announced = parts
         .headers
         .get(CONTENT_LENGTH)

@@ -11,6 +11,8 @@
 //! | `AIP_HEALTH_ROUTE`, `AIP_PREDICT_ROUTE` | paths at which that model says whether it is healthy, and predicts: Vertex AI sets them | none |
 //! | `TWINFER_TRUST_POLICY` | the trust policy (JSON); when it is malformed, nothing is loaded | none: every package is loaded |
 //! | `TWINFER_TRUST_COUNTERS` | counters of signed tags that were seen before: `{"name": 7}` | `{}` |
+//! | `TWINFER_ACCESS` | who may ask what: the settings of access control as JSON; `host` where the host has decided already; when it is malformed, nothing but health is answered | health and predictions are open, all else is closed |
+//! | `TWINFER_OPEN` | what is open beside that, with commas between: `page,metrics` | nothing |
 //! | `TWINFER_INDEX` | a file that is read in the place of the `index.json` of a registry folder | none |
 //! | `TWINFER_REPOSITORY` | `enabled`: the repository extension is on, for who shows the token | `disabled` |
 //! | `TWINFER_METRICS` | path of the host's metrics (Prometheus' text format), for the page | none |
@@ -37,6 +39,8 @@
 //! well. Built for anything but WASI it is empty.
 #![deny(missing_docs)]
 
+#[cfg(all(target_family = "wasm", target_os = "wasi"))]
+mod access;
 #[cfg(all(target_family = "wasm", target_os = "wasi"))]
 mod component;
 #[cfg(all(target_family = "wasm", target_os = "wasi"))]

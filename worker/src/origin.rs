@@ -24,6 +24,10 @@ const CONNECT: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(30);
 /// How long an index may take in all: it is small, and nothing else limits a slow drip.
 const INDEX: Duration = Duration::from_secs(30);
+/// How long the keys of an issuer may take: a request waits for them.
+const ISSUER: Duration = Duration::from_secs(5);
+/// Most bytes of them.
+const MAX_ISSUER_KEYS: usize = 256 << 10;
 /// An ETag has quotes; this is in front of a date, where a server has no ETags.
 const MODIFIED: &str = "modified ";
 
@@ -167,6 +171,30 @@ impl Origin for StaticHost {
             },
             offset: begins,
         })
+    }
+}
+
+/// The keys of an issuer of tokens. Redirects are not followed: who answers is the issuer.
+pub(crate) async fn issuer_keys(url: &str) -> std::result::Result<Vec<u8>, String> {
+    let get = async {
+        let sent = spin_sdk::http::send(request(url, &HeaderMap::new())?).await;
+        let mut response = sent.map_err(|code| failed(url, &code))?;
+        if response.status() != StatusCode::OK {
+            return Err(refused(url, response.status()));
+        }
+        let mut keys = Vec::new();
+        while let Some(piece) = next(url, response.body_mut()).await? {
+            keys.extend_from_slice(&piece);
+            if keys.len() > MAX_ISSUER_KEYS {
+                bail!(Network, "{url}: more than {MAX_ISSUER_KEYS} bytes");
+            }
+        }
+        Ok(keys)
+    };
+    let late = pin!(spin_sdk::time::sleep(ISSUER));
+    match select(pin!(get), late).await {
+        Either::Left((keys, _)) => keys.map_err(|error: Error| error.to_string()),
+        Either::Right(_) => Err(format!("no answer within {ISSUER:?}")),
     }
 }
 

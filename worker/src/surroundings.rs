@@ -8,12 +8,17 @@ use twinfer_cache::Env;
 /// The clocks of `wasi:clocks`, and what the standard library takes from `wasi:random`.
 pub(crate) struct Surroundings;
 
+/// Milliseconds since 1970.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
 impl Env for Surroundings {
     fn now(&self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        since.map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        })
+        now()
     }
 
     async fn sleep(&self, milliseconds: u64) {

@@ -79,6 +79,7 @@ pub enum Command {
     Copy(copy::CopyArgs),
     Mirror(mirror::MirrorArgs),
     Keygen(keygen::KeygenArgs),
+    ApiKey(api_key::ApiKeyArgs),
     Sign(sign::SignArgs),
     SignTags(sign_tags::SignTagsArgs),
     Policy(policy::PolicyArgs),

@@ -59,6 +59,7 @@ pub fn run(args: Args, output: &Output) -> Result<()> {
             cache::run(&args, &registry.cached(&[], output)?, quota, output)
         }
         Command::Keygen(args) => keygen::run(&args, output),
+        Command::ApiKey(args) => api_key::run(&args, output),
         Command::Policy(args) => policy::run(&args, output),
         Command::Sign(args) => sign::run(&args, &*registry.writable()?, output),
         Command::SignTags(args) => sign_tags::run(&args, &*registry.writable()?, &trust, output),

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::access::{self, AccessConfig};
 use crate::error::HostError;
 use crate::log::{LogLevel, LogSink};
 use crate::outbound::Origin;
@@ -32,6 +33,8 @@ pub struct HostConfig {
     pub index: Option<PathBuf>,
     /// Folder of the page served at `/`.
     pub page: Option<PathBuf>,
+    /// Who may ask what.
+    pub access: AccessConfig,
     /// Origins that may use this host from another site, or `*`. Empty: none.
     pub cors: Vec<String>,
     /// Origins that the guest may send requests to: `scheme://host[:port]`. Empty: it has no
@@ -142,6 +145,7 @@ impl HostConfig {
             registry: registry.into(),
             index: None,
             page: None,
+            access: AccessConfig::default(),
             cors: Vec::new(),
             outbound: Vec::new(),
             package_cache: None,
@@ -202,6 +206,7 @@ impl HostConfig {
                 ))
             })?;
         }
+        access::check(self)?;
         self.limits.validate()
     }
 }

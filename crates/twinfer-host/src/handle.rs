@@ -4,6 +4,10 @@ use std::path::Path;
 use std::sync::{Arc, Weak, mpsc};
 use std::time::Duration;
 
+use twinfer_gateway::Settings;
+
+use crate::access::Guard;
+use crate::error::HostError;
 use crate::pool::Pool;
 use crate::reply::ReplyCode;
 
@@ -12,6 +16,7 @@ use crate::reply::ReplyCode;
 #[derive(Clone)]
 pub struct Handle {
     pool: Weak<Pool>,
+    guard: Option<Weak<Guard>>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -28,6 +33,7 @@ impl Handle {
     pub(crate) fn new(pool: &Arc<Pool>, runtime: tokio::runtime::Handle) -> Self {
         Self {
             pool: Arc::downgrade(pool),
+            guard: None,
             runtime,
         }
     }
@@ -59,6 +65,31 @@ impl Handle {
             let _ = tokio::time::timeout(limit, pool.prepare(&model, paths)).await;
         });
         let _ = done.recv();
+    }
+
+    /// With the guard of the host.
+    pub(crate) fn guarded_by(mut self, guard: Option<&Arc<Guard>>) -> Self {
+        self.guard = guard.map(Arc::downgrade);
+        self
+    }
+
+    fn guard(&self) -> Option<Arc<Guard>> {
+        self.guard.as_ref().and_then(Weak::upgrade)
+    }
+
+    /// Takes other settings of access control, for all requests from now on. Keys of an issuer
+    /// that are in a file are read again.
+    ///
+    /// # Errors
+    /// What is wrong with them: those from before go on being used.
+    pub fn reload_access(&self, settings: Settings) -> Result<(), HostError> {
+        self.guard().map_or(Ok(()), |guard| guard.reload(settings))
+    }
+
+    /// Whether the shared state of the rate limits could not be reached lately: then each host
+    /// limits alone.
+    pub fn limits_are_local(&self) -> bool {
+        self.guard().is_some_and(|guard| guard.is_degraded())
     }
 
     /// Runs on the host's threads. When the host ends, the receiver gets nothing.

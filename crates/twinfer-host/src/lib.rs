@@ -37,6 +37,7 @@
 //! ```
 #![deny(missing_docs)]
 
+mod access;
 mod cache;
 mod config;
 mod engine;
@@ -58,6 +59,7 @@ mod state;
 mod static_site;
 mod trial;
 
+pub use access::AccessConfig;
 pub use config::{Announcement, HostConfig, Instances, Limits};
 pub use error::{HostError, HostErrorKind};
 pub use handle::{Handle, Refused};

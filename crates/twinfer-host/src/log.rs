@@ -70,7 +70,14 @@ impl Log {
 
     /// Writes one event. `fields` must be a JSON object.
     pub fn event(&self, level: LogLevel, event: &str, fields: Value) {
-        if level < self.level || matches!(self.sink, LogSink::None) {
+        if level >= self.level {
+            self.always(level, event, fields);
+        }
+    }
+
+    /// The same, whatever the least level is: what must not get lost.
+    pub fn always(&self, level: LogLevel, event: &str, fields: Value) {
+        if matches!(self.sink, LogSink::None) {
             return;
         }
         let mut line = Map::new();

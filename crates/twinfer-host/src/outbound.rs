@@ -95,7 +95,7 @@ impl Network {
     }
 }
 
-fn client() -> Result<reqwest::Client, HostError> {
+pub(crate) fn client() -> Result<reqwest::Client, HostError> {
     // It is there already where somebody else in this process chose one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = || {

@@ -21,6 +21,14 @@ pub enum ReplyCode {
     InvalidRequest,
     /// No such file or route.
     NotFound,
+    /// Credentials are wanted, or these do not count.
+    Unauthorized,
+    /// The credentials count, and may not do this.
+    Forbidden,
+    /// Too many requests of one client.
+    RateLimited,
+    /// A content type that is malformed or not taken here.
+    UnsupportedMediaType,
     /// Only GET and HEAD are served here.
     MethodNotAllowed,
     /// The request body is larger than the limit.
@@ -42,6 +50,10 @@ impl ReplyCode {
     pub const ALL: &[Self] = &[
         Self::InvalidRequest,
         Self::NotFound,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::RateLimited,
+        Self::UnsupportedMediaType,
         Self::MethodNotAllowed,
         Self::BodyTooLarge,
         Self::Timeout,
@@ -56,6 +68,10 @@ impl ReplyCode {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::NotFound => "not_found",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::RateLimited => "rate_limited",
+            Self::UnsupportedMediaType => "unsupported_media_type",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::BodyTooLarge => "body_too_large",
             Self::Timeout => "timeout",
@@ -71,6 +87,10 @@ impl ReplyCode {
         match self {
             Self::InvalidRequest => 400,
             Self::NotFound => 404,
+            Self::Unauthorized => 401,
+            Self::Forbidden => 403,
+            Self::RateLimited => 429,
+            Self::UnsupportedMediaType => 415,
             Self::MethodNotAllowed => 405,
             Self::BodyTooLarge => 413,
             Self::Timeout => 504,

@@ -19,6 +19,7 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant as Deadline, timeout_at};
 
+use crate::access::{self, Guard, Peer};
 use crate::config::HostConfig;
 use crate::log::{Log, LogLevel};
 use crate::pool::Pool;
@@ -42,6 +43,7 @@ pub(crate) struct Router {
     config: HostConfig,
     pool: Arc<Pool>,
     log: Log,
+    guard: Option<Arc<Guard>>,
     buffers: Arc<Semaphore>,
     started: u128,
     next_request: AtomicU64,
@@ -69,7 +71,12 @@ impl Target {
 }
 
 impl Router {
-    pub(crate) fn new(config: HostConfig, pool: Arc<Pool>, log: Log) -> Self {
+    pub(crate) fn new(
+        config: HostConfig,
+        pool: Arc<Pool>,
+        log: Log,
+        guard: Option<Arc<Guard>>,
+    ) -> Self {
         let started = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
@@ -81,6 +88,7 @@ impl Router {
             config,
             pool,
             log,
+            guard,
             buffers,
             started,
             next_request: AtomicU64::new(1),
@@ -94,10 +102,23 @@ impl Router {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let origin = request.headers().get(ORIGIN).cloned();
         let target = Target::of(&path);
-        let result = if self.is_preflight(&request) {
-            Ok(preflight())
-        } else {
-            self.dispatch(target, request, &id).await
+        // Who asks whether he may ask has no credentials yet.
+        let is_preflight = self.is_preflight(&request);
+        let decision = match &self.guard {
+            Some(guard) if !is_preflight => {
+                let peer = request.extensions().get::<Peer>();
+                let headers = request.headers();
+                Some(guard.admit(&method, &path, headers, peer).await)
+            }
+            _ => None,
+        };
+        let result = match decision.as_ref().and_then(access::refusal) {
+            _ if is_preflight => Ok(preflight()),
+            Some(failure) => {
+                discard(request.into_body());
+                Err(failure)
+            }
+            None => self.dispatch(target, request, &id).await,
         };
         let (mut response, failure) = match result {
             Ok(response) => (response, None),
@@ -106,6 +127,9 @@ impl Router {
                 (failure.into_response(), Some(logged))
             }
         };
+        if let (Some(guard), Some(decision)) = (&self.guard, &decision) {
+            guard.after(decision, (&method, &path), &id, &mut response);
+        }
         self.add_headers(target, origin.as_ref(), &id, response.headers_mut());
         let level = if response.status().is_server_error() {
             LogLevel::Error
@@ -157,6 +181,9 @@ impl Router {
         let (mut parts, body) = request.into_parts();
         let (body, _buffers) = self.read_body(&parts.headers, body).await?;
         parts.uri = absolute(&parts.uri, &parts.headers);
+        if self.guard.is_some() {
+            access::forget_credentials(&mut parts.headers);
+        }
         if let Ok(id) = HeaderValue::from_str(id) {
             parts.headers.insert(REQUEST_ID, id);
         }
@@ -318,8 +345,8 @@ impl Router {
             return;
         };
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-        let exposed =
-            "etag, content-length, content-range, inference-header-content-length, x-request-id";
+        let exposed = "etag, content-length, content-range, inference-header-content-length, x-request-id, \
+             retry-after, ratelimit, ratelimit-policy, www-authenticate";
         headers.insert(
             ACCESS_CONTROL_EXPOSE_HEADERS,
             HeaderValue::from_static(exposed),
@@ -335,7 +362,7 @@ fn preflight() -> Response<Body> {
         ACCESS_CONTROL_ALLOW_METHODS,
         HeaderValue::from_static("GET, HEAD, POST"),
     );
-    let allowed = "content-type, inference-header-content-length, x-request-id, if-none-match, range, if-range";
+    let allowed = "authorization, x-api-key, content-type, inference-header-content-length, x-request-id, if-none-match, range, if-range";
     headers.insert(
         ACCESS_CONTROL_ALLOW_HEADERS,
         HeaderValue::from_static(allowed),

@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
+use crate::access::{Guard, Peer};
 use crate::config::{HostConfig, Limits};
 use crate::engine;
 use crate::error::{HostError, HostErrorKind};
@@ -164,10 +165,14 @@ async fn serve(
         "listening",
         json!({"address": address.to_string()}),
     );
-    let handle = Handle::new(&pool, tokio::runtime::Handle::current());
+    let guard = Guard::new(config, log)?;
+    if let Some(guard) = &guard {
+        guard.begin().await;
+    }
+    let handle = Handle::new(&pool, tokio::runtime::Handle::current()).guarded_by(guard.as_ref());
     let _ = ready.send((address, handle));
 
-    let router = Arc::new(Router::new(config.clone(), pool, log.clone()));
+    let router = Arc::new(Router::new(config.clone(), pool, log.clone(), guard));
     let graceful = GracefulShutdown::new();
     let connections = Arc::new(Semaphore::new(
         config.limits.max_connections.min(Semaphore::MAX_PERMITS),
@@ -194,8 +199,8 @@ async fn accept(
         let Ok(permit) = connections.clone().acquire_owned().await else {
             return;
         };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, most likely: others will end soon.
                 log.event(
@@ -207,7 +212,7 @@ async fn accept(
                 continue;
             }
         };
-        let connection = connect(&builder, stream, router.clone());
+        let connection = connect(&builder, stream, Peer { address }, router.clone());
         let watched = graceful.watch(connection);
         let log = log.clone();
         tokio::spawn(async move {
@@ -242,6 +247,7 @@ fn connection_builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
 fn connect(
     builder: &auto::Builder<TokioExecutor>,
     stream: TcpStream,
+    peer: Peer,
     router: Arc<Router>,
 ) -> impl hyper_util::server::graceful::GracefulConnection<
     Error = Box<dyn std::error::Error + Send + Sync>,
@@ -249,8 +255,9 @@ fn connect(
 + 'static {
     // Answers are small; without this the last part of one may wait 40 ms.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
         let router = router.clone();
+        request.extensions_mut().insert(peer.clone());
         async move { Ok::<_, Infallible>(router.respond(request).await) }
     });
     builder

@@ -108,6 +108,8 @@ fn environment(config: &HostConfig) -> Vec<(String, String)> {
     let own = [
         ("TWINFER_REGISTRY", GUEST_REGISTRY.to_owned()),
         ("TWINFER_MAX_BODY", config.limits.max_body.to_string()),
+        // We are the door.
+        ("TWINFER_ACCESS", "host".to_owned()),
     ];
     let mut all = own.map(|(name, value)| (name.to_owned(), value)).to_vec();
     for (name, value) in &config.env {

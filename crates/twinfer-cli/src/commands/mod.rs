@@ -1,5 +1,6 @@
 //! The commands, a file each: their arguments, and what they do.
 
+pub mod api_key;
 pub mod cache;
 pub mod copy;
 pub mod diff;

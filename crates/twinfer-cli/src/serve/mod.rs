@@ -1,5 +1,6 @@
 //! `twinfer serve`: the component on the wasmtime host, following a registry.
 
+mod access;
 mod approved;
 mod change;
 mod follow;
@@ -16,6 +17,7 @@ use twinfer::err;
 use twinfer_host::{Announcement, Host, HostConfig, Instances, Log, LogLevel, LogSink};
 use twinfer_package::{Decision, Digest, Reference, Tagged, Verdict};
 
+use self::access::AccessArgs;
 use self::follow::Follower;
 use self::polling::Polling;
 use self::source::Source;
@@ -36,6 +38,8 @@ Examples:
       for everybody, and for the pages of one other site
   twinfer serve --trust policy.json
       load only what the trust policy admits
+  twinfer serve --listen 0.0.0.0:80 --access access.toml --open page
+      only for those who have a key (twinfer api-key), but for the page
   twinfer serve --registry https://models.example/registry
       models of a static host; it goes on when that cannot be reached
   twinfer serve --registry oci://registry.example/models --model face-detector:stable
@@ -157,6 +161,9 @@ pub struct ServeArgs {
     #[arg(long)]
     no_cache: bool,
 
+    #[command(flatten)]
+    access: AccessArgs,
+
     /// Least important log lines
     #[arg(long, value_enum, default_value_t = Level::Info)]
     log_level: Level,
@@ -201,6 +208,8 @@ pub fn run(args: ServeArgs, registry: &Registry, trust: &Trust) -> twinfer::Resu
             "there is no folder for the content of {registry}: set XDG_CACHE_HOME or HOME"
         )
     };
+    // A mistake in it is told before anything is fetched.
+    let access = args.access.config()?;
     let log = Log::new(LogSink::Stderr, args.log_level.into());
     let source = Source::open(registry, args.model.clone(), &log, |identity| {
         let home = home(identity).ok_or_else(no_home)?;
@@ -211,7 +220,9 @@ pub fn run(args: ServeArgs, registry: &Registry, trust: &Trust) -> twinfer::Resu
     let poll = args
         .poll
         .unwrap_or(if source.is_remote() { 30.0 } else { 2.0 });
+    let reload = args.access.clone();
     let mut config = config(args, source.folder());
+    config.access = access;
     // Before anything is written for a folder that is not there.
     config.check().map_err(host_error)?;
     let polling = Polling::new(poll)?;
@@ -221,7 +232,8 @@ pub fn run(args: ServeArgs, registry: &Registry, trust: &Trust) -> twinfer::Resu
     apply(trust, &follower, &mut config)?;
     let host = Host::start(config).map_err(host_error)?;
     follower.attach(host.handle());
-    let polling = polling.begin(follower)?;
+    let reload = reload.reload(host.handle(), log);
+    let polling = polling.begin(follower, move || reload.run())?;
     let ended = host.wait().map_err(host_error);
     polling.end();
     ended

@@ -64,15 +64,19 @@ impl Polling {
         self.stop.subscribe()
     }
 
-    /// Begins, in a thread.
+    /// Begins, in a thread. `reload` is called on SIGHUP, before the registry is looked at.
     ///
     /// # Errors
     /// `internal`.
-    pub fn begin(self, follower: Follower) -> Result<Following> {
+    pub fn begin(
+        self,
+        follower: Follower,
+        reload: impl Fn() + Send + 'static,
+    ) -> Result<Following> {
         let (stop, folder) = (self.stop.clone(), follower.folder().to_owned());
         let thread = thread::Builder::new()
             .name("twinfer-follow".into())
-            .spawn(move || self.follow(follower))
+            .spawn(move || self.follow(follower, reload))
             .map_err(|e| err!(Internal, "a thread cannot be started: {e}"))?;
         Ok(Following {
             thread,
@@ -81,7 +85,7 @@ impl Polling {
         })
     }
 
-    fn follow(mut self, mut follower: Follower) {
+    fn follow(mut self, mut follower: Follower, reload: impl Fn()) {
         let mut stop = self.stop.subscribe();
         loop {
             // Only waiting happens in the runtime: a registry on a network has one of its own.
@@ -94,7 +98,10 @@ impl Polling {
             });
             match reason {
                 Reason::End => return,
-                Reason::Request => follower.forget_refusals(),
+                Reason::Request => {
+                    reload();
+                    follower.forget_refusals();
+                }
                 Reason::Time => {}
             }
             follower.check();

@@ -4,6 +4,7 @@
 // The helpers of tests too may fail by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access;
 mod cache;
 mod columns;
 mod crash;

@@ -146,12 +146,17 @@ pub fn component() -> PathBuf {
 
 /// A request on a connection of its own; an error of the connection is status 0.
 pub fn request(port: u16, method: &str, path: &str, body: &str) -> Answer {
+    request_with(port, method, path, "", body)
+}
+
+/// The same, with more headers: lines that end.
+pub fn request_with(port: u16, method: &str, path: &str, headers: &str, body: &str) -> Answer {
     let exchange = || {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{headers}\r\n{body}",
             body.len()
         )?;
         let mut text = String::new();

@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "pack",
     "inspect",
     "predict",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 23] = [
     "copy",
     "mirror",
     "keygen",
+    "api-key",
     "sign",
     "sign-tags",
     "policy",
@@ -67,6 +68,10 @@ fn wrong_usage_ends_with_2() {
         &["mirror"],
         &["ls", "--registry", "oci://"],
         &["serve", "--poll", "soon"],
+        &["serve", "--open", "admin"],
+        &["serve", "--open", "all"],
+        &["api-key", "--scopes", "root"],
+        &["api-key", "--expires", "0"],
         &["run", "m.onnx", "--output-dir", "o", "--target", "moon"],
         &["ls", "--registry"],
         &["inspect", "Not A Name"],

@@ -96,9 +96,9 @@ fn the_registry_is_read_only_and_all_there_is() {
 #[test]
 fn the_environment_is_ours_not_the_hosts() {
     let fixture = Fixture::new(|config| config.env = vec![("EXTRA".into(), "1".into())]);
-    fixture
-        .get("/v2/env")
-        .expect_text("TWINFER_REGISTRY=/registry\nTWINFER_MAX_BODY=67108864\nEXTRA=1\n");
+    fixture.get("/v2/env").expect_text(
+        "TWINFER_REGISTRY=/registry\nTWINFER_MAX_BODY=67108864\nTWINFER_ACCESS=host\nEXTRA=1\n",
+    );
 }
 
 #[test]

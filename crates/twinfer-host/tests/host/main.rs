@@ -5,6 +5,7 @@
 //! Other paths: `TWINFER_COMPONENT` and `TWINFER_TEST_GUEST`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access;
 mod bad_guests;
 mod codes;
 mod component;

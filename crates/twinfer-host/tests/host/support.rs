@@ -82,6 +82,8 @@ impl Fixture {
             ..HostConfig::new(component, &registry)
         };
         config.limits.max_instances = 2;
+        // These tests are not about who may ask: see `access.rs`.
+        config.access.guarded = false;
         change(&mut config);
         // One compiles, the others then find it in the cache.
         static COMPILING: Mutex<()> = Mutex::new(());

@@ -21,6 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// The code of an instance that lacks a function.
 const MISSING: &str = "engine_function_missing";
 
+/// Access control of another host: its settings are read, keys are compared, limits count.
+const ACCESS: &str = r#"{"open": ["predict"], "rates": {"principal": {"per_second": 1000, "burst": 1000}},
+ "keys": [{"id": "k", "scopes": ["predict"], "models": ["a*"], "expires": "2100-01-01T00:00:00Z",
+           "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}]}"#;
+
 /// Under what an instance is asked.
 pub struct Situation<'a> {
     pub seed: u64,
@@ -115,6 +120,10 @@ fn start(component: &Path, registry: &Path, situation: Situation<'_>) -> Result<
     config.limits.request_timeout = PATIENCE;
     config.limits.max_instances = 1;
     config.env.extend(situation.env);
+    if situation.served.is_none() {
+        // Other hosts than ours leave it to the component who may ask what.
+        config.env.push(("TWINFER_ACCESS".into(), ACCESS.into()));
+    }
     config.index = situation.served.map(Path::to_path_buf);
     Trial::start(&config, situation.seed).map_err(host_error)
 }

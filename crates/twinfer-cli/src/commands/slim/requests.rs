@@ -116,6 +116,17 @@ pub fn anywhere() -> Vec<Ask> {
         method: "DELETE",
         ..Ask::get("/v2/models")
     });
+    // `abc` is the key of the settings that other hosts have while this is asked.
+    for (path, name, value) in [
+        ("/v2/models/a", "authorization", "Bearer abc"),
+        ("/v2/repository/index", "x-api-key", "abc"),
+        ("/v2/models/b", "x-api-key", "wrong"),
+    ] {
+        all.push(Ask {
+            headers: vec![(name, value.into())],
+            ..Ask::get(path)
+        });
+    }
     all.push(Ask::post(
         "/v2/models/not-there/predict".into(),
         JSON,

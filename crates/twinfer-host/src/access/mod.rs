@@ -1,0 +1,208 @@
+//! Who may ask what: the host's side of the gateway. It brings the clock, the address of the
+//! connection, the state of the limits, and the keys of an issuer.
+
+mod config;
+mod issuer;
+mod peer;
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, Method, Response};
+use serde_json::json;
+use twinfer_gateway::{Decision, Gateway, Reason, Refetch, Refusal, Settings, Visitor};
+use twinfer_state::{MemoryState, State};
+
+pub use config::AccessConfig;
+pub(crate) use peer::Peer;
+pub(crate) use twinfer_gateway::forget_credentials;
+
+use self::issuer::Issuer;
+use crate::config::HostConfig;
+use crate::error::HostError;
+use crate::log::{Log, LogLevel};
+use crate::reply::{Body, Failure, ReplyCode};
+
+/// Stands before all that the host answers.
+pub(crate) struct Guard {
+    /// Exchanged at once when settings are read again; requests in flight keep theirs.
+    gateway: RwLock<Arc<Gateway>>,
+    config: HostConfig,
+    state: Arc<dyn State>,
+    issuer: Arc<Issuer>,
+    log: Log,
+}
+
+impl Guard {
+    /// The guard of a host; `None` where the configuration wants none.
+    ///
+    /// # Errors
+    /// Settings that cannot be used, or a file of keys that cannot be read.
+    pub(crate) fn new(config: &HostConfig, log: &Log) -> Result<Option<Arc<Self>>, HostError> {
+        if !config.access.guarded {
+            return Ok(None);
+        }
+        let gateway = build(config, config.access.settings.clone())?;
+        let state = config.access.state.clone();
+        Ok(Some(Arc::new(Self {
+            gateway: RwLock::new(Arc::new(gateway)),
+            config: config.clone(),
+            state: state.unwrap_or_else(|| Arc::new(MemoryState::new())),
+            issuer: Arc::new(Issuer::new(log.clone())),
+            log: log.clone(),
+        })))
+    }
+
+    fn gateway(&self) -> Arc<Gateway> {
+        let gateway = self.gateway.read().unwrap_or_else(PoisonError::into_inner);
+        gateway.clone()
+    }
+
+    /// Fetches the keys of the issuer, if they are at an address, so that the first request does
+    /// not wait for them. An issuer that cannot be reached now is asked again when a token comes.
+    pub(crate) async fn begin(&self) {
+        let gateway = self.gateway();
+        if let Refetch::First(address) | Refetch::Soon(address) =
+            gateway.wants_keys(&HeaderMap::new(), now())
+        {
+            self.issuer.fetch(&gateway, &address).await;
+        }
+    }
+
+    /// Takes other settings.
+    ///
+    /// # Errors
+    /// Settings that cannot be used: those from before go on being used.
+    pub(crate) fn reload(&self, settings: Settings) -> Result<(), HostError> {
+        let gateway = Arc::new(build(&self.config, Some(settings))?);
+        *self.gateway.write().unwrap_or_else(PoisonError::into_inner) = gateway;
+        Ok(())
+    }
+
+    /// Whether the state of the limits could not be reached lately.
+    pub(crate) fn is_degraded(&self) -> bool {
+        self.gateway().is_degraded()
+    }
+
+    /// Decides about a request, of which nothing but the head has been read.
+    pub(crate) async fn admit(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        peer: Option<&Peer>,
+    ) -> Decision {
+        let gateway = self.gateway();
+        self.ensure_keys(&gateway, headers).await;
+        let visitor = Visitor {
+            method,
+            path,
+            headers,
+            address: peer.map(|peer| peer.address.ip()),
+            subject: peer.and_then(Peer::subject),
+        };
+        let was_degraded = gateway.is_degraded();
+        let decision = gateway.admit(visitor, &*self.state, now()).await;
+        if gateway.is_degraded() != was_degraded {
+            let fields = json!({"local": !was_degraded});
+            self.log.event(LogLevel::Warn, "rate_limits", fields);
+        }
+        decision
+    }
+
+    async fn ensure_keys(&self, gateway: &Arc<Gateway>, headers: &HeaderMap) {
+        match gateway.wants_keys(headers, now()) {
+            Refetch::First(address) => self.issuer.fetch(gateway, &address).await,
+            Refetch::Soon(address) => {
+                let (issuer, gateway) = (self.issuer.clone(), gateway.clone());
+                tokio::spawn(async move { issuer.fetch(&gateway, &address).await });
+            }
+            // Another request may be fetching it.
+            Refetch::No if gateway.lacks_key(headers) => self.issuer.wait().await,
+            Refetch::No => {}
+        }
+    }
+
+    /// Adds to an answer what the decision says, and writes down what administrators do.
+    pub(crate) fn after(
+        &self,
+        decision: &Decision,
+        action: (&Method, &str),
+        id: &str,
+        response: &mut Response<Body>,
+    ) {
+        decision.describe(response.headers_mut());
+        if !decision.is_audited() {
+            return;
+        }
+        let status = response.status();
+        let outcome = match &decision.verdict {
+            Err(_) => "refused",
+            Ok(()) if status.is_success() => "done",
+            Ok(()) => "failed",
+        };
+        let cause = decision.verdict.as_ref().err().map(|refusal| refusal.cause);
+        self.log.always(
+            LogLevel::Info,
+            "audit",
+            json!({
+                "principal": decision.principal.as_ref().map(ToString::to_string),
+                "address": decision.address, "action": action.0.as_str(), "target": action.1,
+                "outcome": outcome, "status": status.as_u16(), "cause": cause, "request": id,
+            }),
+        );
+    }
+}
+
+/// What was decided as a failure, where it was refused.
+pub(crate) fn refusal(decision: &Decision) -> Option<Failure> {
+    let refusal = decision.verdict.as_ref().err()?;
+    Some(Failure::new(reply_code(refusal), refusal.message).because(refusal.cause))
+}
+
+fn reply_code(refusal: &Refusal) -> ReplyCode {
+    match refusal.reason {
+        Reason::Unauthorized => ReplyCode::Unauthorized,
+        Reason::RateLimited => ReplyCode::RateLimited,
+        Reason::NotFound => ReplyCode::NotFound,
+        Reason::UnsupportedMediaType => ReplyCode::UnsupportedMediaType,
+        // What comes to be known later is refused as well.
+        _ => ReplyCode::Forbidden,
+    }
+}
+
+/// A gateway of these settings, with the keys that are in a file.
+fn build(config: &HostConfig, settings: Option<Settings>) -> Result<Gateway, HostError> {
+    let file = settings
+        .as_ref()
+        .and_then(|settings| Some(config.access.path(settings.key_file()?)));
+    let wrong = |error: twinfer_gateway::SettingsError| {
+        HostError::config(format!("access control: {error}"))
+    };
+    let gateway = Gateway::new(config.access.rules(config, settings)).map_err(wrong)?;
+    if let Some(file) = file {
+        let keys = std::fs::read(&file).map_err(|e| {
+            let file = file.display();
+            HostError::config(format!("access control: the keys in {file}: {e}"))
+        })?;
+        gateway.put_keys(&keys, now()).map_err(wrong)?;
+    }
+    Ok(gateway)
+}
+
+/// Checks what can be checked before anything is started.
+pub(crate) fn check(config: &HostConfig) -> Result<(), HostError> {
+    match config.access.guarded {
+        true => build(config, config.access.settings.clone()).map(drop),
+        false => Ok(()),
+    }
+}
+
+/// Milliseconds since 1970. A clock before that is wrong, and then nothing that expires counts.
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(u64::MAX, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
+}
