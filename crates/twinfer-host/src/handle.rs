@@ -4,14 +4,17 @@ use std::path::Path;
 use std::sync::{Arc, Weak, mpsc};
 use std::time::Duration;
 
+use crate::error::HostError;
 use crate::pool::Pool;
 use crate::reply::ReplyCode;
+use crate::tls::Tls;
 
 /// A hand on the instances of a running host, for whoever exchanges the index that they read.
 /// Its functions block, and must not be called inside an async runtime.
 #[derive(Clone)]
 pub struct Handle {
     pool: Weak<Pool>,
+    tls: Option<Weak<Tls>>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -25,9 +28,14 @@ pub struct Refused {
 }
 
 impl Handle {
-    pub(crate) fn new(pool: &Arc<Pool>, runtime: tokio::runtime::Handle) -> Self {
+    pub(crate) fn new(
+        pool: &Arc<Pool>,
+        tls: Option<&Arc<Tls>>,
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
         Self {
             pool: Arc::downgrade(pool),
+            tls: tls.map(Arc::downgrade),
             runtime,
         }
     }
@@ -59,6 +67,18 @@ impl Handle {
             let _ = tokio::time::timeout(limit, pool.prepare(&model, paths)).await;
         });
         let _ = done.recv();
+    }
+
+    /// Looks at the files of the certificates now, and not only when their time has come. Says
+    /// whether others are used from now on; open connections keep theirs.
+    ///
+    /// # Errors
+    /// What is wrong with the files: those from before go on being used.
+    pub fn reload_tls(&self) -> Result<bool, HostError> {
+        match self.tls.as_ref().and_then(Weak::upgrade) {
+            Some(tls) => tls.look(),
+            None => Ok(false),
+        }
     }
 
     /// Runs on the host's threads. When the host ends, the receiver gets nothing.

@@ -1,0 +1,119 @@
+//! Who is at the other end of a connection.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use sha2::{Digest as _, Sha256};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
+
+use crate::cache::hex;
+
+/// The other end of a connection. Each request has it among its extensions, where no client can
+/// put anything.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    /// Where it connects from: a client, or the proxy before it.
+    #[allow(dead_code, reason = "for rate limits")]
+    pub(crate) address: SocketAddr,
+    /// Its certificate, which one of our authorities vouches for.
+    pub(crate) certificate: Option<Arc<ClientCertificate>>,
+}
+
+/// What a verified certificate says of its owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientCertificate {
+    /// The whole name, such as `C=DE, O=Example, CN=robot`.
+    pub(crate) subject: String,
+    /// The common name, where it has exactly one.
+    pub(crate) common_name: Option<String>,
+    /// The alternative names with their kind: `dns:…`, `uri:…`, `email:…`.
+    pub(crate) alternative_names: Vec<String>,
+    /// SHA-256 of the certificate in hex, as `openssl x509 -fingerprint` has it without colons.
+    pub(crate) fingerprint: String,
+}
+
+/// What the log says of a certificate.
+#[derive(Debug, Default)]
+pub(super) struct Described {
+    pub(super) subject: String,
+    pub(super) expires: String,
+}
+
+impl Peer {
+    /// Without TLS.
+    pub(crate) fn plain(address: SocketAddr) -> Self {
+        Self {
+            address,
+            certificate: None,
+        }
+    }
+
+    /// With TLS, after the handshake.
+    ///
+    /// # Errors
+    /// A certificate that was verified and still cannot be read: its owner stays unknown, and so
+    /// it is not let in.
+    pub(crate) fn secured(
+        address: SocketAddr,
+        chain: Option<&[CertificateDer<'_>]>,
+    ) -> Result<Self, String> {
+        let certificate = chain.and_then(|chain| chain.first());
+        let certificate = certificate.map(|der| ClientCertificate::of(der));
+        Ok(Self {
+            address,
+            certificate: certificate.transpose()?.map(Arc::new),
+        })
+    }
+}
+
+impl ClientCertificate {
+    fn of(der: &[u8]) -> Result<Self, String> {
+        let (_, certificate) = X509Certificate::from_der(der).map_err(|e| e.to_string())?;
+        let subject = certificate.subject();
+        let mut names = subject.iter_common_name();
+        let common_name = match (names.next(), names.next()) {
+            (Some(name), None) => name.as_str().ok().and_then(printable),
+            _ => None,
+        };
+        let alternative = certificate
+            .subject_alternative_name()
+            .map_err(|e| e.to_string())?;
+        let alternative = alternative.map(|names| names.value.general_names.as_slice());
+        let alternative_names = alternative.unwrap_or_default().iter().filter_map(named);
+        Ok(Self {
+            subject: subject.to_string(),
+            common_name,
+            alternative_names: alternative_names.collect(),
+            fingerprint: hex(&Sha256::digest(der)),
+        })
+    }
+}
+
+fn named(name: &GeneralName<'_>) -> Option<String> {
+    let (kind, text) = match name {
+        GeneralName::DNSName(text) => ("dns", text),
+        GeneralName::URI(text) => ("uri", text),
+        GeneralName::RFC822Name(text) => ("email", text),
+        _ => return None,
+    };
+    Some(format!("{kind}:{}", printable(text)?))
+}
+
+/// A name that is compared and logged has no zero bytes, line ends and the like in it.
+fn printable(text: &str) -> Option<String> {
+    (!text.is_empty() && !text.chars().any(char::is_control)).then(|| text.to_owned())
+}
+
+/// The first certificate of a file.
+pub(super) fn describe(pem: &[u8]) -> Option<Described> {
+    let der = CertificateDer::from_pem_slice(pem).ok()?;
+    let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+    Some(Described {
+        subject: certificate.subject().to_string(),
+        expires: certificate.validity().not_after.to_string(),
+    })
+}
