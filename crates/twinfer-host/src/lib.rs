@@ -45,6 +45,7 @@ mod error;
 mod files;
 mod guest;
 mod handle;
+mod headers;
 mod key_value;
 mod label;
 mod log;
