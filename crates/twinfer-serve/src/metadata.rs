@@ -67,13 +67,13 @@ pub(crate) fn versions(index: &Index, name: &str) -> Vec<String> {
 }
 
 /// `GET /v2/models/{m}`.
-pub(crate) fn model(described: &Described) -> Value {
+pub(crate) fn model(of: &Described) -> Value {
     let Described {
         config,
         signature,
         digest,
         index,
-    } = described;
+    } = of;
     let versions = versions(index, &config.name);
     let inputs: Vec<Value> = signature
         .inputs

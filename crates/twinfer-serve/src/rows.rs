@@ -167,7 +167,11 @@ fn together(signature: &Signature, rows: &[Json]) -> Result<Vec<(String, Value)>
         let cell = |(at, row)| {
             cell(signature, spec, row).map_err(|e: twinfer::Error| e.context(format!("row {at}")))
         };
-        let cells = rows.iter().enumerate().map(cell).collect::<Result<Vec<_>>>()?;
+        let cells = rows
+            .iter()
+            .enumerate()
+            .map(cell)
+            .collect::<Result<Vec<_>>>()?;
         let has_no_rows = spec.kind != ValueKind::Maps
             && (spec.kind != ValueKind::Tensor || spec.shape.as_ref().is_some_and(Vec::is_empty));
         let json = match cells {
@@ -225,14 +229,20 @@ fn is_text(inputs: &[TensorSpec]) -> bool {
 
 /// A text may come as its bytes.
 fn text_of(json: &Json, spec: &TensorSpec) -> Result<Json> {
-    let wrapped = matches!(json, Json::Object(o) if o.contains_key("b64") || o.contains_key("base64"));
+    let wrapped =
+        matches!(json, Json::Object(o) if o.contains_key("b64") || o.contains_key("base64"));
     if spec.dtype != twinfer::DType::String || !wrapped {
         return Ok(json.clone());
     }
     let bytes = content(&spec.name, json.clone())?;
     let text = String::from_utf8(bytes);
-    text.map(Json::String)
-        .map_err(|_| err!(InvalidInput, "input `{}` is a text, and its bytes are not UTF-8", spec.name))
+    text.map(Json::String).map_err(|_| {
+        err!(
+            InvalidInput,
+            "input `{}` is a text, and its bytes are not UTF-8",
+            spec.name
+        )
+    })
 }
 
 fn names(inputs: &[TensorSpec]) -> String {

@@ -33,7 +33,11 @@ impl Rate {
         let full_at = full_at.clamp(now, now.saturating_add(capacity));
         let wanted = full_at.saturating_add(interval);
         let over = wanted.saturating_sub(now).saturating_sub(capacity);
-        let (allowed, full_at) = if over == 0 { (true, wanted) } else { (false, full_at) };
+        let (allowed, full_at) = if over == 0 {
+            (true, wanted)
+        } else {
+            (false, full_at)
+        };
         let missing = full_at - now;
         let remaining = (capacity - missing) / interval;
         let next = missing.saturating_add(interval).saturating_sub(capacity);

@@ -59,10 +59,5 @@ pub trait State: Send + Sync {
     ) -> BoxFuture<'a, Result<i64>>;
 
     /// Takes a token out of a bucket that fills at `rate`. `now` is in milliseconds since 1970.
-    fn take<'a>(
-        &'a self,
-        bucket: &'a str,
-        rate: Rate,
-        now: u64,
-    ) -> BoxFuture<'a, Result<Taken>>;
+    fn take<'a>(&'a self, bucket: &'a str, rate: Rate, now: u64) -> BoxFuture<'a, Result<Taken>>;
 }

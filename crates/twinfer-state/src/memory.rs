@@ -123,12 +123,7 @@ impl State for MemoryState {
         ready(Ok(self.count(counter, by, expires))).boxed()
     }
 
-    fn take<'a>(
-        &'a self,
-        bucket: &'a str,
-        rate: Rate,
-        now: u64,
-    ) -> BoxFuture<'a, Result<Taken>> {
+    fn take<'a>(&'a self, bucket: &'a str, rate: Rate, now: u64) -> BoxFuture<'a, Result<Taken>> {
         ready(Ok(self.take_token(bucket, rate, now))).boxed()
     }
 }

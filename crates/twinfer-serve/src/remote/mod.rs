@@ -132,8 +132,7 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
                 _ => Ok(()),
             }
         };
-        match self.within(self.options.patience, meet).await
-        {
+        match self.within(self.options.patience, meet).await {
             Some(Err(error)) if error.code() == ErrorCode::NotFound => {
                 // There is such a route; the registry is not where it should be.
                 Err(Error::new(ErrorCode::Storage, error.message().to_owned()))
