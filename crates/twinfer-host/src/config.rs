@@ -98,6 +98,9 @@ pub struct Limits {
     /// Largest request body in bytes. 64 MiB: a 20-megapixel picture as raw
     /// float32 tensor is larger, as PNG, JPEG or WebP never.
     pub max_body: usize,
+    /// Bytes of request bodies that are in memory at once; one more gets `overloaded`. At least one
+    /// of [`Limits::max_body`] always finds room.
+    pub max_buffered: usize,
     /// Largest response body in bytes that a guest may produce.
     pub max_response: usize,
     /// Largest head (request line and headers) in bytes.
@@ -144,8 +147,8 @@ pub struct Limits {
     pub shutdown_timeout: Duration,
 }
 
-/// Bytes that a client must take within [`Limits::write_timeout`]: some 550 bytes a second with
-/// the default, less than any modem.
+/// Bytes that a client must take within [`Limits::write_timeout`]. What the kernel holds for it
+/// goes in larger steps, so that with the default some two kilobytes a second are needed.
 pub const LEAST_TAKEN: usize = 16 << 10;
 
 /// Largest file of a component that we read, against a wrong path.
@@ -271,6 +274,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_body: 64 << 20,
+            max_buffered: 512 << 20,
             max_response: 64 << 20,
             max_head: 32 << 10,
             max_headers: 100,

@@ -109,16 +109,9 @@ pub(crate) fn preflight() -> Response<Body> {
 }
 
 /// Takes away what was meant for this connection alone (RFC 9110, 7.6.1), and so not for the
-/// component: also what `Connection` names.
+/// component. Not what `Connection` names besides: a client could take away what a proxy added.
 pub(crate) fn only_end_to_end(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    let known = [
+    let own = [
         CONNECTION,
         HeaderName::from_static("keep-alive"),
         HeaderName::from_static("proxy-connection"),
@@ -129,7 +122,7 @@ pub(crate) fn only_end_to_end(headers: &mut HeaderMap) {
         TRANSFER_ENCODING,
         UPGRADE,
     ];
-    for name in known.iter().chain(&named) {
+    for name in &own {
         headers.remove(name);
     }
 }

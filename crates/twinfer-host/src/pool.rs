@@ -59,8 +59,7 @@ struct Guests {
     worked: Option<Instant>,
 }
 
-/// The right to wait for an instance. Taken before a body is read, so that
-/// what waits is bounded.
+/// The right to wait for an instance: what waits is bounded.
 pub(crate) struct Admission(#[allow(dead_code)] OwnedSemaphorePermit);
 
 impl Pool {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, HOST, ORIGIN};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH, HOST, ORIGIN};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
 use http_body_util::BodyExt;
@@ -25,9 +25,9 @@ use crate::tls::Peer;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID: usize = 128;
-/// Request bodies held in memory at once, in units of [`UNIT`]: 512 MiB.
-const BUFFER_UNITS: usize = 8192;
-const UNIT: usize = 64 << 10;
+/// What memory of request bodies is counted in: little enough that ten thousand clients which
+/// send their bodies byte by byte do not take what there is.
+const UNIT: usize = 4 << 10;
 /// A refused body is still read for a while, so that the client, busy sending,
 /// gets to see the refusal.
 const LINGER: Duration = Duration::from_secs(5);
@@ -72,9 +72,10 @@ impl Router {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_millis();
-        let buffers = Arc::new(Semaphore::new(
-            BUFFER_UNITS.max(config.limits.max_body.div_ceil(UNIT)),
-        ));
+        // One that is as large as may be always finds room.
+        let buffered = config.limits.max_buffered.max(config.limits.max_body);
+        let units = buffered.div_ceil(UNIT).min(u32::MAX as usize);
+        let buffers = Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS)));
         Self {
             config,
             pool,
@@ -155,9 +156,12 @@ impl Router {
         started: Instant,
     ) -> Result<Response<Body>, Failure> {
         let deadline = Deadline::of(request.headers(), started)?;
-        let admission = self.pool.admit()?;
+        // Refused before its body is read where that is known now. It has its place in the queue
+        // only when it is whole: clients that are slow to send it do not keep others out.
+        drop(self.pool.admit()?);
         let (mut parts, body) = request.into_parts();
         let (body, _buffers) = self.read_body(&parts.headers, body, deadline).await?;
+        let admission = self.pool.admit()?;
         parts.uri = absolute(&parts.uri, &parts.headers);
         headers::only_end_to_end(&mut parts.headers);
         if let Ok(id) = HeaderValue::from_str(id) {
@@ -182,7 +186,7 @@ impl Router {
         headers: &HeaderMap,
         mut body: Incoming,
         deadline: Deadline,
-    ) -> Result<(Bytes, Vec<OwnedSemaphorePermit>), Failure> {
+    ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Failure> {
         let limit = self.config.limits.max_body;
         let too_large = || {
             Failure::new(
@@ -199,7 +203,7 @@ impl Router {
             return Err(too_large());
         }
         let until = deadline.or_at(Instant::now() + self.config.limits.read_timeout);
-        let (mut bytes, mut permits, mut paid) = (BytesMut::new(), Vec::new(), 0);
+        let (mut bytes, mut paid): (_, Option<OwnedSemaphorePermit>) = (BytesMut::new(), None);
         loop {
             let Ok(frame) = timeout_at(until.into(), body.frame()).await else {
                 if deadline.passed(Instant::now()) {
@@ -211,7 +215,7 @@ impl Router {
                 ));
             };
             let Some(frame) = frame else {
-                return Ok((bytes.freeze(), permits));
+                return Ok((bytes.freeze(), paid));
             };
             let frame = frame.map_err(|e| {
                 Failure::new(
@@ -227,12 +231,15 @@ impl Router {
                 return Err(too_large());
             }
             bytes.extend_from_slice(&data);
-            while paid * UNIT < bytes.len() {
-                let permit = self.buffers.clone().try_acquire_owned();
-                permits.push(
-                    permit.map_err(|_| self.pool.overloaded("too many large requests at once"))?,
-                );
-                paid += 1;
+            let units = bytes.len().div_ceil(UNIT);
+            let more = units - paid.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+            let more = u32::try_from(more).unwrap_or(u32::MAX);
+            let permit = self.buffers.clone().try_acquire_many_owned(more);
+            let permit = permit
+                .map_err(|_| self.pool.overloaded("too many large requests at once"))?;
+            match &mut paid {
+                Some(paid) => paid.merge(permit),
+                None => paid = Some(permit),
             }
         }
     }

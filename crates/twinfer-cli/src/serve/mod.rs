@@ -2,9 +2,11 @@
 
 mod approved;
 mod change;
+mod edge;
 mod follow;
 mod polling;
 mod source;
+mod tls;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -16,9 +18,11 @@ use twinfer::err;
 use twinfer_host::{Announcement, Host, HostConfig, Instances, Log, LogLevel, LogSink};
 use twinfer_package::{Decision, Digest, Reference, Tagged, Verdict};
 
+use self::edge::EdgeArgs;
 use self::follow::Follower;
 use self::polling::Polling;
 use self::source::Source;
+use self::tls::TlsArgs;
 use crate::host_error::host_error;
 use crate::registry::Registry;
 use crate::trust::Trust;
@@ -42,6 +46,8 @@ Examples:
       one alias of an OCI registry, wherever it is moved to
   twinfer serve --instances 2 --memory 256 --timeout 5
       on a small machine
+  twinfer serve --listen 0.0.0.0:443 --tls-certificate chain.pem --tls-key key.pem
+      HTTPS; the files are taken again when they change
   twinfer serve --component face-detector.wasm
       a fused component (twinfer fuse), with a fresh instance for each request
 
@@ -133,6 +139,12 @@ pub struct ServeArgs {
     /// Least important log lines
     #[arg(long, value_enum, default_value_t = Level::Info)]
     log_level: Level,
+
+    #[command(flatten)]
+    tls: TlsArgs,
+
+    #[command(flatten)]
+    edge: EdgeArgs,
 }
 
 /// One of the things that `--instances` says.
@@ -264,6 +276,7 @@ fn config(args: ServeArgs, registry: &Path) -> HostConfig {
     let built_page = Some(PathBuf::from(BUILT_PAGE)).filter(|page| page.is_dir() && !args.no_page);
     let mut config = HostConfig {
         listen: args.listen,
+        tls: args.tls.files(),
         page: args.page.or(built_page),
         cors: args.cors,
         cache: if args.no_cache {
@@ -279,6 +292,7 @@ fn config(args: ServeArgs, registry: &Path) -> HostConfig {
         .full_component
         .or_else(|| crate::component::find(None).ok());
     let limits = &mut config.limits;
+    args.edge.apply(limits);
     for instance in args.instances {
         match instance {
             Instance::Most(most) => limits.max_instances = most,
@@ -392,6 +406,49 @@ mod tests {
         assert_eq!(config.instances, Instances::Fresh);
         assert_eq!(config.full_component, Some("full.wasm".into()));
         assert!(config.handle_signals);
+        assert!(config.tls.is_none());
+    }
+
+    #[test]
+    fn tls_and_limits_on_clients() {
+        let config = parse(&[
+            "--tls-certificate",
+            "c.pem",
+            "--tls-key",
+            "k.pem",
+            "--tls-client-ca",
+            "a.pem",
+            "--tls-client-auth",
+            "optional",
+            "--cancel-grace",
+            "0",
+            "--write-timeout",
+            "5",
+            "--max-connections",
+            "101",
+        ])
+        .unwrap();
+        let files = config.tls.unwrap();
+        assert_eq!(files.certificate, PathBuf::from("c.pem"));
+        assert_eq!(files.key, PathBuf::from("k.pem"));
+        assert_eq!(files.client_ca, Some("a.pem".into()));
+        assert!(files.client_optional);
+        let limits = config.limits;
+        assert_eq!(
+            (limits.cancel_grace, limits.write_timeout),
+            (Duration::ZERO, Duration::from_secs(5))
+        );
+        assert_eq!(
+            (limits.max_connections, limits.max_connections_per_address),
+            (101, 51)
+        );
+    }
+
+    /// What nobody says is what the host does by itself.
+    #[test]
+    fn the_defaults_are_those_of_the_host() {
+        let (ours, hosts) = (parse(&[]).unwrap().limits, twinfer_host::Limits::default());
+        assert_eq!(format!("{ours:?}"), format!("{hosts:?}"));
     }
 
     #[test]
@@ -406,6 +463,12 @@ mod tests {
             ["--poll", "-1"],
             ["--instances", "many"],
             ["--model", "Not A Name"],
+            ["--tls-certificate", "c.pem"],
+            ["--tls-key", "k.pem"],
+            ["--tls-client-ca", "a.pem"],
+            ["--tls-client-auth", "perhaps"],
+            ["--write-timeout", "0"],
+            ["--cancel-grace", "-1"],
         ] {
             assert!(parse(&arguments).is_err(), "{arguments:?}");
         }

@@ -94,7 +94,12 @@ impl Polling {
             });
             match reason {
                 Reason::End => return,
-                Reason::Request => follower.forget_refusals(),
+                Reason::Request => {
+                    if let Some(host) = follower.host() {
+                        super::tls::reload(host);
+                    }
+                    follower.forget_refusals();
+                }
                 Reason::Time => {}
             }
             follower.check();

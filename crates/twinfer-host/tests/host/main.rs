@@ -5,14 +5,26 @@
 //! Other paths: `TWINFER_COMPONENT` and `TWINFER_TEST_GUEST`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod authority;
 mod bad_guests;
+mod cancellation;
+mod child;
 mod codes;
 mod component;
+mod deadlines;
 mod derived;
+mod disk;
+mod faults;
 mod files;
 mod index;
+mod kills;
 mod lifecycle;
 mod remote;
+mod routing;
+mod shedding;
+mod slow_clients;
+mod smuggling;
 mod support;
+mod tls;
 mod web;
 mod wire;
