@@ -68,10 +68,7 @@ async fn handle(request: Request) -> impl IntoResponse {
             std::fs::read_to_string("/registry/index.json").unwrap_or_else(|e| e.to_string())
         }
         "/v2/keep" => keep(number),
-        "/v2/fill" => format!(
-            "{:?}",
-            std::fs::write("/cache/fill", vec![1; number as usize]).map_err(|e| e.kind())
-        ),
+        "/v2/fill" => fill(number),
         "/v2/env" => std::env::vars()
             .map(|(k, v)| format!("{k}={v}\n"))
             .collect(),
@@ -116,6 +113,16 @@ fn keep(number: u64) -> String {
         Ok(()) => format!("kept {number}"),
         Err(error) => format!("lost {number}: {error}"),
     }
+}
+
+/// Writes so many bytes, and takes away what of them was written if not all were.
+fn fill(number: u64) -> String {
+    let bytes = vec![1; usize::try_from(number).unwrap_or(0)];
+    let written = std::fs::write("/cache/fill", bytes).map_err(|e| e.kind());
+    if written.is_err() {
+        let _ = std::fs::remove_file("/cache/fill");
+    }
+    format!("{written:?}")
 }
 
 fn endless() -> String {

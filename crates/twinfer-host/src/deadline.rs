@@ -149,7 +149,10 @@ mod tests {
         assert_eq!(milliseconds(&[]), Ok(None));
         let (own, envoys) = (&REQUEST_TIMEOUT, &EXPECTED_MS);
         assert_eq!(milliseconds(&[(own, "2"), (envoys, "500")]), Ok(Some(500)));
-        assert_eq!(milliseconds(&[(own, "1"), (envoys, "1500")]), Ok(Some(1000)));
+        assert_eq!(
+            milliseconds(&[(own, "1"), (envoys, "1500")]),
+            Ok(Some(1000))
+        );
         assert_eq!(milliseconds(&[(own, "3"), (own, "1")]), Ok(Some(1000)));
         assert_eq!(milliseconds(&[(own, "3"), (envoys, "0")]), Ok(Some(3000)));
         let wrong = milliseconds(&[(envoys, "0.5")]);

@@ -113,22 +113,38 @@ impl Pool {
         }
     }
 
+    /// Whether a request would be let in now.
+    ///
+    /// # Errors
+    /// `overloaded`, where the queue is full.
+    pub(crate) fn check_room(&self) -> Result<(), Failure> {
+        match self.admitted.available_permits() {
+            0 => Err(self.queue_is_full()),
+            _ => Ok(()),
+        }
+    }
+
+    fn queue_is_full(&self) -> Failure {
+        let most = self.limits.max_queue;
+        self.overloaded(format!("{most} requests are waiting already"))
+    }
+
     /// Lets a request in, or refuses it at once when the queue is full.
     pub(crate) fn admit(&self) -> Result<Admission, Failure> {
         self.admitted
             .clone()
             .try_acquire_owned()
             .map(Admission)
-            .map_err(|_| {
-                let full = format!("{} requests are waiting already", self.limits.max_queue);
-                self.overloaded(full)
-            })
+            .map_err(|_| self.queue_is_full())
     }
 
     /// A refusal that says when it is worth while to come again.
     pub(crate) fn overloaded(&self, message: impl Into<String>) -> Failure {
-        let most = (self.limits.max_instances.saturating_add(self.limits.max_queue))
-            .min(Semaphore::MAX_PERMITS);
+        let most = (self
+            .limits
+            .max_instances
+            .saturating_add(self.limits.max_queue))
+        .min(Semaphore::MAX_PERMITS);
         let there = most.saturating_sub(self.admitted.available_permits());
         let after = self.pace.until_done(there, self.limits.max_instances);
         Failure::new(ReplyCode::Overloaded, message).after(after)
@@ -216,8 +232,7 @@ impl Pool {
 
     /// The instance went with the run.
     fn log_cancelled(&self, started: Instant) {
-        let fields =
-            json!({"why": "client_gone", "ran_ms": started.elapsed().as_millis() as u64});
+        let fields = json!({"why": "client_gone", "ran_ms": started.elapsed().as_millis() as u64});
         // One for each request is nothing to tell.
         let level = if self.fresh {
             LogLevel::Debug

@@ -107,7 +107,12 @@ impl Router {
                 (failure.into_response(), Some(logged))
             }
         };
-        headers::add(&self.config, is_page, origin.as_ref(), response.headers_mut());
+        headers::add(
+            &self.config,
+            is_page,
+            origin.as_ref(),
+            response.headers_mut(),
+        );
         if let Ok(id) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(REQUEST_ID, id);
         }
@@ -158,7 +163,7 @@ impl Router {
         let deadline = Deadline::of(request.headers(), started)?;
         // Refused before its body is read where that is known now. It has its place in the queue
         // only when it is whole: clients that are slow to send it do not keep others out.
-        drop(self.pool.admit()?);
+        self.pool.check_room()?;
         let (mut parts, body) = request.into_parts();
         let (body, _buffers) = self.read_body(&parts.headers, body, deadline).await?;
         let admission = self.pool.admit()?;
@@ -235,8 +240,8 @@ impl Router {
             let more = units - paid.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
             let more = u32::try_from(more).unwrap_or(u32::MAX);
             let permit = self.buffers.clone().try_acquire_many_owned(more);
-            let permit = permit
-                .map_err(|_| self.pool.overloaded("too many large requests at once"))?;
+            let permit =
+                permit.map_err(|_| self.pool.overloaded("too many large requests at once"))?;
             match &mut paid {
                 Some(paid) => paid.merge(permit),
                 None => paid = Some(permit),
@@ -329,7 +334,8 @@ impl<'a> RequestLine<'a> {
 
 impl Drop for RequestLine<'_> {
     fn drop(&mut self) {
-        let failure = json!({"code": "aborted", "error": "the client went before it had its answer"});
+        let failure =
+            json!({"code": "aborted", "error": "the client went before it had its answer"});
         // No status was sent; this is what the code has.
         self.write(LogLevel::Info, json!(499), json!(null), failure);
     }

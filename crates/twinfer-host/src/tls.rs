@@ -1,5 +1,6 @@
 //! TLS: certificates from files, exchanged while connections go on.
 
+mod names;
 mod peer;
 
 use std::path::{Path, PathBuf};
@@ -185,7 +186,11 @@ impl Read {
 
     fn digest(&self) -> [u8; 32] {
         let mut hasher = Sha256::new();
-        let parts = [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()];
+        let parts = [
+            Some(&self.certificate),
+            Some(&self.key),
+            self.client_ca.as_ref(),
+        ];
         for part in parts.into_iter().flatten() {
             hasher.update((part.len() as u64).to_le_bytes());
             hasher.update(part);

@@ -17,7 +17,11 @@ pub(super) struct Waiting {
 }
 
 /// Hears of a client that is gone.
-pub(super) struct Gone(oneshot::Receiver<()>);
+pub(super) struct Gone {
+    alarm: oneshot::Receiver<()>,
+    /// What was heard: it is told once, and may be asked again.
+    heard: Option<bool>,
+}
 
 /// Who waits for an answer, where it is sent, and what hears of it when nobody waits any more.
 pub(super) fn waiting() -> (Waiting, ReplySender, Gone) {
@@ -27,7 +31,11 @@ pub(super) fn waiting() -> (Waiting, ReplySender, Gone) {
         answer,
         alarm: Some(alarm),
     };
-    (waiting, sender, Gone(gone))
+    let gone = Gone {
+        alarm: gone,
+        heard: None,
+    };
+    (waiting, sender, gone)
 }
 
 impl Waiting {
@@ -60,7 +68,11 @@ impl Drop for Waiting {
 impl Gone {
     /// Returns when the client has been gone for so long; never, if it got its answer.
     pub(super) async fn since(&mut self, grace: Duration) {
-        if (&mut self.0).await.is_err() {
+        let gone = match self.heard {
+            Some(gone) => gone,
+            None => *self.heard.insert((&mut self.alarm).await.is_ok()),
+        };
+        if !gone {
             std::future::pending::<()>().await;
         }
         tokio::time::sleep(grace).await;
@@ -72,7 +84,7 @@ mod tests {
     use super::*;
 
     fn is_told(gone: &mut Gone) -> bool {
-        gone.0.try_recv().is_ok()
+        gone.alarm.try_recv().is_ok()
     }
 
     #[test]

@@ -6,10 +6,8 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use sha2::{Digest as _, Sha256};
-use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::FromDer;
 
+use super::names::Names;
 use crate::cache::hex;
 
 /// The other end of a connection. Each request has it among its extensions, where no client can
@@ -72,48 +70,26 @@ impl Peer {
 
 impl ClientCertificate {
     fn of(der: &[u8]) -> Result<Self, String> {
-        let (_, certificate) = X509Certificate::from_der(der).map_err(|e| e.to_string())?;
-        let subject = certificate.subject();
-        let mut names = subject.iter_common_name();
-        let common_name = match (names.next(), names.next()) {
-            (Some(name), None) => name.as_str().ok().and_then(printable),
+        let names = Names::of(der).map_err(|e| e.to_string())?;
+        let common_name = match &names.common[..] {
+            [name] => Some(name.clone()),
             _ => None,
         };
-        let alternative = certificate
-            .subject_alternative_name()
-            .map_err(|e| e.to_string())?;
-        let alternative = alternative.map(|names| names.value.general_names.as_slice());
-        let alternative_names = alternative.unwrap_or_default().iter().filter_map(named);
         Ok(Self {
-            subject: subject.to_string(),
+            subject: names.subject,
             common_name,
-            alternative_names: alternative_names.collect(),
+            alternative_names: names.alternative,
             fingerprint: hex(&Sha256::digest(der)),
         })
     }
 }
 
-fn named(name: &GeneralName<'_>) -> Option<String> {
-    let (kind, text) = match name {
-        GeneralName::DNSName(text) => ("dns", text),
-        GeneralName::URI(text) => ("uri", text),
-        GeneralName::RFC822Name(text) => ("email", text),
-        _ => return None,
-    };
-    Some(format!("{kind}:{}", printable(text)?))
-}
-
-/// A name that is compared and logged has no zero bytes, line ends and the like in it.
-fn printable(text: &str) -> Option<String> {
-    (!text.is_empty() && !text.chars().any(char::is_control)).then(|| text.to_owned())
-}
-
 /// The first certificate of a file.
 pub(super) fn describe(pem: &[u8]) -> Option<Described> {
     let der = CertificateDer::from_pem_slice(pem).ok()?;
-    let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+    let names = Names::of(&der).ok()?;
     Some(Described {
-        subject: certificate.subject().to_string(),
-        expires: certificate.validity().not_after.to_string(),
+        subject: names.subject,
+        expires: names.expires,
     })
 }

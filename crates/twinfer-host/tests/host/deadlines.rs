@@ -17,7 +17,9 @@ fn a_request_is_not_run_longer_than_its_client_waits() {
         answer.expect_error(504, "timeout");
         assert!(answer.text().contains("gave itself"), "{}", answer.text());
     }
-    fixture.get_with("/v2/loop", "x-request-timeout: 0.3\r\n").expect_error(504, "timeout");
+    fixture
+        .get_with("/v2/loop", "x-request-timeout: 0.3\r\n")
+        .expect_error(504, "timeout");
     // The host's own limit is the smaller one.
     let fixture = Fixture::new(|config| config.limits.request_timeout = Duration::from_millis(300));
     let answer = fixture.get_with("/v2/sleep?3600000", "x-request-timeout: 3600\r\n");
@@ -34,7 +36,11 @@ fn what_passed_in_the_queue_never_runs() {
         fixture.wait_until_begun();
         let waited = fixture.get_with("/v2/served", "x-request-timeout: 0.2\r\n");
         waited.expect_error(504, "timeout");
-        assert!(waited.text().contains("waited for an instance"), "{}", waited.text());
+        assert!(
+            waited.text().contains("waited for an instance"),
+            "{}",
+            waited.text()
+        );
         assert_eq!(first.join().unwrap(), 200);
     });
     // The one that slept, and this one.
@@ -47,7 +53,11 @@ fn a_body_counts_too() {
     let head = "POST /v2/echo HTTP/1.1\r\nhost: t\r\nconnection: close\r\nx-request-timeout: 0.2\r\ncontent-length: 10\r\n\r\nabc";
     let answer = fixture.send(head);
     answer.expect_error(504, "timeout");
-    assert!(answer.text().contains("its body arrived"), "{}", answer.text());
+    assert!(
+        answer.text().contains("its body arrived"),
+        "{}",
+        answer.text()
+    );
     fixture.get("/v2/served").expect_text("1");
 }
 

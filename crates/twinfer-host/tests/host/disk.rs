@@ -12,14 +12,17 @@ fn get(server: &Server, path: &str) -> String {
 }
 
 /// The compiled component is not kept and the guest cannot write; everything else goes on.
-fn goes_on(server: &mut Server, cache: &Path, refused: &str) {
-    let told = server.log.iter().any(|line| line.contains("cache_not_written"));
+fn goes_on(server: &mut Server, cache: &Path) {
+    let told = server
+        .log
+        .iter()
+        .any(|line| line.contains("cache_not_written"));
     assert!(told, "{:?}", server.log);
     let left = std::fs::read_dir(cache).map_or(0, Iterator::count);
     assert_eq!(left, 0, "half an entry takes room");
     for _ in 0..3 {
         let written = get(server, "/v2/fill?2000000");
-        assert!(written.starts_with("Err") && written.contains(refused), "{written}");
+        assert!(written.starts_with("Err"), "{written}");
         assert!(get(server, "/v2/served").parse::<u64>().is_ok());
     }
     // What fits is still written.
@@ -32,7 +35,7 @@ fn with_files_that_cannot_grow_everything_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("compiled");
     let mut server = Server::start(folder.path(), &cache, "127.0.0.1:0", SMALL_FILES);
-    goes_on(&mut server, &cache, "FileTooLarge");
+    goes_on(&mut server, &cache);
 }
 
 /// A file system of its own; where nothing can be mounted, the test above is what there is.
@@ -53,7 +56,7 @@ fn on_a_full_disk_everything_goes_on() {
     }
     let cache = full.join("compiled");
     let mut server = Server::start(&full, &cache, "127.0.0.1:0", "true");
-    goes_on(&mut server, &cache, "StorageFull");
+    goes_on(&mut server, &cache);
     drop(server);
     assert!(mount("umount", &[]));
 }
@@ -65,7 +68,12 @@ fn a_cache_entry_that_is_damaged_under_load_harms_nobody() {
     let cache = tempfile::tempdir().unwrap();
     let start = || Fixture::new(|config| config.cache = Some(cache.path().to_owned()));
     let fixture = start();
-    let entry = std::fs::read_dir(cache.path()).unwrap().next().unwrap().unwrap().path();
+    let entry = std::fs::read_dir(cache.path())
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     std::thread::scope(|scope| {
         let load = scope.spawn(|| {
             for _ in 0..200 {

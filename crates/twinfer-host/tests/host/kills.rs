@@ -38,7 +38,12 @@ fn what_was_acknowledged_is_there_after_a_kill_and_the_port_is_free() {
     let cache = folder.path().join("compiled");
     let mut server = Server::start(folder.path(), &cache, "127.0.0.1:0", "true");
     let address = server.address;
-    assert!(server.log.iter().any(|line| line.contains("\"from\":\"compiler\"")));
+    assert!(
+        server
+            .log
+            .iter()
+            .any(|line| line.contains("\"from\":\"compiler\""))
+    );
     let (next, kept) = (AtomicU64::new(1), Mutex::new(BTreeSet::new()));
     for round in 1..=3 {
         let stop = AtomicBool::new(false);
@@ -72,14 +77,23 @@ fn a_kill_while_the_cache_is_written_leaves_no_half_entry() {
     // Half of an entry, as if written by a process that was killed then.
     let mut server = Server::start(folder.path(), &cache, "127.0.0.1:0", "true");
     server.kill();
-    let entry = std::fs::read_dir(&cache).unwrap().next().unwrap().unwrap().path();
+    let entry = std::fs::read_dir(&cache)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     let whole = std::fs::read(&entry).unwrap();
     let temporary = entry.with_extension("tmp-1-0");
     std::fs::write(&temporary, &whole[..whole.len() / 2]).unwrap();
     std::fs::write(&entry, &whole[..whole.len() / 2]).unwrap();
     let server = Server::start(folder.path(), &cache, "127.0.0.1:0", "true");
     let told = |what: &str| server.log.iter().any(|line| line.contains(what));
-    assert!(told("cache_entry_ignored") && told("\"from\":\"compiler\""), "{:?}", server.log);
+    assert!(
+        told("cache_entry_ignored") && told("\"from\":\"compiler\""),
+        "{:?}",
+        server.log
+    );
     assert!(std::fs::read(&entry).unwrap() == whole, "it is whole again");
     assert_eq!(get(server.address, "/v2/served").unwrap().text(), "1");
 }

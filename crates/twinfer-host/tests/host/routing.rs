@@ -47,11 +47,23 @@ fn a_file_of_the_page_is_read_and_nothing_else() {
     std::fs::create_dir(fixture.page().join("v2")).unwrap();
     std::fs::write(fixture.page().join("v2/served"), "file").unwrap();
     fixture.get("/ping").expect_text("file");
-    assert_eq!(send(&fixture, "HEAD", "/ping", "").header("content-length"), Some("4"));
+    assert_eq!(
+        send(&fixture, "HEAD", "/ping", "").header("content-length"),
+        Some("4")
+    );
     fixture.get("/v2/served").expect_text("1");
-    for (method, path) in [("POST", "/ping"), ("GET", "/ping/"), ("GET", "/empty"), ("GET", "/empty/")] {
+    for (method, path) in [
+        ("POST", "/ping"),
+        ("GET", "/ping/"),
+        ("GET", "/empty"),
+        ("GET", "/empty/"),
+    ] {
         let answer = send(&fixture, method, path, "content-length: 0\r\n");
-        assert_eq!((answer.status, answer.text().as_str()), GUEST, "{method} {path}");
+        assert_eq!(
+            (answer.status, answer.text().as_str()),
+            GUEST,
+            "{method} {path}"
+        );
     }
 }
 
@@ -65,7 +77,10 @@ fn the_components_page_has_its_own_policy() {
     assert_eq!(file.header("x-frame-options"), Some("DENY"));
     let own = fixture.get("/own-page");
     own.expect_text("<p>of the component");
-    assert_eq!(own.header("content-security-policy"), Some("default-src 'none'"));
+    assert_eq!(
+        own.header("content-security-policy"),
+        Some("default-src 'none'")
+    );
     assert_eq!(own.header("cross-origin-embedder-policy"), None);
     assert_eq!(own.header("x-content-type-options"), Some("nosniff"));
 }
@@ -90,12 +105,20 @@ fn clients_of_other_sites_may_send_what_the_protocols_have() {
         assert!(allowed.contains(&name), "{name} in {allowed:?}");
     }
     let methods = answer.header("access-control-allow-methods").unwrap();
-    assert!(methods.contains("PUT") && methods.contains("DELETE"), "{methods}");
+    assert!(
+        methods.contains("PUT") && methods.contains("DELETE"),
+        "{methods}"
+    );
     let answer = fixture.get_with("/v2/served", "origin: https://a.example\r\n");
     let exposed = answer.header("access-control-expose-headers").unwrap();
     assert!(exposed.contains("retry-after") && exposed.contains("x-twinfer-digest"));
     // That is no preflight, and the component's affair.
-    let answer = send(&fixture, "OPTIONS", "/invocations", "origin: https://a.example\r\n");
+    let answer = send(
+        &fixture,
+        "OPTIONS",
+        "/invocations",
+        "origin: https://a.example\r\n",
+    );
     assert_eq!(answer.status, 404);
 }
 
@@ -104,7 +127,13 @@ fn what_belongs_to_the_connection_does_not_reach_the_component() {
     let fixture = Fixture::new(|_| {});
     let headers = "te: trailers\r\nkeep-alive: timeout=5\r\nproxy-authorization: Basic x\r\nupgrade: h2c\r\nx-kept: 1\r\n";
     let text = fixture.get_with("/v2/echo", headers).text();
-    for name in ["\"te\"", "keep-alive", "proxy-authorization", "upgrade", "\"connection\""] {
+    for name in [
+        "\"te\"",
+        "keep-alive",
+        "proxy-authorization",
+        "upgrade",
+        "\"connection\"",
+    ] {
         assert!(!text.contains(name), "{name} in {text}");
     }
     assert!(text.contains("x-kept"), "{text}");

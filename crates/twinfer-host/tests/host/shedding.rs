@@ -63,7 +63,10 @@ fn bodies_share_so_much_memory() {
         config.limits.max_buffered = 2 << 20;
     });
     let announced = (1 << 20) + 1;
-    let head = format!("POST /v2/unread HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n", announced - 1);
+    let head = format!(
+        "POST /v2/unread HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n",
+        announced - 1
+    );
     let mut open = [(); 2].map(|()| {
         let mut stream = fixture.connect();
         let begin = [head.as_bytes(), &vec![0; announced - 2]].concat();
@@ -76,7 +79,11 @@ fn bodies_share_so_much_memory() {
         answer = fixture.post("/v2/unread", "a/b", &[0; 100_000]);
     }
     answer.expect_error(503, "overloaded");
-    assert!(answer.text().contains("large requests"), "{}", answer.text());
+    assert!(
+        answer.text().contains("large requests"),
+        "{}",
+        answer.text()
+    );
     assert!(answer.header("retry-after").is_some());
     // Those that have their share go on, and give it back.
     for stream in &mut open {

@@ -30,9 +30,13 @@ const HIDDEN: &str = "GET /v2/served HTTP/1.1\r\nhost: t\r\n\r\n";
 fn two_ways_to_say_where_a_body_ends() {
     let fixture = Fixture::new(|_| {});
     let body = format!("0\r\n\r\n{HIDDEN}");
-    let (length, coded) = (format!("content-length: {}", body.len()), "transfer-encoding: chunked");
+    let (length, coded) = (
+        format!("content-length: {}", body.len()),
+        "transfer-encoding: chunked",
+    );
     for (first, second) in [(length.as_str(), coded), (coded, length.as_str())] {
-        let request = format!("POST /v2/echo HTTP/1.1\r\nhost: t\r\n{first}\r\n{second}\r\n\r\n{body}");
+        let request =
+            format!("POST /v2/echo HTTP/1.1\r\nhost: t\r\n{first}\r\n{second}\r\n\r\n{body}");
         let text = send(&fixture, request.as_bytes());
         assert_eq!(answers(&text), ["200"], "{text}");
         assert!(text.contains("/v2/echo 0\n"), "{text}");
@@ -65,7 +69,8 @@ fn lengths_that_are_none_are_refused() {
         assert_eq!(answers(&text), ["400"], "{headers:?}: {text}");
     }
     // A version that has no chunks.
-    let request = format!("POST /v2/echo HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n{HIDDEN}");
+    let request =
+        format!("POST /v2/echo HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n{HIDDEN}");
     assert!(!send(&fixture, request.as_bytes()).contains("200 OK"));
     fixture.get("/v2/served").expect_text("1");
 }
@@ -135,7 +140,8 @@ fn an_endless_body_is_refused_at_the_limit() {
 #[test]
 fn a_length_that_is_wrong_costs_one_request() {
     let fixture = Fixture::new(|_| {});
-    let head = |length| format!("POST /v2/echo HTTP/1.1\r\nhost: t\r\ncontent-length: {length}\r\n\r\n");
+    let head =
+        |length| format!("POST /v2/echo HTTP/1.1\r\nhost: t\r\ncontent-length: {length}\r\n\r\n");
     // Too short: what is left over is no request.
     let text = send(&fixture, format!("{}abcdef\r\n\r\n", head(3)).as_bytes());
     assert_eq!(answers(&text), ["200", "400"], "{text}");
@@ -151,7 +157,10 @@ fn hosts_and_targets_that_two_would_read_in_two_ways() {
     let fixture = Fixture::new(|_| {});
     for (request, status) in [
         ("GET /v2/served HTTP/1.1\r\n\r\n", "400"),
-        ("GET /v2/served HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", "400"),
+        (
+            "GET /v2/served HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
+            "400",
+        ),
         ("OPTIONS * HTTP/1.1\r\nhost: t\r\n\r\n", "400"),
         ("CONNECT a:1 HTTP/1.1\r\nhost: t\r\n\r\n", "405"),
         ("TRACE / HTTP/1.1\r\nhost: t\r\n\r\n", "405"),

@@ -92,12 +92,16 @@ fn http_2_reaches_the_component() {
 fn other_certificates_are_taken_while_connections_go_on() {
     let authority = Authority::new();
     let fixture = host(&authority, |_| {});
-    let mut old = authority.connect(fixture.address, &Client::default()).unwrap();
+    let mut old = authority
+        .connect(fixture.address, &Client::default())
+        .unwrap();
     ask(&mut old);
     assert!(!reload(&fixture).unwrap(), "nothing changed");
     exchange(&fixture, &authority.vouch("second"));
     assert!(reload(&fixture).unwrap());
-    let mut new = authority.connect(fixture.address, &Client::default()).unwrap();
+    let mut new = authority
+        .connect(fixture.address, &Client::default())
+        .unwrap();
     assert_ne!(seen(&old), seen(&new));
     ask(&mut new);
     ask(&mut old);
@@ -120,12 +124,18 @@ fn files_are_looked_at_by_themselves() {
 fn a_broken_file_leaves_the_old_certificate() {
     let authority = Authority::new();
     let fixture = host(&authority, |_| {});
-    let first = authority.connect(fixture.address, &Client::default()).unwrap();
+    let first = authority
+        .connect(fixture.address, &Client::default())
+        .unwrap();
     let (first, folder) = (seen(&first), fixture.folder.path());
     let second = authority.vouch("second");
     let broken = [
         // The key is that of another, as between two writes of whoever exchanges both.
-        ("certificate.pem", second.certificate.clone(), "work together"),
+        (
+            "certificate.pem",
+            second.certificate.clone(),
+            "work together",
+        ),
         ("certificate.pem", "no PEM".into(), "no certificate"),
         ("key.pem", "no PEM".into(), "not encrypted"),
     ];
@@ -137,7 +147,9 @@ fn a_broken_file_leaves_the_old_certificate() {
         assert!(error.to_string().contains(why), "{error}");
         assert!(error.to_string().contains(file), "{error}");
         fixture.wait_for_log(&["tls_not_reloaded", why]);
-        let now = authority.connect(fixture.address, &Client::default()).unwrap();
+        let now = authority
+            .connect(fixture.address, &Client::default())
+            .unwrap();
         assert!(seen(&now) == first);
         std::fs::write(folder.join(file), before).unwrap();
     }
@@ -187,14 +199,18 @@ fn a_client_certificate_can_be_optional_but_not_wrong() {
         pair: Some(&stranger),
         ..Client::default()
     };
-    authority.get(fixture.address, "/v2/served", &client).unwrap_err();
+    authority
+        .get(fixture.address, "/v2/served", &client)
+        .unwrap_err();
     let answer = authority.get(fixture.address, "/v2/served", &Client::default());
     answer.unwrap().expect_text("1");
     assert!(!fixture.log().contains("\"client\""), "nobody is named");
     // Another authority is taken like another certificate; the old one vouches for nobody then.
     others.write(fixture.folder.path());
     assert!(reload(&fixture).unwrap());
-    let answer = authority.get(fixture.address, "/v2/served", &client).unwrap();
+    let answer = authority
+        .get(fixture.address, "/v2/served", &client)
+        .unwrap();
     answer.expect_text("2");
 }
 
@@ -205,7 +221,11 @@ fn a_handshake_has_an_end() {
         config.limits.handshake_timeout = Duration::from_millis(200);
     });
     // Nothing; a beginning; something else.
-    for bytes in [&b""[..], b"\x16\x03\x01", b"GET / HTTP/1.1\r\nhost: t\r\n\r\n"] {
+    for bytes in [
+        &b""[..],
+        b"\x16\x03\x01",
+        b"GET / HTTP/1.1\r\nhost: t\r\n\r\n",
+    ] {
         let mut stream = fixture.connect();
         stream.write_all(bytes).unwrap();
         let mut answer = Vec::new();
@@ -227,7 +247,9 @@ fn a_handshake_does_not_hold_up_the_end() {
     });
     let mut stream = fixture.connect();
     stream.write_all(b"\x16\x03\x01").unwrap();
-    authority.get(fixture.address, "/healthz", &Client::default()).unwrap();
+    authority
+        .get(fixture.address, "/healthz", &Client::default())
+        .unwrap();
     fixture.shutdown().unwrap();
     assert!(fixture.log().contains("\"finished\":true"));
 }
@@ -262,6 +284,9 @@ fn wrong_files_are_named_at_the_start() {
         });
         let error = error.err().unwrap();
         assert_eq!(error.kind(), HostErrorKind::Config, "{error}");
-        assert!(error.to_string().contains(named.to_str().unwrap()), "{error}");
+        assert!(
+            error.to_string().contains(named.to_str().unwrap()),
+            "{error}"
+        );
     }
 }
