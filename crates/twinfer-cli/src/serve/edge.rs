@@ -12,38 +12,33 @@ use super::seconds;
 #[command(next_help_heading = "Limits on clients")]
 pub struct EdgeArgs {
     /// Seconds that a client may take to send the head of a request, and again for its body
-    #[arg(long, value_name = "SECONDS", env = "TWINFER_READ_TIMEOUT", default_value_t = 30.0, value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0, value_parser = seconds)]
     read_timeout: f64,
 
     /// Seconds in which a client must take 16 KiB of its answer, or what is left of it
-    #[arg(long, value_name = "SECONDS", env = "TWINFER_WRITE_TIMEOUT", default_value_t = 30.0, value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0, value_parser = seconds)]
     write_timeout: f64,
 
     /// Seconds for the TLS handshake
-    #[arg(long, value_name = "SECONDS", env = "TWINFER_HANDSHAKE_TIMEOUT", default_value_t = 10.0, value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
     handshake_timeout: f64,
 
     /// Seconds that a request may wait for an instance
-    #[arg(long, value_name = "SECONDS", env = "TWINFER_QUEUE_TIMEOUT", default_value_t = 30.0, value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0, value_parser = seconds)]
     queue_timeout: f64,
 
     /// Seconds that a request goes on after its client has gone, before its instance is dropped
     /// with the models in it; fresh instances are dropped at once
-    #[arg(long, value_name = "SECONDS", env = "TWINFER_CANCEL_GRACE", default_value_t = 2.0, value_parser = grace)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = grace)]
     cancel_grace: f64,
 
     /// Most open connections
-    #[arg(
-        long,
-        value_name = "N",
-        env = "TWINFER_MAX_CONNECTIONS",
-        default_value_t = 1024
-    )]
+    #[arg(long, value_name = "N", default_value_t = 1024)]
     max_connections: usize,
 
     /// Most connections of one address [default: half of --max-connections]. Behind a proxy, which
     /// is one address, as many as --max-connections
-    #[arg(long, value_name = "N", env = "TWINFER_MAX_CONNECTIONS_PER_ADDRESS")]
+    #[arg(long, value_name = "N")]
     max_connections_per_address: Option<usize>,
 }
 

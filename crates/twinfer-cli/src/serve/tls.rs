@@ -11,38 +11,22 @@ use twinfer_host::{Handle, TlsFiles};
 pub struct TlsArgs {
     /// Certificate in PEM, followed by those that lead to its authority: serves HTTPS (TLS 1.2 and
     /// 1.3) in the place of HTTP
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "TWINFER_TLS_CERTIFICATE",
-        requires = "tls_key"
-    )]
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_certificate: Option<PathBuf>,
 
     /// Key of the certificate in PEM, not encrypted
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "TWINFER_TLS_KEY",
-        requires = "tls_certificate"
-    )]
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
 
     /// Authorities in PEM whose clients are let in (mutual TLS)
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "TWINFER_TLS_CLIENT_CA",
-        requires = "tls_certificate"
-    )]
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     tls_client_ca: Option<PathBuf>,
 
     /// Whether a client must have a certificate
     #[arg(
         long,
         value_enum,
-        default_value_t = ClientAuth::Required,
-        env = "TWINFER_TLS_CLIENT_AUTH"
+        default_value_t = ClientAuth::Required
     )]
     tls_client_auth: ClientAuth,
 }
