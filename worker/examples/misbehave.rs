@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use http_body_util::{BodyExt, Full};
 use spin_sdk::http::{IntoResponse, Request, Response};
 use spin_sdk::http_service;
@@ -23,6 +25,16 @@ async fn handle(request: Request) -> impl IntoResponse {
         .query()
         .and_then(|q| q.parse::<u64>().ok())
         .unwrap_or(0);
+    if path == "/own-page" {
+        let mut page = answer(200, "<p>of the component".into());
+        let headers = page.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+        headers.insert(
+            CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("default-src 'none'"),
+        );
+        return page;
+    }
     let text = match path.as_str() {
         "/v2/served" => served.to_string(),
         "/v2/echo" => echo(request).await,
@@ -55,6 +67,8 @@ async fn handle(request: Request) -> impl IntoResponse {
         "/v2/read" => {
             std::fs::read_to_string("/registry/index.json").unwrap_or_else(|e| e.to_string())
         }
+        "/v2/keep" => keep(number),
+        "/v2/fill" => fill(number),
         "/v2/env" => std::env::vars()
             .map(|(k, v)| format!("{k}={v}\n"))
             .collect(),
@@ -89,6 +103,26 @@ fn who() -> &'static str {
 #[inline(never)]
 extern "C" fn engine_function_missing() {
     core::arch::wasm32::unreachable()
+}
+
+/// Keeps a number for good, in a file of its own.
+fn keep(number: u64) -> String {
+    let written = std::fs::write("/cache/new", number.to_string())
+        .and_then(|()| std::fs::rename("/cache/new", format!("/cache/{number}")));
+    match written {
+        Ok(()) => format!("kept {number}"),
+        Err(error) => format!("lost {number}: {error}"),
+    }
+}
+
+/// Writes so many bytes, and takes away what of them was written if not all were.
+fn fill(number: u64) -> String {
+    let bytes = vec![1; usize::try_from(number).unwrap_or(0)];
+    let written = std::fs::write("/cache/fill", bytes).map_err(|e| e.kind());
+    if written.is_err() {
+        let _ = std::fs::remove_file("/cache/fill");
+    }
+    format!("{written:?}")
 }
 
 fn endless() -> String {

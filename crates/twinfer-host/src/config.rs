@@ -9,12 +9,15 @@ use crate::access::{self, AccessConfig};
 use crate::error::HostError;
 use crate::log::{LogLevel, LogSink};
 use crate::outbound::Origin;
+use crate::tls::TlsFiles;
 
 /// Everything a host can be told.
 #[derive(Debug, Clone)]
 pub struct HostConfig {
     /// Address to listen on. Port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Certificates, where the host speaks TLS. `None`: it speaks plain HTTP.
+    pub tls: Option<TlsFiles>,
     /// The component: a `.wasm` file that exports `wasi:http/handler@0.3`.
     pub component: PathBuf,
     /// The full component, where [`HostConfig::component`] is a slim or fused one: it answers the
@@ -98,6 +101,9 @@ pub struct Limits {
     /// Largest request body in bytes. 64 MiB: a 20-megapixel picture as raw
     /// float32 tensor is larger, as PNG, JPEG or WebP never.
     pub max_body: usize,
+    /// Bytes of request bodies that are in memory at once; one more gets `overloaded`. At least one
+    /// of [`Limits::max_body`] always finds room.
+    pub max_buffered: usize,
     /// Largest response body in bytes that a guest may produce.
     pub max_response: usize,
     /// Largest head (request line and headers) in bytes.
@@ -105,8 +111,13 @@ pub struct Limits {
     /// Most headers in one request.
     pub max_headers: usize,
     /// Time to send the head, and again to send the body. Slower clients get
-    /// `timeout`.
+    /// `timeout`. A connection without a request is closed after it.
     pub read_timeout: Duration,
+    /// Time in which a client must take [`LEAST_TAKEN`] bytes of its answer, or all that is left
+    /// of it; else its connection is closed.
+    pub write_timeout: Duration,
+    /// Time for the TLS handshake.
+    pub handshake_timeout: Duration,
     /// Time for the guest to answer, without waiting for an instance.
     pub request_timeout: Duration,
     /// Time that a request may wait for an instance.
@@ -118,6 +129,14 @@ pub struct Limits {
     pub max_queue: usize,
     /// Most open connections; more wait in the kernel's queue.
     pub max_connections: usize,
+    /// Most of them from one address (of IPv6: one network of 64 bits, which one client has); one
+    /// more is closed. Half of all, so that one address cannot keep the others out; behind a
+    /// proxy, which is one address, as many as `max_connections`.
+    pub max_connections_per_address: usize,
+    /// Time that a request goes on without its client, in an instance that is used again: a model
+    /// that is loaded is worth more than a second of work. Then the instance is dropped. One that
+    /// serves a single request is dropped at once.
+    pub cancel_grace: Duration,
     /// Linear memory of one instance in bytes.
     pub max_memory: usize,
     /// Requests after which an instance is replaced, against slow leaks.
@@ -131,6 +150,10 @@ pub struct Limits {
     pub shutdown_timeout: Duration,
 }
 
+/// Bytes that a client must take within [`Limits::write_timeout`]. What the kernel holds for it
+/// goes in larger steps, so that with the default some two kilobytes a second are needed.
+pub const LEAST_TAKEN: usize = 16 << 10;
+
 /// Largest file of a component that we read, against a wrong path.
 pub(crate) const MAX_COMPONENT_BYTES: u64 = 1 << 30;
 
@@ -139,6 +162,7 @@ impl HostConfig {
     pub fn new(component: impl Into<PathBuf>, registry: impl Into<PathBuf>) -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            tls: None,
             component: component.into(),
             full_component: None,
             instances: Instances::Auto,
@@ -218,10 +242,24 @@ impl Limits {
             ("max_headers", self.max_headers),
             ("max_instances", self.max_instances),
             ("max_connections", self.max_connections),
+            (
+                "max_connections_per_address",
+                self.max_connections_per_address,
+            ),
         ];
         for (name, value) in positive {
             if value == 0 {
                 return Err(HostError::config(format!("{name} must be at least 1")));
+            }
+        }
+        let times = [
+            ("read_timeout", self.read_timeout),
+            ("write_timeout", self.write_timeout),
+            ("handshake_timeout", self.handshake_timeout),
+        ];
+        for (name, value) in times {
+            if value.is_zero() {
+                return Err(HostError::config(format!("{name} must be more than 0")));
             }
         }
         // Below this, hyper cannot hold one request line.
@@ -241,15 +279,20 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_body: 64 << 20,
+            max_buffered: 512 << 20,
             max_response: 64 << 20,
             max_head: 32 << 10,
             max_headers: 100,
             read_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
             queue_timeout: Duration::from_secs(30),
             max_instances: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
             max_queue: 256,
             max_connections: 1024,
+            max_connections_per_address: 512,
+            cancel_grace: Duration::from_secs(2),
             max_memory: 1 << 30,
             max_requests_per_instance: 100_000,
             idle_timeout: Duration::from_secs(30 * 60),

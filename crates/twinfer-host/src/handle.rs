@@ -10,6 +10,7 @@ use crate::access::Guard;
 use crate::error::HostError;
 use crate::pool::Pool;
 use crate::reply::ReplyCode;
+use crate::tls::Tls;
 
 /// A hand on the instances of a running host, for whoever exchanges the index that they read.
 /// Its functions block, and must not be called inside an async runtime.
@@ -17,6 +18,7 @@ use crate::reply::ReplyCode;
 pub struct Handle {
     pool: Weak<Pool>,
     guard: Option<Weak<Guard>>,
+    tls: Option<Weak<Tls>>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -30,10 +32,15 @@ pub struct Refused {
 }
 
 impl Handle {
-    pub(crate) fn new(pool: &Arc<Pool>, runtime: tokio::runtime::Handle) -> Self {
+    pub(crate) fn new(
+        pool: &Arc<Pool>,
+        tls: Option<&Arc<Tls>>,
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
         Self {
             pool: Arc::downgrade(pool),
             guard: None,
+            tls: tls.map(Arc::downgrade),
             runtime,
         }
     }
@@ -90,6 +97,16 @@ impl Handle {
     /// limits alone.
     pub fn limits_are_local(&self) -> bool {
         self.guard().is_some_and(|guard| guard.is_degraded())
+    }
+
+    /// Looks at the files of the certificates now, and not only when their time has come. Says
+    /// whether others are used from now on; open connections keep theirs.
+    /// What is wrong with the files: those from before go on being used.
+    pub fn reload_tls(&self) -> Result<bool, HostError> {
+        match self.tls.as_ref().and_then(Weak::upgrade) {
+            Some(tls) => tls.look(),
+            None => Ok(false),
+        }
     }
 
     /// Runs on the host's threads. When the host ends, the receiver gets nothing.

@@ -6,10 +6,10 @@
 //!
 //! | path | answered by |
 //! |---|---|
-//! | `/v2`, `/v2/*` | the component |
 //! | `/registry/*` | the OCI image layout, read-only |
 //! | `/healthz` | the host itself: it accepts connections |
-//! | everything else | the page folder, if there is one |
+//! | GET and HEAD of a file that the page folder has | that file |
+//! | everything else | the component |
 //!
 //! What a guest can do: read the registry folder (and the one of the index, where that
 //! is another), read the clock, get random bytes, write log lines. Where the configuration
@@ -40,11 +40,13 @@
 mod access;
 mod cache;
 mod config;
+mod deadline;
 mod engine;
 mod error;
 mod files;
 mod guest;
 mod handle;
+mod headers;
 mod key_value;
 mod label;
 mod log;
@@ -57,13 +59,15 @@ mod route;
 mod server;
 mod state;
 mod static_site;
+mod tls;
 mod trial;
 
 pub use access::AccessConfig;
-pub use config::{Announcement, HostConfig, Instances, Limits};
+pub use config::{Announcement, HostConfig, Instances, LEAST_TAKEN, Limits};
 pub use error::{HostError, HostErrorKind};
 pub use handle::{Handle, Refused};
 pub use log::{Log, LogLevel, LogSink};
 pub use reply::ReplyCode;
 pub use server::{Host, RunningHost};
+pub use tls::TlsFiles;
 pub use trial::Trial;

@@ -1,6 +1,8 @@
 //! The instances: how many there are, who gets one, when one is replaced.
 
 mod full;
+mod gone;
+mod pace;
 mod prepare;
 mod rest;
 
@@ -10,14 +12,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::timeout;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout_at;
 
 use self::full::Full;
+use self::gone::{Gone, waiting};
+use self::pace::Pace;
 use crate::config::{HostConfig, Limits};
+use crate::deadline::{self, Deadline};
 use crate::engine::Program;
 use crate::error::HostError;
-use crate::guest::{Factory, Guest};
+use crate::guest::{Factory, Guest, ReplySender};
 use crate::log::{Log, LogLevel};
 use crate::outbound::Network;
 use crate::reply::{Failure, ReplyCode};
@@ -34,6 +39,7 @@ pub(crate) struct Pool {
     guests: Mutex<Guests>,
     running: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
+    pace: Pace,
     /// Each request gets an instance that served none before.
     fresh: bool,
     /// Who answers when an instance lacks a function.
@@ -53,8 +59,7 @@ struct Guests {
     worked: Option<Instant>,
 }
 
-/// The right to wait for an instance. Taken before a body is read, so that
-/// what waits is bounded.
+/// The right to wait for an instance: what waits is bounded.
 pub(crate) struct Admission(#[allow(dead_code)] OwnedSemaphorePermit);
 
 impl Pool {
@@ -98,6 +103,7 @@ impl Pool {
                 limits.max_instances.min(Semaphore::MAX_PERMITS),
             )),
             admitted: Arc::new(Semaphore::new(admitted)),
+            pace: Pace::default(),
             guests: Mutex::default(),
             factory,
             limits,
@@ -107,64 +113,103 @@ impl Pool {
         }
     }
 
+    /// Whether a request would be let in now.
+    ///
+    /// # Errors
+    /// `overloaded`, where the queue is full.
+    pub(crate) fn check_room(&self) -> Result<(), Failure> {
+        match self.admitted.available_permits() {
+            0 => Err(self.queue_is_full()),
+            _ => Ok(()),
+        }
+    }
+
+    fn queue_is_full(&self) -> Failure {
+        let most = self.limits.max_queue;
+        self.overloaded(format!("{most} requests are waiting already"))
+    }
+
     /// Lets a request in, or refuses it at once when the queue is full.
     pub(crate) fn admit(&self) -> Result<Admission, Failure> {
         self.admitted
             .clone()
             .try_acquire_owned()
             .map(Admission)
-            .map_err(|_| {
-                Failure::new(
-                    ReplyCode::Overloaded,
-                    format!("{} requests are waiting already", self.limits.max_queue),
-                )
-            })
+            .map_err(|_| self.queue_is_full())
     }
 
-    /// Runs a request in some instance.
+    /// A refusal that says when it is worth while to come again.
+    pub(crate) fn overloaded(&self, message: impl Into<String>) -> Failure {
+        let most = (self
+            .limits
+            .max_instances
+            .saturating_add(self.limits.max_queue))
+        .min(Semaphore::MAX_PERMITS);
+        let there = most.saturating_sub(self.admitted.available_permits());
+        let after = self.pace.until_done(there, self.limits.max_instances);
+        Failure::new(ReplyCode::Overloaded, message).after(after)
+    }
+
+    /// Runs a request in some instance. Dropped before it has the answer, it leaves the queue, or
+    /// ends the run: at once, or after a while where the instance is worth keeping.
     pub(crate) async fn handle(
         self: &Arc<Self>,
         admission: Admission,
         request: http::Request<Bytes>,
+        deadline: Deadline,
     ) -> Result<http::Response<Bytes>, Failure> {
-        let waited = timeout(
-            self.limits.queue_timeout,
-            self.running.clone().acquire_owned(),
-        )
-        .await;
+        let patience = deadline.or_at(Instant::now() + self.limits.queue_timeout);
+        let waited = timeout_at(patience.into(), self.running.clone().acquire_owned()).await;
+        if deadline.passed(Instant::now()) {
+            return Err(Deadline::failure("it waited for an instance"));
+        }
         let Ok(Ok(permit)) = waited else {
-            return Err(Failure::new(
-                ReplyCode::Overloaded,
-                "no instance became free in time",
-            ));
+            return Err(self.overloaded("no instance became free in time"));
         };
-        let (sender, receiver) = oneshot::channel();
+        let (waiting, sender, gone) = waiting();
         let pool = self.clone();
         // A task of its own: a client that goes away must not take the
-        // instance, and the models loaded in it, along.
+        // instance, and the models loaded in it, along at once.
         tokio::spawn(async move {
-            pool.run(request, sender).await;
+            pool.run(request, sender, gone, deadline).await;
             drop((permit, admission));
         });
-        receiver.await.unwrap_or_else(|_| {
-            Err(Failure::new(
-                ReplyCode::Internal,
-                "the model server failed on this request",
-            ))
-        })
+        waiting.answer().await
     }
 
-    async fn run(&self, request: http::Request<Bytes>, sender: crate::guest::ReplySender) {
+    async fn run(
+        &self,
+        mut request: http::Request<Bytes>,
+        sender: ReplySender,
+        mut gone: Gone,
+        deadline: Deadline,
+    ) {
         let mut reply = Some(sender);
-        let limit = self.limits.request_timeout;
+        let started = Instant::now();
+        let until = deadline.or_at(started + self.limits.request_timeout);
+        deadline::hand_on(request.headers_mut(), until - started);
         let again = self.full.is_some().then(|| request.clone());
-        let outcome = timeout(limit, self.run_in_guest(request, &mut reply)).await;
+        let grace = if self.fresh {
+            Duration::ZERO
+        } else {
+            self.limits.cancel_grace
+        };
+        let outcome = tokio::select! {
+            biased;
+            () = gone.since(grace) => return self.log_cancelled(started),
+            outcome = timeout_at(until.into(), self.run_in_guest(request, &mut reply)) => outcome,
+        };
+        self.pace.took(started.elapsed());
         let failure = match outcome {
             Ok(Ok(guest)) => return self.give_back(guest).await,
             Ok(Err(failure)) => failure,
+            Err(_) if deadline.passed(Instant::now()) => Deadline::failure("it ran"),
             Err(_) => Failure::new(
                 ReplyCode::Timeout,
-                format!("no answer within {} ms", limit.as_millis()),
+                format!(
+                    "no answer within {} ms",
+                    self.limits.request_timeout.as_millis()
+                ),
             ),
         };
         if let (Some(full), Some(again)) = (&self.full, again)
@@ -174,7 +219,7 @@ impl Pool {
             let full = full.pool(&failure, again.uri().path(), &self.log).await;
             return match full {
                 // One step deep: the full pool has no full one of its own.
-                Ok(full) => Box::pin(full.run(again, reply)).await,
+                Ok(full) => Box::pin(full.run(again, reply, gone, deadline)).await,
                 Err(failure) => drop(reply.send(Err(failure))),
             };
         }
@@ -185,11 +230,23 @@ impl Pool {
         }
     }
 
+    /// The instance went with the run.
+    fn log_cancelled(&self, started: Instant) {
+        let fields = json!({"why": "client_gone", "ran_ms": started.elapsed().as_millis() as u64});
+        // One for each request is nothing to tell.
+        let level = if self.fresh {
+            LogLevel::Debug
+        } else {
+            LogLevel::Info
+        };
+        self.log.event(level, "instance_ended", fields);
+    }
+
     /// The guest comes back only if it can be used again.
     async fn run_in_guest(
         &self,
         request: http::Request<Bytes>,
-        reply: &mut Option<crate::guest::ReplySender>,
+        reply: &mut Option<ReplySender>,
     ) -> Result<Guest, Failure> {
         let mut guest = match self.take_idle() {
             Some(guest) => guest,

@@ -2,6 +2,7 @@
 //! errors have: `{"error": "...", "code": "..."}`.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -107,6 +108,8 @@ pub(crate) struct Failure {
     code: ReplyCode,
     message: String,
     cause: Option<String>,
+    /// When it is worth while to try again.
+    after: Duration,
 }
 
 impl Failure {
@@ -115,7 +118,15 @@ impl Failure {
             code,
             message: message.into(),
             cause: None,
+            after: Duration::from_secs(1),
         }
+    }
+
+    /// Says when it is worth while to try again, in whole seconds; one second otherwise. Only
+    /// clients that were refused as `overloaded` are told.
+    pub(crate) fn after(mut self, after: Duration) -> Self {
+        self.after = after;
+        self
     }
 
     /// Adds the reason, which may show internals and so is only logged.
@@ -148,7 +159,7 @@ impl Failure {
         if self.code == ReplyCode::Overloaded {
             response
                 .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                .insert(RETRY_AFTER, HeaderValue::from(self.after.as_secs()));
         }
         response
     }

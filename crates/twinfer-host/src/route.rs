@@ -5,35 +5,30 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
-    CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY, VARY,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
-};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH, HOST, ORIGIN};
 use http::uri::{Authority, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant as Deadline, timeout_at};
+use tokio::time::timeout_at;
 
-use crate::access::{self, Guard, Peer};
+use crate::access::{self, Guard};
 use crate::config::HostConfig;
+use crate::deadline::Deadline;
+use crate::headers;
 use crate::log::{Log, LogLevel};
 use crate::pool::Pool;
-use crate::reply::{Body, Failure, ReplyCode, empty, full};
-use crate::static_site;
+use crate::reply::{Body, Failure, ReplyCode, full};
+use crate::static_site::{self, Found};
+use crate::tls::Peer;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID: usize = 128;
-/// What a page may load and do: its own files, wasm, pictures that it made.
-const PAGE_POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:; \
-     object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
-/// Request bodies held in memory at once, in units of [`UNIT`]: 512 MiB.
-const BUFFER_UNITS: usize = 8192;
-const UNIT: usize = 64 << 10;
+/// What memory of request bodies is counted in: little enough that ten thousand clients which
+/// send their bodies byte by byte do not take what there is.
+const UNIT: usize = 4 << 10;
 /// A refused body is still read for a while, so that the client, busy sending,
 /// gets to see the refusal.
 const LINGER: Duration = Duration::from_secs(5);
@@ -49,23 +44,26 @@ pub(crate) struct Router {
     next_request: AtomicU64,
 }
 
-/// Who answers a path.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Who answers a request.
+#[derive(Debug, Clone, PartialEq)]
 enum Target {
     Component,
     Registry,
     Health,
-    Page,
+    /// A file of the page folder that is there.
+    Page(Found),
 }
 
 impl Target {
-    fn of(path: &str) -> Self {
+    /// As the path alone tells; `None`: a file of the page, or the component.
+    fn of(path: &str) -> Option<Self> {
         match path {
-            "/healthz" => Self::Health,
-            "/v2" => Self::Component,
-            _ if path.starts_with("/v2/") => Self::Component,
-            _ if path.starts_with("/registry/") => Self::Registry,
-            _ => Self::Page,
+            "/healthz" => Some(Self::Health),
+            "/v2" => Some(Self::Component),
+            // The way of most requests: no file is looked for.
+            _ if path.starts_with("/v2/") => Some(Self::Component),
+            _ if path.starts_with("/registry/") => Some(Self::Registry),
+            _ => None,
         }
     }
 }
@@ -81,9 +79,10 @@ impl Router {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_millis();
-        let buffers = Arc::new(Semaphore::new(
-            BUFFER_UNITS.max(config.limits.max_body.div_ceil(UNIT)),
-        ));
+        // One that is as large as may be always finds room.
+        let buffered = config.limits.max_buffered.max(config.limits.max_body);
+        let units = buffered.div_ceil(UNIT).min(u32::MAX as usize);
+        let buffers = Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS)));
         Self {
             config,
             pool,
@@ -101,7 +100,9 @@ impl Router {
         let id = self.request_id(request.headers());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let origin = request.headers().get(ORIGIN).cloned();
-        let target = Target::of(&path);
+        let line = RequestLine::new(&self.log, &id, &request, started);
+        let target = self.target(&method, &path).await;
+        let is_page = matches!(target, Target::Page(_));
         // Who asks whether he may ask has no credentials yet.
         let is_preflight = self.is_preflight(&request);
         let decision = match &self.guard {
@@ -113,12 +114,12 @@ impl Router {
             _ => None,
         };
         let result = match decision.as_ref().and_then(access::refusal) {
-            _ if is_preflight => Ok(preflight()),
+            _ if is_preflight => Ok(headers::preflight()),
             Some(failure) => {
                 discard(request.into_body());
                 Err(failure)
             }
-            None => self.dispatch(target, request, &id).await,
+            None => self.dispatch(target, request, &id, started).await,
         };
         let (mut response, failure) = match result {
             Ok(response) => (response, None),
@@ -130,21 +131,30 @@ impl Router {
         if let (Some(guard), Some(decision)) = (&self.guard, &decision) {
             guard.after(decision, (&method, &path), &id, &mut response);
         }
-        self.add_headers(target, origin.as_ref(), &id, response.headers_mut());
-        let level = if response.status().is_server_error() {
-            LogLevel::Error
-        } else {
-            LogLevel::Info
-        };
-        self.log.event(
-            level,
-            "request",
-            json!({
-                "request": id, "method": method.as_str(), "path": path, "status": response.status().as_u16(),
-                "ms": started.elapsed().as_secs_f64() * 1e3, "bytes": response.body().size_hint().exact(), "failure": failure,
-            }),
+        headers::add(
+            &self.config,
+            is_page,
+            origin.as_ref(),
+            response.headers_mut(),
         );
+        if let Ok(id) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        let bytes = response.body().size_hint().exact();
+        line.answered(response.status().as_u16(), bytes, failure);
         response
+    }
+
+    async fn target(&self, method: &Method, path: &str) -> Target {
+        if let Some(target) = Target::of(path) {
+            return target;
+        }
+        let reading = matches!(*method, Method::GET | Method::HEAD);
+        let found = match &self.config.page {
+            Some(folder) if reading => static_site::find(folder, path).await,
+            _ => None,
+        };
+        found.map_or(Target::Component, Target::Page)
     }
 
     async fn dispatch(
@@ -152,23 +162,19 @@ impl Router {
         target: Target,
         request: Request<Incoming>,
         id: &str,
+        started: Instant,
     ) -> Result<Response<Body>, Failure> {
+        check(&request)?;
         let (method, path) = (request.method(), request.uri().path());
-        match (target, &self.config.page) {
-            (Target::Component, _) => self.ask_component(request, id).await,
-            (Target::Health, _) => Ok(Response::new(full("ok\n"))),
-            (Target::Registry, _) => {
+        match target {
+            Target::Component => self.ask_component(request, id, started).await,
+            Target::Health => Ok(Response::new(full("ok\n"))),
+            Target::Registry => {
                 let below = path.strip_prefix("/registry/").unwrap_or_default();
                 let (registry, index) = (&self.config.registry, self.config.index.as_deref());
                 static_site::registry(registry, index, below, method, request.headers()).await
             }
-            (Target::Page, Some(folder)) => {
-                static_site::page(folder, path, method, request.headers()).await
-            }
-            (Target::Page, None) => Err(Failure::new(
-                ReplyCode::NotFound,
-                "there is nothing at this address; models are below /v2/models, packages below /registry/",
-            )),
+            Target::Page(found) => static_site::page(found, method, request.headers()).await,
         }
     }
 
@@ -176,14 +182,20 @@ impl Router {
         &self,
         request: Request<Incoming>,
         id: &str,
+        started: Instant,
     ) -> Result<Response<Body>, Failure> {
-        let admission = self.pool.admit()?;
+        let deadline = Deadline::of(request.headers(), started)?;
+        // Refused before its body is read where that is known now. It has its place in the queue
+        // only when it is whole: clients that are slow to send it do not keep others out.
+        self.pool.check_room()?;
         let (mut parts, body) = request.into_parts();
-        let (body, _buffers) = self.read_body(&parts.headers, body).await?;
+        let (body, _buffers) = self.read_body(&parts.headers, body, deadline).await?;
+        let admission = self.pool.admit()?;
         parts.uri = absolute(&parts.uri, &parts.headers);
         if self.guard.is_some() {
             access::forget_credentials(&mut parts.headers);
         }
+        headers::only_end_to_end(&mut parts.headers);
         if let Ok(id) = HeaderValue::from_str(id) {
             parts.headers.insert(REQUEST_ID, id);
         }
@@ -192,7 +204,7 @@ impl Router {
             .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         let answer = self
             .pool
-            .handle(admission, Request::from_parts(parts, body))
+            .handle(admission, Request::from_parts(parts, body), deadline)
             .await?;
         let (mut parts, body) = answer.into_parts();
         // The body is complete, so the server states its true length itself.
@@ -205,7 +217,8 @@ impl Router {
         &self,
         headers: &HeaderMap,
         mut body: Incoming,
-    ) -> Result<(Bytes, Vec<OwnedSemaphorePermit>), Failure> {
+        deadline: Deadline,
+    ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Failure> {
         let limit = self.config.limits.max_body;
         let too_large = || {
             Failure::new(
@@ -221,17 +234,20 @@ impl Router {
             discard(body);
             return Err(too_large());
         }
-        let deadline = Deadline::now() + self.config.limits.read_timeout;
-        let (mut bytes, mut permits, mut paid) = (BytesMut::new(), Vec::new(), 0);
+        let until = deadline.or_at(Instant::now() + self.config.limits.read_timeout);
+        let (mut bytes, mut paid): (_, Option<OwnedSemaphorePermit>) = (BytesMut::new(), None);
         loop {
-            let Ok(frame) = timeout_at(deadline, body.frame()).await else {
+            let Ok(frame) = timeout_at(until.into(), body.frame()).await else {
+                if deadline.passed(Instant::now()) {
+                    return Err(Deadline::failure("its body arrived"));
+                }
                 return Err(Failure::new(
                     ReplyCode::Timeout,
                     "the request body did not arrive in time",
                 ));
             };
             let Some(frame) = frame else {
-                return Ok((bytes.freeze(), permits));
+                return Ok((bytes.freeze(), paid));
             };
             let frame = frame.map_err(|e| {
                 Failure::new(
@@ -247,12 +263,15 @@ impl Router {
                 return Err(too_large());
             }
             bytes.extend_from_slice(&data);
-            while paid * UNIT < bytes.len() {
-                let permit = self.buffers.clone().try_acquire_owned();
-                permits.push(permit.map_err(|_| {
-                    Failure::new(ReplyCode::Overloaded, "too many large requests at once")
-                })?);
-                paid += 1;
+            let units = bytes.len().div_ceil(UNIT);
+            let more = units - paid.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+            let more = u32::try_from(more).unwrap_or(u32::MAX);
+            let permit = self.buffers.clone().try_acquire_many_owned(more);
+            let permit =
+                permit.map_err(|_| self.pool.overloaded("too many large requests at once"))?;
+            match &mut paid {
+                Some(paid) => paid.merge(permit),
+                None => paid = Some(permit),
             }
         }
     }
@@ -286,89 +305,89 @@ impl Router {
                 .contains_key(ACCESS_CONTROL_REQUEST_METHOD)
             && !self.config.cors.is_empty()
     }
+}
 
-    fn add_headers(
-        &self,
-        target: Target,
-        origin: Option<&HeaderValue>,
-        id: &str,
-        headers: &mut HeaderMap,
-    ) {
-        let mut set = |name: HeaderName, value: &'static str| {
-            drop(headers.insert(name, HeaderValue::from_static(value)))
-        };
-        set(X_CONTENT_TYPE_OPTIONS, "nosniff");
-        set(REFERRER_POLICY, "no-referrer");
-        let shared = !self.config.cors.is_empty();
-        set(
-            HeaderName::from_static("cross-origin-resource-policy"),
-            if shared {
-                "cross-origin"
-            } else {
-                "same-origin"
-            },
-        );
-        if target == Target::Page {
-            set(CONTENT_SECURITY_POLICY, PAGE_POLICY);
-            set(X_FRAME_OPTIONS, "DENY");
-            // With both, a page may share memory between threads.
-            set(
-                HeaderName::from_static("cross-origin-opener-policy"),
-                "same-origin",
-            );
-            set(
-                HeaderName::from_static("cross-origin-embedder-policy"),
-                "require-corp",
-            );
+/// The line of the log about one request, which is written in any case: a client that goes before
+/// it has its answer is one too.
+struct RequestLine<'a> {
+    log: &'a Log,
+    started: Instant,
+    fields: Option<serde_json::Value>,
+}
+
+impl<'a> RequestLine<'a> {
+    fn new(log: &'a Log, id: &str, request: &Request<Incoming>, started: Instant) -> Self {
+        let mut fields = json!({"request": id, "method": request.method().as_str(), "path": request.uri().path()});
+        let peer = request.extensions().get::<Peer>();
+        if let Some(certificate) = peer.and_then(|peer| peer.certificate.as_ref()) {
+            fields["client"] = json!({
+                "name": certificate.common_name, "subject": certificate.subject,
+                "alternative_names": certificate.alternative_names, "fingerprint": certificate.fingerprint,
+            });
         }
-        if shared {
-            self.add_cors(origin, headers);
-        }
-        if let Ok(id) = HeaderValue::from_str(id) {
-            headers.insert(REQUEST_ID, id);
+        Self {
+            log,
+            started,
+            fields: Some(fields),
         }
     }
 
-    fn add_cors(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
-        headers.append(VARY, HeaderValue::from_static("origin"));
-        let Some(origin) = origin else { return };
-        let allowed = if self.config.cors.iter().any(|o| o == "*") {
-            HeaderValue::from_static("*")
-        } else if self
-            .config
-            .cors
-            .iter()
-            .any(|o| o.as_bytes() == origin.as_bytes())
-        {
-            origin.clone()
+    fn answered(mut self, status: u16, bytes: Option<u64>, failure: Option<serde_json::Value>) {
+        let level = if status >= 500 {
+            LogLevel::Error
         } else {
+            LogLevel::Info
+        };
+        self.write(level, json!(status), json!(bytes), json!(failure));
+    }
+
+    fn write(
+        &mut self,
+        level: LogLevel,
+        status: serde_json::Value,
+        bytes: serde_json::Value,
+        failure: serde_json::Value,
+    ) {
+        let Some(mut fields) = self.fields.take() else {
             return;
         };
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-        let exposed = "etag, content-length, content-range, inference-header-content-length, x-request-id, \
-             retry-after, ratelimit, ratelimit-policy, www-authenticate";
-        headers.insert(
-            ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static(exposed),
-        );
+        fields["status"] = status;
+        fields["ms"] = json!(self.started.elapsed().as_secs_f64() * 1e3);
+        fields["bytes"] = bytes;
+        fields["failure"] = failure;
+        self.log.event(level, "request", fields);
     }
 }
 
-/// The answer to "may I?", which the origin header then grants or not.
-fn preflight() -> Response<Body> {
-    let mut answer = empty(StatusCode::NO_CONTENT);
-    let headers = answer.headers_mut();
-    headers.insert(
-        ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static("GET, HEAD, POST"),
-    );
-    let allowed = "authorization, x-api-key, content-type, inference-header-content-length, x-request-id, if-none-match, range, if-range";
-    headers.insert(
-        ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static(allowed),
-    );
-    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-    answer
+impl Drop for RequestLine<'_> {
+    fn drop(&mut self) {
+        let failure =
+            json!({"code": "aborted", "error": "the client went before it had its answer"});
+        // No status was sent; this is what the code has.
+        self.write(LogLevel::Info, json!(499), json!(null), failure);
+    }
+}
+
+/// What no request may be, whoever would answer it.
+fn check(request: &Request<Incoming>) -> Result<(), Failure> {
+    let invalid = |why: &str| Err(Failure::new(ReplyCode::InvalidRequest, why));
+    // RFC 9112, 3.2: without that a proxy and this host could mean two different hosts.
+    let hosts = request.headers().get_all(HOST).iter().count();
+    let needed = request.version() == Version::HTTP_11;
+    if hosts > 1 || (needed && hosts == 0) {
+        return invalid("a request has exactly one Host header");
+    }
+    // Tunnels, and a request sent back with the credentials that a browser added to it.
+    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+        return Err(Failure::new(
+            ReplyCode::MethodNotAllowed,
+            format!("{} is not possible here", request.method()),
+        ));
+    }
+    if !request.uri().path().starts_with('/') {
+        return invalid("the path of a request begins with a slash");
+    }
+    Ok(())
 }
 
 /// HTTP/1 sends only the path; `wasi:http` wants to know the authority too.
@@ -387,8 +406,8 @@ fn absolute(uri: &Uri, headers: &HeaderMap) -> Uri {
 
 fn discard(mut body: Incoming) {
     tokio::spawn(async move {
-        let deadline = Deadline::now() + LINGER;
-        while let Ok(Some(Ok(_))) = timeout_at(deadline, body.frame()).await {}
+        let until = Instant::now() + LINGER;
+        while let Ok(Some(Ok(_))) = timeout_at(until.into(), body.frame()).await {}
     });
 }
 
@@ -399,14 +418,14 @@ mod tests {
     #[test]
     fn targets() {
         for (path, expected) in [
-            ("/v2", Target::Component),
-            ("/v2/", Target::Component),
-            ("/v2/models/a", Target::Component),
-            ("/v2x", Target::Page),
-            ("/registry/index.json", Target::Registry),
-            ("/registry", Target::Page),
-            ("/healthz", Target::Health),
-            ("/", Target::Page),
+            ("/v2", Some(Target::Component)),
+            ("/v2/", Some(Target::Component)),
+            ("/v2/models/a", Some(Target::Component)),
+            ("/v2x", None),
+            ("/registry/index.json", Some(Target::Registry)),
+            ("/registry", None),
+            ("/healthz", Some(Target::Health)),
+            ("/", None),
         ] {
             assert_eq!(Target::of(path), expected, "{path}");
         }

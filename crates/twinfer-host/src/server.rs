@@ -1,20 +1,23 @@
 //! Listening, connections, and the orderly end.
 
-use std::convert::Infallible;
+mod accept;
+mod activity;
+mod addresses;
+mod signals;
+mod socket;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
 
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
-use crate::access::{Guard, Peer};
+use self::accept::Connections;
+use self::signals::Signals;
+use crate::access::Guard;
 use crate::config::{HostConfig, Limits};
 use crate::engine;
 use crate::error::{HostError, HostErrorKind};
@@ -23,6 +26,7 @@ use crate::log::{Log, LogLevel};
 use crate::outbound::Network;
 use crate::pool::{self, Pool};
 use crate::route::Router;
+use crate::tls::{self, Tls};
 
 /// Tells who starts a host that it accepts requests.
 type Ready = std_mpsc::Sender<(SocketAddr, Handle)>;
@@ -126,6 +130,8 @@ fn run(config: HostConfig, stopped: watch::Receiver<bool>, ready: &Ready) -> Res
         );
     }
     let network = Network::new(&config)?;
+    let tls = config.tls.clone().map(|files| Tls::load(files, &log));
+    let tls = tls.transpose()?.map(Arc::new);
     let program = engine::prepare(&config, &log)?;
     // A busy guest holds its thread for a tick; two more keep the rest moving.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -137,7 +143,10 @@ fn run(config: HostConfig, stopped: watch::Receiver<bool>, ready: &Ready) -> Res
     let result = runtime.block_on(async {
         let pool = Arc::new(Pool::of(program, &config, &network, &log)?);
         tokio::spawn(pool::tend(Arc::downgrade(&pool), config.limits.clone()));
-        serve(&config, pool, &log, stopped, ready).await
+        if let Some(tls) = &tls {
+            tokio::spawn(tls::watch(Arc::downgrade(tls)));
+        }
+        serve(&config, pool, tls, &log, stopped, ready).await
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result
@@ -146,6 +155,7 @@ fn run(config: HostConfig, stopped: watch::Receiver<bool>, ready: &Ready) -> Res
 async fn serve(
     config: &HostConfig,
     pool: Arc<Pool>,
+    tls: Option<Arc<Tls>>,
     log: &Log,
     mut stopped: watch::Receiver<bool>,
     ready: &Ready,
@@ -156,113 +166,34 @@ async fn serve(
             format!("cannot listen on {}: {e}", config.listen),
         )
     };
-    let listener = TcpListener::bind(config.listen).await.map_err(refused)?;
+    let listener = accept::listen(config.listen).map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
     // Registered before anyone is told that we are there.
     let signals = Signals::new(config.handle_signals)?;
     log.event(
         LogLevel::Info,
         "listening",
-        json!({"address": address.to_string()}),
+        json!({"address": address.to_string(), "tls": tls.is_some()}),
     );
     let guard = Guard::new(config, log)?;
     if let Some(guard) = &guard {
         guard.begin().await;
     }
-    let handle = Handle::new(&pool, tokio::runtime::Handle::current()).guarded_by(guard.as_ref());
+    let handle = Handle::new(&pool, tls.as_ref(), tokio::runtime::Handle::current())
+        .guarded_by(guard.as_ref());
     let _ = ready.send((address, handle));
 
     let router = Arc::new(Router::new(config.clone(), pool, log.clone(), guard));
     let graceful = GracefulShutdown::new();
-    let connections = Arc::new(Semaphore::new(
-        config.limits.max_connections.min(Semaphore::MAX_PERMITS),
-    ));
+    let connections = Connections::new(router, tls, &config.limits, log);
     let reason = tokio::select! {
-        () = accept(&listener, &router, &graceful, &connections, &config.limits, log) => "listener",
+        () = connections.accept(&listener, &graceful) => "listener",
         _ = stopped.wait_for(|stop| *stop) => "shutdown",
         name = signals.wait() => name,
     };
     drop(listener);
+    connections.end();
     finish(graceful, &config.limits, log, reason).await
-}
-
-async fn accept(
-    listener: &TcpListener,
-    router: &Arc<Router>,
-    graceful: &GracefulShutdown,
-    connections: &Arc<Semaphore>,
-    limits: &Limits,
-    log: &Log,
-) {
-    let builder = connection_builder(limits);
-    loop {
-        let Ok(permit) = connections.clone().acquire_owned().await else {
-            return;
-        };
-        let (stream, address) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of file descriptors, most likely: others will end soon.
-                log.event(
-                    LogLevel::Warn,
-                    "accept_failed",
-                    json!({"error": error.to_string()}),
-                );
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let connection = connect(&builder, stream, Peer { address }, router.clone());
-        let watched = graceful.watch(connection);
-        let log = log.clone();
-        tokio::spawn(async move {
-            if let Err(error) = watched.await {
-                log.event(
-                    LogLevel::Debug,
-                    "connection_failed",
-                    json!({"error": error.to_string()}),
-                );
-            }
-            drop(permit);
-        });
-    }
-}
-
-fn connection_builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.read_timeout)
-        .max_buf_size(limits.max_head)
-        .max_headers(limits.max_headers);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(limits.max_head).unwrap_or(u32::MAX))
-        .max_concurrent_streams(128);
-    builder
-}
-
-fn connect(
-    builder: &auto::Builder<TokioExecutor>,
-    stream: TcpStream,
-    peer: Peer,
-    router: Arc<Router>,
-) -> impl hyper_util::server::graceful::GracefulConnection<
-    Error = Box<dyn std::error::Error + Send + Sync>,
-> + Send
-+ 'static {
-    // Answers are small; without this the last part of one may wait 40 ms.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
-        let router = router.clone();
-        request.extensions_mut().insert(peer.clone());
-        async move { Ok::<_, Infallible>(router.respond(request).await) }
-    });
-    builder
-        .serve_connection(TokioIo::new(stream), service)
-        .into_owned()
 }
 
 async fn finish(
@@ -287,54 +218,4 @@ async fn finish(
         "requests were still running {} s after the host was told to stop; they were cut off",
         limits.shutdown_timeout.as_secs_f64()
     )))
-}
-
-/// The signals that ask a process to end.
-struct Signals {
-    #[cfg(unix)]
-    unix: Option<(tokio::signal::unix::Signal, tokio::signal::unix::Signal)>,
-    #[cfg(not(unix))]
-    enabled: bool,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn new(enabled: bool) -> Result<Self, HostError> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let failed =
-            |e: std::io::Error| HostError::internal(format!("signals cannot be handled: {e}"));
-        let listen = || {
-            Ok((
-                signal(SignalKind::terminate()).map_err(failed)?,
-                signal(SignalKind::interrupt()).map_err(failed)?,
-            ))
-        };
-        Ok(Self {
-            unix: if enabled { Some(listen()?) } else { None },
-        })
-    }
-
-    async fn wait(self) -> &'static str {
-        let Some((mut terminate, mut interrupt)) = self.unix else {
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        }
-    }
-}
-
-#[cfg(not(unix))]
-impl Signals {
-    fn new(enabled: bool) -> Result<Self, HostError> {
-        Ok(Self { enabled })
-    }
-
-    async fn wait(self) -> &'static str {
-        if self.enabled && tokio::signal::ctrl_c().await.is_ok() {
-            return "interrupt";
-        }
-        std::future::pending().await
-    }
 }

@@ -10,6 +10,9 @@ use crate::files::{self, Freshness};
 use crate::mime;
 use crate::reply::{Body, Failure, ReplyCode, empty};
 
+/// The page of a build folder.
+const BELOW: &str = "demo/index.html";
+
 /// A file of the registry folder, by the path below `/registry/`.
 ///
 /// Only what an image layout has can be asked for, so no path of the client's
@@ -53,33 +56,53 @@ fn is_sha256(hex: &str) -> bool {
     hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// A file of the page folder, by the path of the URL.
+/// What the page folder has at an address.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Found {
+    /// This file.
+    File(PathBuf),
+    /// A folder with a page in it, whose address ends with a slash.
+    Folder(String),
+}
+
+/// What the page folder has at the path of a URL, if anything: the rest is the component's.
+pub(crate) async fn find(folder: &Path, url_path: &str) -> Option<Found> {
+    let relative = safe_path(url_path)?;
+    let mut path = folder.join(&relative);
+    let metadata = tokio::fs::metadata(&path).await.ok()?;
+    if metadata.is_dir() {
+        let index = path.join("index.html");
+        if !is_file(&index).await {
+            // A build folder often has its page one level down.
+            let below = relative.as_os_str().is_empty() && is_file(&path.join(BELOW)).await;
+            return below.then(|| Found::Folder("/demo/".into()));
+        }
+        if !url_path.ends_with('/') {
+            return Some(Found::Folder(format!("{url_path}/")));
+        }
+        path = index;
+    } else if url_path.ends_with('/') {
+        return None;
+    }
+    inside(folder, &path).await.map(Found::File)
+}
+
+/// Answers with what was found.
 pub(crate) async fn page(
-    folder: &Path,
-    url_path: &str,
+    found: Found,
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Response<Body>, Failure> {
-    only_reading(method)?;
-    let Some(relative) = safe_path(url_path) else {
-        return Err(not_found());
-    };
-    let mut path = folder.join(&relative);
-    if tokio::fs::metadata(&path).await.is_ok_and(|m| m.is_dir()) {
-        if !url_path.ends_with('/') {
-            return Ok(redirect(&format!("{url_path}/")));
+    match found {
+        Found::File(path) => {
+            files::serve(method, headers, &path, mime::of(&path), Freshness::ByTime).await
         }
-        // A build folder often has its page one level down.
-        if relative.as_os_str().is_empty()
-            && !path.join("index.html").is_file()
-            && path.join("demo/index.html").is_file()
-        {
-            return Ok(redirect("/demo/"));
-        }
-        path.push("index.html");
+        Found::Folder(address) => Ok(redirect(&address)),
     }
-    let path = inside(folder, &path).await?;
-    files::serve(method, headers, &path, mime::of(&path), Freshness::ByTime).await
+}
+
+async fn is_file(path: &Path) -> bool {
+    tokio::fs::metadata(path).await.is_ok_and(|m| m.is_file())
 }
 
 fn only_reading(method: &Method) -> Result<(), Failure> {
@@ -119,18 +142,10 @@ fn safe_path(url_path: &str) -> Option<PathBuf> {
 }
 
 /// The real path of a file, if it is still inside after following links.
-async fn inside(folder: &Path, path: &Path) -> Result<PathBuf, Failure> {
-    let real = tokio::fs::canonicalize(path)
-        .await
-        .map_err(|_| not_found())?;
-    let root = tokio::fs::canonicalize(folder)
-        .await
-        .map_err(|_| not_found())?;
-    if real.starts_with(&root) {
-        Ok(real)
-    } else {
-        Err(not_found())
-    }
+async fn inside(folder: &Path, path: &Path) -> Option<PathBuf> {
+    let real = tokio::fs::canonicalize(path).await.ok()?;
+    let root = tokio::fs::canonicalize(folder).await.ok()?;
+    real.starts_with(&root).then_some(real)
 }
 
 fn redirect(to: &str) -> Response<Body> {

@@ -118,6 +118,11 @@ impl Follower {
         self.approved.folder()
     }
 
+    /// The host, as soon as there is one.
+    pub fn host(&self) -> Option<&Handle> {
+        self.host.as_ref()
+    }
+
     /// From now on changes are tried out in this host, and its instances prepared.
     pub fn attach(&mut self, host: Handle) {
         self.host = Some(host);

@@ -3,9 +3,11 @@
 mod access;
 mod approved;
 mod change;
+mod edge;
 mod follow;
 mod polling;
 mod source;
+mod tls;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -18,9 +20,11 @@ use twinfer_host::{Announcement, Host, HostConfig, Instances, Log, LogLevel, Log
 use twinfer_package::{Decision, Digest, Reference, Tagged, Verdict};
 
 use self::access::AccessArgs;
+use self::edge::EdgeArgs;
 use self::follow::Follower;
 use self::polling::Polling;
 use self::source::Source;
+use self::tls::TlsArgs;
 use crate::host_error::host_error;
 use crate::registry::Registry;
 use crate::trust::Trust;
@@ -46,6 +50,8 @@ Examples:
       one alias of an OCI registry, wherever it is moved to
   twinfer serve --instances 2 --memory 256 --timeout 5
       on a small machine
+  twinfer serve --listen 0.0.0.0:443 --tls-certificate chain.pem --tls-key key.pem
+      HTTPS; the files are taken again when they change
   twinfer serve --component face-detector.wasm
       a fused component (twinfer fuse), with a fresh instance for each request
 
@@ -167,6 +173,12 @@ pub struct ServeArgs {
     /// Least important log lines
     #[arg(long, value_enum, default_value_t = Level::Info)]
     log_level: Level,
+
+    #[command(flatten)]
+    tls: TlsArgs,
+
+    #[command(flatten)]
+    edge: EdgeArgs,
 }
 
 /// One of the things that `--instances` says.
@@ -304,6 +316,7 @@ fn config(args: ServeArgs, registry: &Path) -> HostConfig {
     let all = |port| SocketAddr::from(([0, 0, 0, 0], port));
     let mut config = HostConfig {
         listen: args.port.map_or(args.listen, all),
+        tls: args.tls.files(),
         page: args.page.or(built_page),
         cors: args.cors,
         cache: if args.no_cache {
@@ -331,6 +344,7 @@ fn config(args: ServeArgs, registry: &Path) -> HostConfig {
         .full_component
         .or_else(|| crate::component::find(None).ok());
     let limits = &mut config.limits;
+    args.edge.apply(limits);
     for instance in args.instances {
         match instance {
             Instance::Most(most) => limits.max_instances = most,
@@ -463,6 +477,49 @@ mod tests {
         // A container of Vertex AI is reached from outside.
         let config = parse(&["--port", "8123"]).unwrap();
         assert_eq!(config.listen, SocketAddr::from(([0, 0, 0, 0], 8123)));
+        assert!(config.tls.is_none());
+    }
+
+    #[test]
+    fn tls_and_limits_on_clients() {
+        let config = parse(&[
+            "--tls-certificate",
+            "c.pem",
+            "--tls-key",
+            "k.pem",
+            "--tls-client-ca",
+            "a.pem",
+            "--tls-client-auth",
+            "optional",
+            "--cancel-grace",
+            "0",
+            "--write-timeout",
+            "5",
+            "--max-connections",
+            "101",
+        ])
+        .unwrap();
+        let files = config.tls.unwrap();
+        assert_eq!(files.certificate, PathBuf::from("c.pem"));
+        assert_eq!(files.key, PathBuf::from("k.pem"));
+        assert_eq!(files.client_ca, Some("a.pem".into()));
+        assert!(files.client_optional);
+        let limits = config.limits;
+        assert_eq!(
+            (limits.cancel_grace, limits.write_timeout),
+            (Duration::ZERO, Duration::from_secs(5))
+        );
+        assert_eq!(
+            (limits.max_connections, limits.max_connections_per_address),
+            (101, 51)
+        );
+    }
+
+    /// What nobody says is what the host does by itself.
+    #[test]
+    fn the_defaults_are_those_of_the_host() {
+        let (ours, hosts) = (parse(&[]).unwrap().limits, twinfer_host::Limits::default());
+        assert_eq!(format!("{ours:?}"), format!("{hosts:?}"));
     }
 
     #[test]
@@ -479,6 +536,12 @@ mod tests {
             ["--model", "Not A Name"],
             ["--predict-route", "predict"],
             ["--port", "100000"],
+            ["--tls-certificate", "c.pem"],
+            ["--tls-key", "k.pem"],
+            ["--tls-client-ca", "a.pem"],
+            ["--tls-client-auth", "perhaps"],
+            ["--write-timeout", "0"],
+            ["--cancel-grace", "-1"],
         ] {
             assert!(parse(&arguments).is_err(), "{arguments:?}");
         }

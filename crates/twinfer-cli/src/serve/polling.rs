@@ -100,6 +100,9 @@ impl Polling {
                 Reason::End => return,
                 Reason::Request => {
                     reload();
+                    if let Some(host) = follower.host() {
+                        super::tls::reload(host);
+                    }
                     follower.forget_refusals();
                 }
                 Reason::Time => {}

@@ -3,7 +3,6 @@
 
 mod config;
 mod issuer;
-mod peer;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,7 +13,6 @@ use twinfer_gateway::{Decision, Gateway, Reason, Refetch, Refusal, Settings, Vis
 use twinfer_state::{MemoryState, State};
 
 pub use config::AccessConfig;
-pub(crate) use peer::Peer;
 pub(crate) use twinfer_gateway::forget_credentials;
 
 use self::issuer::Issuer;
@@ -22,6 +20,7 @@ use crate::config::HostConfig;
 use crate::error::HostError;
 use crate::log::{Log, LogLevel};
 use crate::reply::{Body, Failure, ReplyCode};
+use crate::tls::Peer;
 
 /// Stands before all that the host answers.
 pub(crate) struct Guard {

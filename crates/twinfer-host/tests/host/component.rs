@@ -27,7 +27,7 @@ fn pack_into(folder: &Path, recipe: &str) {
     pack(&root().join(recipe), &store, options).unwrap();
 }
 
-fn start(recipes: &[&str], change: impl FnOnce(&mut twinfer_host::HostConfig)) -> Fixture {
+pub fn start(recipes: &[&str], change: impl FnOnce(&mut twinfer_host::HostConfig)) -> Fixture {
     Fixture::with(real_component(), |config| {
         for recipe in recipes {
             pack_into(&config.registry, recipe);

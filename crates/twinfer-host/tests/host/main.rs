@@ -6,15 +6,27 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod access;
+mod authority;
 mod bad_guests;
+mod cancellation;
+mod child;
 mod codes;
 mod component;
+mod deadlines;
 mod derived;
+mod disk;
+mod faults;
 mod files;
 mod index;
+mod kills;
 mod lifecycle;
 mod remote;
 mod repository;
+mod routing;
+mod shedding;
+mod slow_clients;
+mod smuggling;
 mod support;
+mod tls;
 mod web;
 mod wire;

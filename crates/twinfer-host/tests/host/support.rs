@@ -1,6 +1,6 @@
 //! Starting hosts and talking to them in plain bytes.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -137,6 +137,13 @@ impl Fixture {
         connect(self.address)
     }
 
+    /// How many lines of the log have all of these.
+    pub fn count(&self, parts: &[&str]) -> usize {
+        let lines = self.lines.lock().unwrap();
+        let has = |line: &&String| parts.iter().all(|part| line.contains(part));
+        lines.iter().filter(has).count()
+    }
+
     pub fn log(&self) -> String {
         self.lines.lock().unwrap().join("\n")
     }
@@ -188,6 +195,30 @@ pub fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
     read_answer(&mut stream)
 }
 
+/// The same, where the other side may be gone: whole answers or nothing.
+pub fn try_exchange(address: SocketAddr, request: &[u8]) -> Option<Answer> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .ok()?;
+    stream.write_all(request).ok()?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).ok()?;
+    let answer = bytes
+        .windows(4)
+        .any(|w| w == b"\r\n\r\n")
+        .then(|| parse(&bytes))?;
+    let length = answer.header("content-length")?.parse().ok()?;
+    (answer.body.len() == length).then_some(answer)
+}
+
+/// Whether it was our patience that ended, and not the connection.
+pub fn is_patience(read: &std::io::Result<usize>) -> bool {
+    let patience = [ErrorKind::WouldBlock, ErrorKind::TimedOut];
+    read.as_ref()
+        .is_err_and(|error| patience.contains(&error.kind()))
+}
+
 pub fn read_answer(stream: &mut TcpStream) -> Answer {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes);
@@ -195,7 +226,7 @@ pub fn read_answer(stream: &mut TcpStream) -> Answer {
     parse(&bytes)
 }
 
-fn parse(bytes: &[u8]) -> Answer {
+pub fn parse(bytes: &[u8]) -> Answer {
     let Some(split) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
         panic!("no answer in {:?}", String::from_utf8_lossy(bytes));
     };
