@@ -9,6 +9,7 @@
 //! | `/v2`, `/v2/*` | the component |
 //! | `/registry/*` | the OCI image layout, read-only |
 //! | `/healthz` | the host itself: it accepts connections |
+//! | `/readyz` | the host: whether the component answers, and the state |
 //! | everything else | the page folder, if there is one |
 //!
 //! What a guest can do: read the registry folder (and the one of the index, where that
@@ -44,6 +45,7 @@ mod error;
 mod files;
 mod guest;
 mod handle;
+mod health;
 mod key_value;
 mod label;
 mod log;
@@ -61,6 +63,7 @@ mod trial;
 pub use config::{Announcement, HostConfig, Instances, Limits};
 pub use error::{HostError, HostErrorKind};
 pub use handle::{Handle, Refused};
+pub use key_value::KeyValue;
 pub use log::{Log, LogLevel, LogSink};
 pub use reply::ReplyCode;
 pub use server::{Host, RunningHost};

@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant as Deadline, timeout_at};
 
 use crate::config::HostConfig;
+use crate::health;
 use crate::log::{Log, LogLevel};
 use crate::pool::Pool;
 use crate::reply::{Body, Failure, ReplyCode, empty, full};
@@ -53,6 +54,7 @@ enum Target {
     Component,
     Registry,
     Health,
+    Ready,
     Page,
 }
 
@@ -60,6 +62,7 @@ impl Target {
     fn of(path: &str) -> Self {
         match path {
             "/healthz" => Self::Health,
+            "/readyz" => Self::Ready,
             "/v2" => Self::Component,
             _ if path.starts_with("/v2/") => Self::Component,
             _ if path.starts_with("/registry/") => Self::Registry,
@@ -133,6 +136,7 @@ impl Router {
         match (target, &self.config.page) {
             (Target::Component, _) => self.ask_component(request, id).await,
             (Target::Health, _) => Ok(Response::new(full("ok\n"))),
+            (Target::Ready, _) => Ok(health::ready(&self.pool, &*self.config.state).await),
             (Target::Registry, _) => {
                 let below = path.strip_prefix("/registry/").unwrap_or_default();
                 let (registry, index) = (&self.config.registry, self.config.index.as_deref());
@@ -379,6 +383,7 @@ mod tests {
             ("/registry/index.json", Target::Registry),
             ("/registry", Target::Page),
             ("/healthz", Target::Health),
+            ("/readyz", Target::Ready),
             ("/", Target::Page),
         ] {
             assert_eq!(Target::of(path), expected, "{path}");
