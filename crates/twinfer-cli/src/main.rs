@@ -17,18 +17,26 @@ mod output;
 mod packages_cache;
 mod registry;
 mod serve;
+mod settings;
 mod transfer;
 mod trust;
 mod user;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
 
 fn main() -> ExitCode {
-    let args = args::Args::parse();
+    let matches = settings::matches(std::env::args_os().collect()).unwrap_or_else(|e| e.exit());
+    let args = args::Args::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
     let output = output::Output::new(args.json);
-    match dispatch::run(args, &output) {
+    let done = match &args.command {
+        args::Command::Serve(serve) if serve.print_config => {
+            output.text(&settings::print(&matches))
+        }
+        _ => dispatch::run(args, &output),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => output.fail(&error),
     }

@@ -33,6 +33,14 @@ impl Output {
                 .map_err(|e| twinfer::err!(Internal, "JSON: {e}"))?,
             false => text(),
         };
+        self.text(&text)
+    }
+
+    /// Prints a text as it is.
+    ///
+    /// # Errors
+    /// Those of [`Output::print`].
+    pub fn text(&self, text: &str) -> Result<()> {
         match writeln!(io::stdout().lock(), "{}", text.trim_end()) {
             Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
                 Err(twinfer::err!(Storage, "standard output: {e}"))

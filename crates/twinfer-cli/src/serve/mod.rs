@@ -56,6 +56,15 @@ on the standard error stream.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ServeArgs {
+    /// A file of settings (TOML): what flags and variables do not say is taken from it, by the
+    /// names of the flags
+    #[arg(long, value_name = "FILE", env = "TWINFER_CONFIG")]
+    config: Option<PathBuf>,
+
+    /// Print the settings that are in effect, and where each is from, and do nothing else
+    #[arg(long)]
+    pub print_config: bool,
+
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "HOST:PORT", env = "TWINFER_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
     listen: SocketAddr,
