@@ -5,6 +5,7 @@ mod change;
 mod follow;
 mod polling;
 mod source;
+mod state;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use twinfer_package::{Decision, Digest, Reference, Tagged, Verdict};
 use self::follow::Follower;
 use self::polling::Polling;
 use self::source::Source;
+use self::state::StateArgs;
 use crate::host_error::host_error;
 use crate::registry::Registry;
 use crate::trust::Trust;
@@ -42,6 +44,8 @@ Examples:
       one alias of an OCI registry, wherever it is moved to
   twinfer serve --instances 2 --memory 256 --timeout 5
       on a small machine
+  twinfer serve --state redis://state.example
+      one of several servers that share their state; they go on when Redis is gone
   twinfer serve --component face-detector.wasm
       a fused component (twinfer fuse), with a fresh instance for each request
 
@@ -139,6 +143,9 @@ pub struct ServeArgs {
     #[arg(long)]
     no_cache: bool,
 
+    #[command(flatten)]
+    state: StateArgs,
+
     /// Least important log lines
     #[arg(long, value_enum, default_value_t = Level::Info)]
     log_level: Level,
@@ -193,9 +200,11 @@ pub fn run(args: ServeArgs, registry: &Registry, trust: &Trust) -> twinfer::Resu
     let poll = args
         .poll
         .unwrap_or(if source.is_remote() { 30.0 } else { 2.0 });
+    let state = args.state.clone();
     let mut config = config(args, source.folder());
     // Before anything is written for a folder that is not there.
     config.check().map_err(host_error)?;
+    state.apply(&source.identity(), &log, &mut config)?;
     let polling = Polling::new(poll)?;
     let home = home(&source.identity());
     let mut follower = Follower::start(source, home.as_deref(), trust, &log, polling.stop())?;

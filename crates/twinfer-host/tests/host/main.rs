@@ -12,7 +12,10 @@ mod derived;
 mod files;
 mod index;
 mod lifecycle;
+#[path = "../../../twinfer-state/tests/state/redis_server.rs"]
+mod redis_server;
 mod remote;
+mod state;
 mod support;
 mod web;
 mod wire;
