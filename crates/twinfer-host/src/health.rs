@@ -81,7 +81,11 @@ fn of_state(state: &dyn State, now: SystemTime) -> Value {
     let mut json = json!({"kind": status.kind, "connected": status.connected});
     if let Some(since) = status.lost_since {
         json["lost_since"] = rfc3339(since).into();
-        json["lost_seconds"] = now.duration_since(since).unwrap_or_default().as_secs().into();
+        json["lost_seconds"] = now
+            .duration_since(since)
+            .unwrap_or_default()
+            .as_secs()
+            .into();
         json["pending_counters"] = status.pending.into();
     }
     json

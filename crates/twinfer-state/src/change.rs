@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Changed keys that a place remembers; who asks for older ones is told to look at everything.
-pub(crate) const MAX_CHANGES: usize = 10_000;
+pub(crate) const MAX_CHANGES: usize = 1_000;
 
 /// What changed in a place after some revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,9 @@ impl Journal {
         let keys = known.map(|since| {
             let later = self.by_revision.range(since + 1..);
             let keys = later.map(|(_, key)| key);
-            keys.filter(|key| key.starts_with(prefix)).cloned().collect()
+            keys.filter(|key| key.starts_with(prefix))
+                .cloned()
+                .collect()
         });
         Changes {
             revision: self.revision,

@@ -161,8 +161,8 @@ impl State for MemoryState {
         by: i64,
         expires: Duration,
     ) -> BoxFuture<'a, Result<i64>> {
-        let sum = check_key(counter)
-            .map(|()| self.kept().count(counter, by, expires, since_1970()));
+        let sum =
+            check_key(counter).map(|()| self.kept().count(counter, by, expires, since_1970()));
         ready(sum).boxed()
     }
 
@@ -170,12 +170,7 @@ impl State for MemoryState {
         ready(self.sum_up(id, sums)).boxed()
     }
 
-    fn take<'a>(
-        &'a self,
-        bucket: &'a str,
-        rate: Rate,
-        now: u64,
-    ) -> BoxFuture<'a, Result<Taken>> {
+    fn take<'a>(&'a self, bucket: &'a str, rate: Rate, now: u64) -> BoxFuture<'a, Result<Taken>> {
         let taken = check_key(bucket).map(|()| self.kept().take(bucket, rate, now));
         ready(taken).boxed()
     }

@@ -63,11 +63,8 @@ pub trait State: Send + Sync {
 
     /// What changed among the keys that begin with `prefix` after the revision `since`, by
     /// whomever; without `since`, that everything may have. `Watch` asks again and again.
-    fn changed<'a>(
-        &'a self,
-        prefix: &'a str,
-        since: Option<u64>,
-    ) -> BoxFuture<'a, Result<Changes>>;
+    fn changed<'a>(&'a self, prefix: &'a str, since: Option<u64>)
+    -> BoxFuture<'a, Result<Changes>>;
 
     /// Adds to a counter, which begins at 0 and is forgotten when nobody adds for `expires`; gives
     /// the sum. It stays at the largest or smallest number when it would go beyond.
@@ -84,12 +81,7 @@ pub trait State: Send + Sync {
 
     /// Takes a token out of a bucket that fills at `rate`. `now` is in milliseconds since 1970; a
     /// place with a clock that all hosts share may go by that one.
-    fn take<'a>(
-        &'a self,
-        bucket: &'a str,
-        rate: Rate,
-        now: u64,
-    ) -> BoxFuture<'a, Result<Taken>>;
+    fn take<'a>(&'a self, bucket: &'a str, rate: Rate, now: u64) -> BoxFuture<'a, Result<Taken>>;
 
     /// Whether the place answers, for health and metrics. It does not ask: it says what is known.
     fn status(&self) -> Status;

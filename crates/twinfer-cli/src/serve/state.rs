@@ -25,7 +25,12 @@ pub struct StateArgs {
     /// Where state is kept that outlives requests: sqlite:FILE, for the servers of one machine;
     /// redis://HOST[:PORT][/DATABASE] or, with TLS, rediss://…, for those of several; memory
     /// [default: sqlite, in the user's state folder, one file for each registry]
-    #[arg(long, value_name = "PLACE", env = "TWINFER_STATE", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "PLACE",
+        env = "TWINFER_STATE",
+        hide_env_values = true
+    )]
     state: Option<Place>,
 
     /// What all names in Redis begin with: one for each group of servers that belong together
@@ -151,7 +156,8 @@ impl StateArgs {
             },
         );
         let state = state.map_err(storage)?;
-        let fields = json!({"kind": "redis", "server": server, "connected": state.status().connected});
+        let fields =
+            json!({"kind": "redis", "server": server, "connected": state.status().connected});
         log.event(LogLevel::Info, "state", fields);
         Ok(Arc::new(state))
     }
@@ -165,7 +171,11 @@ fn sqlite(file: &Path, log: &Log) -> Result<Arc<dyn State>> {
         events: events(log),
     };
     let state = Resilient::start(state, options).map_err(storage)?;
-    log.event(LogLevel::Info, "state", json!({"kind": "sqlite", "file": file}));
+    log.event(
+        LogLevel::Info,
+        "state",
+        json!({"kind": "sqlite", "file": file}),
+    );
     Ok(Arc::new(state))
 }
 
@@ -176,7 +186,11 @@ fn in_memory(log: &Log, level: LogLevel, why: &str) -> Result<Arc<dyn State>> {
 
 fn read(file: &Path, what: &str) -> Result<Vec<u8>> {
     std::fs::read(file).map_err(|e| {
-        err!(Storage, "the file with the {what} of the state, {}: {e}", file.display())
+        err!(
+            Storage,
+            "the file with the {what} of the state, {}: {e}",
+            file.display()
+        )
     })
 }
 
@@ -199,7 +213,10 @@ fn events(log: &Log) -> EventSink {
             Event::Lost { reason } => (LogLevel::Warn, json!({"reason": reason})),
             Event::Back { after, merged } => {
                 let seconds = after.as_secs_f64();
-                (LogLevel::Info, json!({"after_seconds": seconds, "merged_counters": merged}))
+                (
+                    LogLevel::Info,
+                    json!({"after_seconds": seconds, "merged_counters": merged}),
+                )
             }
             Event::CopyFailed { reason } => (LogLevel::Warn, json!({"reason": reason})),
             _ => (LogLevel::Info, json!({})),

@@ -42,11 +42,17 @@ fn two_servers_on_one_redis_go_on_without_it() {
     let without = format!("redis://127.0.0.1:{}/1", redis.port);
     let mut servers = [
         Server::start(&place, &["--state", &address]),
-        Server::start(&place, &["--state", &without, "--state-password-file", "password"]),
+        Server::start(
+            &place,
+            &["--state", &without, "--state-password-file", "password"],
+        ),
     ];
     for server in &mut servers {
         let said = server.wait_for("state", |_| true);
-        assert_eq!((&said["kind"], &said["connected"]), (&"redis".into(), &true.into()));
+        assert_eq!(
+            (&said["kind"], &said["connected"]),
+            (&"redis".into(), &true.into())
+        );
         assert_eq!(said["server"], format!("127.0.0.1:{}", redis.port));
         let ready = until_connected(server, true);
         assert_eq!(ready["component"], "answers");
@@ -57,7 +63,12 @@ fn two_servers_on_one_redis_go_on_without_it() {
     for server in &mut servers {
         let ready = until_connected(server, false);
         assert_eq!(ready["ready"], true);
-        assert!(ready["state"]["lost_since"].as_str().unwrap().ends_with('Z'));
+        assert!(
+            ready["state"]["lost_since"]
+                .as_str()
+                .unwrap()
+                .ends_with('Z')
+        );
         server.wait_for("state_lost", |_| true);
         assert_eq!(predict(server.port, "").status, 200);
     }
@@ -81,10 +92,16 @@ fn by_default_it_is_a_file_of_the_user() {
     let mut server = Server::start(&place, &[]);
     let said = server.wait_for("state", |_| true);
     let file = said["file"].as_str().unwrap();
-    assert!(file.starts_with(place.path("state").to_str().unwrap()), "{file}");
+    assert!(
+        file.starts_with(place.path("state").to_str().unwrap()),
+        "{file}"
+    );
     assert!(std::fs::metadata(file).unwrap().len() > 0);
     let ready = until_connected(&server, true);
-    assert_eq!(ready["state"], serde_json::json!({"kind": "sqlite", "connected": true}));
+    assert_eq!(
+        ready["state"],
+        serde_json::json!({"kind": "sqlite", "connected": true})
+    );
     drop(server);
     // One for each registry, and the same one again.
     let mut again = Server::start(&place, &[]);
@@ -96,14 +113,29 @@ fn a_place_that_cannot_be_is_refused() {
     let place = place();
     let component = crate::server::component();
     let serve = |state: &str, error: &str, code: i32| {
-        let arguments = ["serve", "--listen", "127.0.0.1:0", "--no-page", "--state", state, "--component"];
+        let arguments = [
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--no-page",
+            "--state",
+            state,
+            "--component",
+        ];
         let said = place.twinfer(&[&arguments[..], &[component.to_str().unwrap()]].concat());
         assert_eq!(said.code, Some(code), "{state}: {}", said.err);
         assert!(said.err.contains(error), "{state}: {}", said.err);
         assert!(!said.err.contains("s3cret"), "{state}: {}", said.err);
     };
-    place.write("text", "no database, but long enough to look like one. ".repeat(40));
+    place.write(
+        "text",
+        "no database, but long enough to look like one. ".repeat(40),
+    );
     serve("sqlite:text", "name another file", 4);
-    serve("redis://:s3cret@127.0.0.1:port", "error[invalid_parameter]: --state", 1);
+    serve(
+        "redis://:s3cret@127.0.0.1:port",
+        "error[invalid_parameter]: --state",
+        1,
+    );
     serve("somewhere", "write memory, sqlite:FILE", 2);
 }

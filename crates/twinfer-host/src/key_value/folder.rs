@@ -42,7 +42,10 @@ impl FolderStore {
         blocking(move || work(&folder, folder.join(file_of(&key)), &key)).await
     }
 
-    pub(super) async fn get(&self, key: String) -> wasmtime::Result<Result<Option<Vec<u8>>, Error>> {
+    pub(super) async fn get(
+        &self,
+        key: String,
+    ) -> wasmtime::Result<Result<Option<Vec<u8>>, Error>> {
         self.with(key, |_, path, key| read(&path, key)).await
     }
 

@@ -98,7 +98,10 @@ mod tests {
             store.set(&format!("{number:05}"), b"").await.unwrap();
         }
         let first = store.list(None).await.unwrap();
-        assert_eq!((first.keys.len(), first.cursor.as_deref()), (PAGE, Some("00999")));
+        assert_eq!(
+            (first.keys.len(), first.cursor.as_deref()),
+            (PAGE, Some("00999"))
+        );
         let second = store.list(first.cursor.as_deref()).await.unwrap();
         assert_eq!((second.keys.len(), second.cursor), (5, None));
         assert_eq!(second.keys[0], "01000");

@@ -10,6 +10,7 @@ for at = 1, counters do
   local by = ARGV[2 * at]
   local done = redis.pcall('INCRBY', KEYS[at], by)
   if type(done) == 'table' and done.err then
+    if not string.find(done.err, 'overflow') then return done end
     -- Too much for a number: the last one there is.
     local most = '9223372036854775807'
     if string.sub(by, 1, 1) == '-' then most = '-9223372036854775808' end

@@ -226,12 +226,7 @@ impl State for RedisState {
         async move { self.sum_up(Some(id), sums).await.map(drop) }.boxed()
     }
 
-    fn take<'a>(
-        &'a self,
-        bucket: &'a str,
-        rate: Rate,
-        now: u64,
-    ) -> BoxFuture<'a, Result<Taken>> {
+    fn take<'a>(&'a self, bucket: &'a str, rate: Rate, now: u64) -> BoxFuture<'a, Result<Taken>> {
         self.token(bucket, rate, now).boxed()
     }
 

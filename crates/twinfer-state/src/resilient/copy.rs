@@ -31,6 +31,7 @@ pub(super) struct Copy {
     /// What is in it already, so that reading the same document again writes nothing.
     versions: HashMap<String, Option<u64>>,
     changes: u64,
+    most_bytes: i64,
 }
 
 impl Copy {
@@ -53,6 +54,7 @@ impl Copy {
             path: path.to_owned(),
             versions,
             changes: 0,
+            most_bytes: MAX_BYTES,
         })
     }
 
@@ -125,7 +127,7 @@ impl Copy {
         self.changes += 1;
         if self.changes.is_multiple_of(TRIMMED) {
             let transaction = self.connection.transaction()?;
-            trim(&transaction)?;
+            trim(&transaction, self.most_bytes)?;
             transaction.commit()?;
             // What went is written again when it comes again.
             self.versions = versions(&self.connection)?;
@@ -156,7 +158,7 @@ fn versions(connection: &Connection) -> rusqlite::Result<HashMap<String, Option<
     rows.collect()
 }
 
-fn trim(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+fn trim(transaction: &Transaction<'_>, most_bytes: i64) -> rusqlite::Result<()> {
     transaction.execute(
         "DELETE FROM copies WHERE number IN (
              SELECT number FROM (
@@ -165,7 +167,7 @@ fn trim(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
                      count(*) OVER newer AS keys
                  FROM copies WINDOW newer AS (ORDER BY number DESC))
              WHERE bytes > ?1 OR keys > ?2)",
-        [MAX_BYTES, MAX_KEYS],
+        [most_bytes, MAX_KEYS],
     )?;
     Ok(())
 }
@@ -188,11 +190,8 @@ mod tests {
         copy.note("gone", None, Some((b"x", 9))).unwrap();
         copy.note("gone", Some(Some(9)), None).unwrap();
         for _ in 0..2 {
-            let value = b"new".to_vec();
-            assert_eq!(
-                copy.get("a").unwrap(),
-                Some(Some(Document { value, version: 7 }))
-            );
+            let known = copy.get("a").unwrap().flatten().unwrap();
+            assert_eq!((&*known.value, known.version), (&b"new"[..], 7));
             assert_eq!(copy.get("gone").unwrap(), Some(None));
             assert_eq!(copy.keys("").unwrap(), ["a", "b"]);
             drop(copy);
@@ -205,8 +204,11 @@ mod tests {
 
     #[test]
     fn the_oldest_goes_when_there_is_too_much() {
-        let mut copy = Copy::open(None).unwrap();
-        let large = vec![0; 8 << 20];
+        let mut copy = Copy {
+            most_bytes: 32 << 10,
+            ..Copy::open(None).unwrap()
+        };
+        let large = vec![0; 1 << 10];
         for number in 0..TRIMMED {
             let key = format!("{number:02}");
             copy.note(&key, None, Some((&large, number + 1))).unwrap();

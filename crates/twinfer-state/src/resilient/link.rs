@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use super::{Inner, Known};
+use super::Inner;
+use super::local::Batch;
 use crate::runtime::sleep;
 use crate::{Event, Result, State, StateError};
 
@@ -46,17 +47,23 @@ impl<S: State + 'static> Inner<S> {
         // Reading may work where writing does not, with a full disk for one.
         let probe = format!("probe/{}", self.name);
         self.place.add(&probe, 1, PROBE_KNOWN).await?;
-        loop {
-            let batch = match self.known().next_or_back() {
-                Ok(batch) => batch,
-                Err(merged) => {
-                    self.back(merged);
-                    return Ok(());
-                }
-            };
+        while let Some(batch) = self.next_batch() {
             self.place.merge(&batch.id, &batch.sums).await?;
-            self.known().handed_over(&batch);
+            self.handed_over(&batch);
         }
+        self.back();
+        Ok(())
+    }
+
+    /// In a function, as the lock must not be held while the place is asked.
+    fn next_batch(&self) -> Option<Batch> {
+        self.known().local.next_batch()
+    }
+
+    fn handed_over(&self, batch: &Batch) {
+        let mut known = self.known();
+        known.local.done(batch);
+        known.merged += batch.sums.len();
     }
 
     /// The place is gone, if it was not already.
@@ -74,32 +81,19 @@ impl<S: State + 'static> Inner<S> {
         });
     }
 
-    fn back(&self, merged: usize) {
-        let since = {
+    fn back(&self) {
+        let (since, merged) = {
             let mut known = self.known();
-            // Between the last sum and now nobody could add another one here: see `add`.
+            // Somebody added another one meanwhile: the next look takes it along.
             if known.local.pending() > 0 {
                 return;
             }
             self.connected.store(true, Ordering::Release);
-            known.merged = 0;
-            known.lost_since.take()
+            (known.lost_since.take(), std::mem::take(&mut known.merged))
         };
         if let Some(since) = since {
             let after = since.elapsed().unwrap_or_default();
             self.events.tell(&Event::Back { after, merged });
         }
-    }
-}
-
-impl Known {
-    /// What is to be handed over next, or else how much was.
-    fn next_or_back(&mut self) -> std::result::Result<super::local::Batch, usize> {
-        self.local.next_batch().ok_or(self.merged)
-    }
-
-    fn handed_over(&mut self, batch: &super::local::Batch) {
-        self.local.done(batch);
-        self.merged += batch.sums.len();
     }
 }

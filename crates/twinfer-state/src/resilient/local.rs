@@ -131,11 +131,18 @@ mod tests {
         assert_eq!(local.add("known", 2, HOUR, 1000), Some(12));
         assert_eq!(local.add("new", -1, HOUR, 1000), Some(-1));
         let batch = local.next_batch().unwrap();
-        let sums: Vec<_> = batch.sums.iter().map(|sum| (&*sum.counter, sum.by)).collect();
+        let sums: Vec<_> = batch
+            .sums
+            .iter()
+            .map(|sum| (&*sum.counter, sum.by))
+            .collect();
         assert_eq!(sums, [("known", 2), ("new", -1)]);
         // What comes meanwhile waits for the next one; the first is repeated as it was.
         assert_eq!(local.add("known", 1, HOUR, 1000), Some(13));
-        assert_eq!((local.next_batch(), local.pending()), (Some(batch.clone()), 3));
+        assert_eq!(
+            (local.next_batch(), local.pending()),
+            (Some(batch.clone()), 3)
+        );
         local.done(&batch);
         let next = local.next_batch().unwrap();
         assert_eq!((next.sums.len(), next.sums[0].by), (1, 1));

@@ -115,11 +115,14 @@ impl<S: State + 'static> Inner<S> {
     }
 
     /// What the place says; `None` when it is gone.
-    async fn ask<T>(&self, answer: BoxFuture<'_, Result<T>>) -> Result<Option<T>> {
+    async fn ask<'a, T>(
+        &'a self,
+        question: impl FnOnce(&'a S) -> BoxFuture<'a, Result<T>>,
+    ) -> Result<Option<T>> {
         if !self.is_connected() {
             return Ok(None);
         }
-        match answer.await {
+        match question(&self.place).await {
             Err(error) if error.is_unreachable() => {
                 self.lost(&error);
                 Ok(None)
@@ -150,18 +153,16 @@ impl<S: State + 'static> Inner<S> {
     }
 
     /// Notes in the copy what the place said of a document.
-    async fn note(
-        &self,
-        key: &str,
-        before: Option<Option<u64>>,
-        document: Option<(&[u8], u64)>,
-    ) {
+    async fn note(&self, key: &str, before: Option<Option<u64>>, document: Option<(&[u8], u64)>) {
         // Mostly it is known already.
         let version = document.map(|(_, version)| version);
         if before == Some(version) && self.copy().version(key) == before {
             return;
         }
-        let (key, document) = (key.to_owned(), document.map(|(value, v)| (value.to_vec(), v)));
+        let (key, document) = (
+            key.to_owned(),
+            document.map(|(value, v)| (value.to_vec(), v)),
+        );
         let noted = self.with_copy(move |copy| {
             let document = document.as_ref().map(|(value, v)| (&**value, *v));
             copy.note(&key, before, document)
@@ -179,7 +180,7 @@ impl<S: State + 'static> Inner<S> {
 
     async fn get(&self, key: &str) -> Result<Option<Document>> {
         let before = self.copy().version(key);
-        if let Some(document) = self.ask(self.place.get(key)).await? {
+        if let Some(document) = self.ask(|place| place.get(key)).await? {
             let known = document.as_ref().map(|d| (&*d.value, d.version));
             self.note(key, before, known).await;
             return Ok(document);
@@ -191,8 +192,9 @@ impl<S: State + 'static> Inner<S> {
 
     async fn put(&self, key: &str, value: &[u8], expected: u64) -> Result<Option<u64>> {
         let before = self.copy().version(key);
-        let version = self.ask(self.place.put(key, value, expected)).await?;
-        let version = version.ok_or_else(|| self.gone("and documents are not changed without it"))?;
+        let version = self.ask(|place| place.put(key, value, expected)).await?;
+        let version =
+            version.ok_or_else(|| self.gone("and documents are not changed without it"))?;
         if let Some(version) = version {
             self.note(key, before, Some((value, version))).await;
         }
@@ -201,8 +203,9 @@ impl<S: State + 'static> Inner<S> {
 
     async fn delete(&self, key: &str, expected: u64) -> Result<bool> {
         let before = self.copy().version(key);
-        let deleted = self.ask(self.place.delete(key, expected)).await?;
-        let deleted = deleted.ok_or_else(|| self.gone("and documents are not changed without it"))?;
+        let deleted = self.ask(|place| place.delete(key, expected)).await?;
+        let deleted =
+            deleted.ok_or_else(|| self.gone("and documents are not changed without it"))?;
         if deleted {
             self.note(key, before, None).await;
         }
@@ -210,7 +213,7 @@ impl<S: State + 'static> Inner<S> {
     }
 
     async fn keys(&self, prefix: &str) -> Result<Vec<String>> {
-        if let Some(keys) = self.ask(self.place.keys(prefix)).await? {
+        if let Some(keys) = self.ask(|place| place.keys(prefix)).await? {
             return Ok(keys);
         }
         let prefix = prefix.to_owned();
@@ -218,7 +221,7 @@ impl<S: State + 'static> Inner<S> {
     }
 
     async fn add(&self, counter: &str, by: i64, expires: Duration) -> Result<i64> {
-        if let Some(sum) = self.ask(self.place.add(counter, by, expires)).await? {
+        if let Some(sum) = self.ask(|place| place.add(counter, by, expires)).await? {
             let now = since_1970();
             self.known().local.counted(counter, sum, expires, now);
             return Ok(sum);
@@ -229,12 +232,12 @@ impl<S: State + 'static> Inner<S> {
     }
 
     async fn merge(&self, id: &str, sums: &[Sum]) -> Result<()> {
-        let merged = self.ask(self.place.merge(id, sums)).await?;
+        let merged = self.ask(|place| place.merge(id, sums)).await?;
         merged.ok_or_else(|| self.gone("and sums with a name are not added without it"))
     }
 
     async fn take(&self, bucket: &str, rate: Rate, now: u64) -> Result<Taken> {
-        if let Some(taken) = self.ask(self.place.take(bucket, rate, now)).await? {
+        if let Some(taken) = self.ask(|place| place.take(bucket, rate, now)).await? {
             self.known().local.took(bucket, taken, now);
             return Ok(taken);
         }
@@ -272,7 +275,7 @@ impl<S: State + 'static> State for Resilient<S> {
     ) -> BoxFuture<'a, Result<Changes>> {
         let inner = &self.inner;
         async move {
-            let changes = inner.ask(inner.place.changed(prefix, since)).await?;
+            let changes = inner.ask(|place| place.changed(prefix, since)).await?;
             changes.ok_or_else(|| inner.gone("and what others changed is not known"))
         }
         .boxed()
@@ -291,12 +294,7 @@ impl<S: State + 'static> State for Resilient<S> {
         self.inner.merge(id, sums).boxed()
     }
 
-    fn take<'a>(
-        &'a self,
-        bucket: &'a str,
-        rate: Rate,
-        now: u64,
-    ) -> BoxFuture<'a, Result<Taken>> {
+    fn take<'a>(&'a self, bucket: &'a str, rate: Rate, now: u64) -> BoxFuture<'a, Result<Taken>> {
         self.inner.take(bucket, rate, now).boxed()
     }
 

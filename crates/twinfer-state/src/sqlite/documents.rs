@@ -76,7 +76,7 @@ fn note(transaction: &Transaction<'_>, key: &str) -> rusqlite::Result<i64> {
     )?;
     statement.execute(params![key.as_bytes(), revision])?;
     // Counting is a walk through the table: now and then is often enough.
-    if revision % 1000 == 0 {
+    if revision % 100 == 0 {
         let mut statement = transaction.prepare_cached(
             "SELECT revision FROM changes ORDER BY revision DESC LIMIT 1 OFFSET ?1",
         )?;
@@ -134,9 +134,7 @@ pub(super) fn changed(
     })
 }
 
-fn texts(
-    keys: impl Iterator<Item = rusqlite::Result<Vec<u8>>>,
-) -> rusqlite::Result<Vec<String>> {
+fn texts(keys: impl Iterator<Item = rusqlite::Result<Vec<u8>>>) -> rusqlite::Result<Vec<String>> {
     keys.map(|key| Ok(String::from_utf8_lossy(&key?).into_owned()))
         .collect()
 }

@@ -44,10 +44,48 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
         std::fs::create_dir_all(folder)
             .map_err(|e| unusable(path, &format!("has no folder, and it cannot be made: {e}")))?;
     }
+    // Before anything in it is changed.
+    let looked = Connection::open(path).map_err(|e| failed(path, &e))?;
+    let looked_at = looked.busy_timeout(BUSY).and_then(|()| identify(&looked));
+    looked_at.map_err(|e| failed(path, &e))?.check(path)?;
+    drop(looked);
     let mut connection = connect(path, Durability::Power)?;
     private(path);
     prepare(&mut connection, path)?;
     Ok(connection)
+}
+
+/// What a file says of itself.
+struct Identity {
+    application: i32,
+    version: i32,
+    tables: i64,
+}
+
+fn identify(connection: &Connection) -> rusqlite::Result<Identity> {
+    let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get(0));
+    Ok(Identity {
+        application: number("application_id")?,
+        version: number("user_version")?,
+        tables: connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?,
+    })
+}
+
+impl Identity {
+    /// Whether it is ours, with the tables in it; not yet for an empty one.
+    fn check(&self, path: &Path) -> Result<bool> {
+        match (self.application, self.version, self.tables) {
+            (APPLICATION, SCHEMA, _) => Ok(true),
+            (0, 0, 0) => Ok(false),
+            (APPLICATION, other, _) => Err(unusable(
+                path,
+                &format!(
+                    "has tables of version {other}, this Twinfer knows {SCHEMA}: use the one that made it, or another file"
+                ),
+            )),
+            _ => Err(unusable(path, "is another program's: name another file")),
+        }
+    }
 }
 
 /// A connection with its settings. Switching to WAL needs the file for itself for a moment, and
@@ -100,27 +138,9 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(read)?;
-    let number = |pragma: &str| transaction.pragma_query_value(None, pragma, |row| row.get(0));
-    let application: i32 = number("application_id").map_err(read)?;
-    let version: i32 = number("user_version").map_err(read)?;
-    let tables: i64 = transaction
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(read)?;
-    match (application, version, tables) {
-        (APPLICATION, SCHEMA, _) => return Ok(()),
-        (APPLICATION, newer, _) => {
-            return Err(unusable(
-                path,
-                &format!(
-                    "has tables of version {newer}, this Twinfer knows {SCHEMA}: use the one that made it, or another file"
-                ),
-            ));
-        }
-        (0, 0, 0) => {}
-        _ => {
-            let why = "is another program's: name another file";
-            return Err(unusable(path, why));
-        }
+    // Another process may have been faster.
+    if identify(&transaction).map_err(read)?.check(path)? {
+        return Ok(());
     }
     transaction
         .execute_batch(TABLES)
@@ -145,5 +165,8 @@ pub(crate) fn failed(path: &Path, error: &rusqlite::Error) -> StateError {
         }
         _ => "",
     };
-    StateError::unreachable(format!("the state file {}: {error}{remedy}", path.display()))
+    StateError::unreachable(format!(
+        "the state file {}: {error}{remedy}",
+        path.display()
+    ))
 }

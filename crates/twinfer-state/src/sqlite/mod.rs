@@ -79,7 +79,8 @@ impl SqliteState {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.on(|inner| &inner.counters, move |c| write(c, work)).await
+        self.on(|inner| &inner.counters, move |c| write(c, work))
+            .await
     }
 }
 
@@ -124,7 +125,8 @@ impl State for SqliteState {
 
     fn keys<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<String>>> {
         let prefix = prefix.to_owned();
-        self.on_documents(move |c| documents::keys(c, &prefix)).boxed()
+        self.on_documents(move |c| documents::keys(c, &prefix))
+            .boxed()
     }
 
     fn changed<'a>(
@@ -164,12 +166,7 @@ impl State for SqliteState {
         .boxed()
     }
 
-    fn take<'a>(
-        &'a self,
-        bucket: &'a str,
-        rate: Rate,
-        now: u64,
-    ) -> BoxFuture<'a, Result<Taken>> {
+    fn take<'a>(&'a self, bucket: &'a str, rate: Rate, now: u64) -> BoxFuture<'a, Result<Taken>> {
         async move {
             check_key(bucket)?;
             let bucket = bucket.to_owned();

@@ -13,7 +13,12 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 fn child(file: &Path, job: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("processes::{job}"), "--ignored", "--nocapture"])
+        .args([
+            "--exact",
+            &format!("processes::{job}"),
+            "--ignored",
+            "--nocapture",
+        ])
         .env(FILE, file)
         .stdout(Stdio::null())
         .spawn()
@@ -101,9 +106,15 @@ async fn what_was_acknowledged_survives_a_kill() {
         let last = state.get("last").await.unwrap().unwrap().value;
         let last: i64 = String::from_utf8(last).unwrap().parse().unwrap();
         let written = acknowledged();
-        assert!((written..=written + 1).contains(&last), "{last} of {written}");
+        assert!(
+            (written..=written + 1).contains(&last),
+            "{last} of {written}"
+        );
         let count = state.add("count", 0, HOUR).await.unwrap();
-        assert!((written..=written + 1).contains(&count), "{count} of {written}");
+        assert!(
+            (written..=written + 1).contains(&count),
+            "{count} of {written}"
+        );
         state.add("count", -count, HOUR).await.unwrap();
     }
 }

@@ -77,7 +77,10 @@ async fn nothing_that_was_acknowledged_is_lost_when_redis_is_killed() {
     let sum = until_back(|| state.add("all", 0, HOUR)).await;
     assert!(refused > 0, "it was not killed");
     // What was under way may have counted though nobody heard of it.
-    assert!((counted..=counted + refused).contains(&sum), "{sum}: {counted}, {refused}");
+    assert!(
+        (counted..=counted + refused).contains(&sum),
+        "{sum}: {counted}, {refused}"
+    );
 }
 
 #[tokio::test]
@@ -103,7 +106,10 @@ async fn a_server_that_is_full_or_a_replica_refuses_and_says_why() {
     let state = RedisState::new(&server.address(), hasty()).unwrap();
     state.put("a", b"1", ANY).await.unwrap();
     let refused = |error: StateError, why: &str| {
-        assert!(error.is_unreachable() && error.message().contains(why), "{error}");
+        assert!(
+            error.is_unreachable() && error.message().contains(why),
+            "{error}"
+        );
     };
     server.say(&["config", "set", "maxmemory", "1"]);
     refused(state.put("a", b"2", ANY).await.unwrap_err(), "OOM");
@@ -135,7 +141,10 @@ async fn a_password_is_used_and_never_shown() {
     for state in [
         with(format!("redis://127.0.0.1:{port}"), Some("s3cret")),
         with(format!("redis://:s3cret@127.0.0.1:{port}"), None),
-        with(format!("redis://default:s3cret@127.0.0.1:{port}"), Some("another")),
+        with(
+            format!("redis://default:s3cret@127.0.0.1:{port}"),
+            Some("another"),
+        ),
     ] {
         assert!(state.put("a", b"1", ANY).await.unwrap().is_some());
         assert_eq!(state.server(), format!("127.0.0.1:{port}"));
@@ -143,17 +152,29 @@ async fn a_password_is_used_and_never_shown() {
     for password in [None, Some("s3cret-wrong")] {
         let state = with(format!("redis://127.0.0.1:{port}"), password);
         let error = state.get("a").await.unwrap_err();
-        assert!(error.is_unreachable() && !error.message().contains("s3cret"), "{error}");
+        assert!(
+            error.is_unreachable() && !error.message().contains("s3cret"),
+            "{error}"
+        );
     }
     let nowhere = with("redis://:s3cret@127.0.0.1:1".into(), None);
     let error = nowhere.get("a").await.unwrap_err();
-    assert!(error.is_unreachable() && !error.message().contains("s3cret"), "{error}");
+    assert!(
+        error.is_unreachable() && !error.message().contains("s3cret"),
+        "{error}"
+    );
     assert!(error.message().contains("127.0.0.1:1"), "{error}");
 }
 
 #[test]
 fn an_address_that_is_none_is_refused_without_repeating_it() {
-    for address in ["", "localhost", "http://:s3cret@host", "redis://:s3cret@host:port", "redis://:s3cret@host/x"] {
+    for address in [
+        "",
+        "localhost",
+        "http://:s3cret@host",
+        "redis://:s3cret@host:port",
+        "redis://:s3cret@host/x",
+    ] {
         let error = RedisState::new(address, hasty()).err().unwrap();
         assert!(error.message().contains("redis://HOST"), "{error}");
         assert!(!error.message().contains("s3cret"), "{error}");
@@ -199,7 +220,11 @@ async fn prefixes_keep_states_apart() {
     assert_eq!(two.keys("").await.unwrap(), [""; 0]);
     assert_eq!(two.add("c", 1, HOUR).await.unwrap(), 1);
     let names = server.say(&["keys", "*"]);
-    assert!(names.lines().all(|name| name.starts_with("one:") || name.starts_with("two:")));
+    assert!(
+        names
+            .lines()
+            .all(|name| name.starts_with("one:") || name.starts_with("two:"))
+    );
     // What belongs to clients ends by itself.
     let ttl: i64 = server.say(&["pttl", "one:counter:c"]).parse().unwrap();
     assert!((1..=3_600_000).contains(&ttl));

@@ -43,7 +43,12 @@ fn host(server: &RedisServer, copy: Option<PathBuf>) -> Host {
 impl Host {
     async fn until(&self, connected: bool) {
         for _ in 0..1200 {
-            if self.state.status().connected == connected {
+            // It is told a moment later.
+            let told = match connected {
+                true => Some("state_back"),
+                false => Some("state_lost"),
+            };
+            if self.state.status().connected == connected && self.events().pop() == told {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
@@ -70,7 +75,10 @@ async fn two_hosts_go_on_alone_and_are_one_again() {
     assert!(one.state.status().connected && one.events().is_empty());
     let version = one.state.put("d/a", b"1", 0).await.unwrap().unwrap();
     one.state.put("d/unread", b"1", 0).await.unwrap();
-    assert_eq!(two.state.get("d/a").await.unwrap().unwrap().version, version);
+    assert_eq!(
+        two.state.get("d/a").await.unwrap().unwrap().version,
+        version
+    );
     assert_eq!(two.state.get("d/none").await.unwrap(), None);
     assert_eq!((one.count(5).await, two.count(2).await), (5, 7));
     for _ in 0..6 {
@@ -92,15 +100,24 @@ async fn two_hosts_go_on_alone_and_are_one_again() {
             host.state.delete("d/a", ANY).await.unwrap_err(),
             host.state.changed("", None).await.unwrap_err(),
         ];
-        assert!(errors.iter().all(|error| error.is_unreachable()), "{errors:?}");
+        assert!(
+            errors.iter().all(|error| error.is_unreachable()),
+            "{errors:?}"
+        );
     }
     assert_eq!(one.state.keys("d/").await.unwrap(), ["d/a", "d/unread"]);
     assert_eq!(two.state.keys("d/").await.unwrap(), ["d/a"]);
     assert_eq!(two.state.get("d/none").await.unwrap(), None);
     let error = two.state.get("d/unread").await.unwrap_err();
-    assert!(error.message().contains("has not read `d/unread`"), "{error}");
+    assert!(
+        error.message().contains("has not read `d/unread`"),
+        "{error}"
+    );
     // Counters go on from the last sum that is known, buckets from what is left in them.
-    assert_eq!((one.count(1).await, one.count(1).await, two.count(10).await), (6, 7, 17));
+    assert_eq!(
+        (one.count(1).await, one.count(1).await, two.count(10).await),
+        (6, 7, 17)
+    );
     let mut allowed = 0;
     for _ in 0..10 {
         allowed += u32::from(two.state.take("client", RATE, 1).await.unwrap().allowed);
@@ -122,8 +139,14 @@ async fn two_hosts_go_on_alone_and_are_one_again() {
         assert_eq!(host.events(), ["state_lost", "state_back"]);
     }
     let events = one.events.lock().unwrap().clone();
-    assert!(matches!(&events[0], Event::Lost { reason } if reason.contains("127.0.0.1")), "{events:?}");
-    assert!(matches!(events[1], Event::Back { merged: 1, .. }), "{events:?}");
+    assert!(
+        matches!(&events[0], Event::Lost { reason } if reason.contains("127.0.0.1")),
+        "{events:?}"
+    );
+    assert!(
+        matches!(events[1], Event::Back { merged: 1, .. }),
+        "{events:?}"
+    );
 }
 
 #[tokio::test]
@@ -203,7 +226,10 @@ async fn under_load_each_count_is_there_once_and_none_fails() {
     while host.state.status().pending > 0 {
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    let sum: i64 = server.say(&["get", "twinfer:counter:count"]).parse().unwrap();
+    let sum: i64 = server
+        .say(&["get", "twinfer:counter:count"])
+        .parse()
+        .unwrap();
     // What was under way at a kill, one call for each task, may be there twice.
     assert!((1600..=1600 + 2 * 4).contains(&sum), "{sum}");
 }

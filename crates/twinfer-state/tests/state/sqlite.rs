@@ -25,19 +25,34 @@ fn a_file_that_is_not_ours_is_left_alone() {
         assert!(error.message().contains(name), "{error}");
         error.message().to_owned()
     };
-    fs::write(folder.path().join("text"), "a text that is long enough ".repeat(100)).unwrap();
+    fs::write(
+        folder.path().join("text"),
+        "a text that is long enough ".repeat(100),
+    )
+    .unwrap();
     assert!(refused("text").contains("name another file"));
-    assert!(fs::read_to_string(folder.path().join("text")).unwrap().starts_with("a text"));
+    assert!(
+        fs::read_to_string(folder.path().join("text"))
+            .unwrap()
+            .starts_with("a text")
+    );
 
     let other = rusqlite::Connection::open(folder.path().join("other")).unwrap();
     other.execute_batch("CREATE TABLE theirs (a)").unwrap();
     assert!(refused("other").contains("another program's"));
+    let mode: String = other
+        .pragma_query_value(None, "journal_mode", |row| row.get(0))
+        .unwrap();
+    assert_eq!(mode, "delete");
 
     drop(SqliteState::open(folder.path().join("newer")).unwrap());
     let newer = rusqlite::Connection::open(folder.path().join("newer")).unwrap();
     newer.pragma_update(None, "user_version", 2).unwrap();
     let message = refused("newer");
-    assert!(message.contains("version 2") && message.contains("knows 1"), "{message}");
+    assert!(
+        message.contains("version 2") && message.contains("knows 1"),
+        "{message}"
+    );
 
     fs::write(folder.path().join("file"), "").unwrap();
     assert!(refused("file/state").contains("cannot be made"));
@@ -52,5 +67,8 @@ fn the_file_is_its_owners() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state.sqlite");
     drop(SqliteState::open(&file).unwrap());
-    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
 }
