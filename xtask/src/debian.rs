@@ -29,6 +29,17 @@ pub const REGISTRY_TOOLS: [Program; 3] = [
     },
 ];
 
+/// Servers that the host uses.
+pub const SERVERS: [Program; 1] = [Program {
+    name: "redis-server",
+    package: "redis-server",
+}];
+
+/// All programs that tests talk to.
+pub fn test_programs() -> Vec<Program> {
+    [&REGISTRY_TOOLS[..], &SERVERS].concat()
+}
+
 /// Those of these programs that are not there.
 pub fn missing(programs: &[Program]) -> Vec<Program> {
     // Debian keeps servers in a folder that only root has on the PATH.

@@ -3,10 +3,14 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use twinfer_state::{MemoryState, State};
 
 use crate::access::{self, AccessConfig};
 use crate::error::HostError;
+use crate::key_value::KeyValue;
 use crate::log::{LogLevel, LogSink};
 use crate::outbound::Origin;
 use crate::tls::TlsFiles;
@@ -46,9 +50,11 @@ pub struct HostConfig {
     /// Folder in which the guest keeps packages, seen by it as `/cache`; made when it is not
     /// there. It is all that the guest can write to.
     pub package_cache: Option<PathBuf>,
-    /// Folder in which the key-value stores of the guest are (`wasi:keyvalue`); made when it is
-    /// not there. `None`: a guest that opens a store gets an error.
-    pub key_value: Option<PathBuf>,
+    /// State that outlives requests, and that hosts may share. In memory unless said otherwise.
+    pub state: Arc<dyn State>,
+    /// Where the key-value stores of the guest are (`wasi:keyvalue`). `None`: a guest that opens a
+    /// store gets an error.
+    pub key_value: Option<KeyValue>,
     /// Folder for compiled components. `None` compiles at every start.
     ///
     /// Whoever can write to it can run native code in this process, so it is
@@ -173,6 +179,7 @@ impl HostConfig {
             cors: Vec::new(),
             outbound: Vec::new(),
             package_cache: None,
+            state: Arc::new(MemoryState::new()),
             key_value: None,
             cache: None,
             env: Vec::new(),
@@ -222,7 +229,8 @@ impl HostConfig {
         for origin in &self.outbound {
             Origin::parse(origin)?;
         }
-        for folder in self.package_cache.iter().chain(&self.key_value) {
+        let stores = self.key_value.as_ref().and_then(KeyValue::folder);
+        for folder in self.package_cache.iter().chain(stores) {
             std::fs::create_dir_all(folder).map_err(|e| {
                 HostError::config(format!(
                     "the folder {} cannot be made: {e}",

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `/registry/*` | the OCI image layout, read-only |
 //! | `/healthz` | the host itself: it accepts connections |
+//! | `/readyz` | the host: whether the component answers, and the state |
 //! | GET and HEAD of a file that the page folder has | that file |
 //! | everything else | the component |
 //!
@@ -47,6 +48,7 @@ mod files;
 mod guest;
 mod handle;
 mod headers;
+mod health;
 mod key_value;
 mod label;
 mod log;
@@ -66,6 +68,7 @@ pub use access::AccessConfig;
 pub use config::{Announcement, HostConfig, Instances, LEAST_TAKEN, Limits};
 pub use error::{HostError, HostErrorKind};
 pub use handle::{Handle, Refused};
+pub use key_value::KeyValue;
 pub use log::{Log, LogLevel, LogSink};
 pub use reply::ReplyCode;
 pub use server::{Host, RunningHost};

@@ -98,7 +98,7 @@ impl Log {
 }
 
 /// `2026-11-25T06:24:00.123Z`.
-fn rfc3339(time: SystemTime) -> String {
+pub(crate) fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (year, month, day) = civil(since.as_secs() / 86_400);
     let second = since.as_secs() % 86_400;

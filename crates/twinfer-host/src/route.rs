@@ -18,6 +18,7 @@ use crate::access::{self, Guard};
 use crate::config::HostConfig;
 use crate::deadline::Deadline;
 use crate::headers;
+use crate::health;
 use crate::log::{Log, LogLevel};
 use crate::pool::Pool;
 use crate::reply::{Body, Failure, ReplyCode, full};
@@ -50,6 +51,8 @@ enum Target {
     Component,
     Registry,
     Health,
+    /// Whether the component answers.
+    Ready,
     /// A file of the page folder that is there.
     Page(Found),
 }
@@ -59,6 +62,7 @@ impl Target {
     fn of(path: &str) -> Option<Self> {
         match path {
             "/healthz" => Some(Self::Health),
+            "/readyz" => Some(Self::Ready),
             "/v2" => Some(Self::Component),
             // The way of most requests: no file is looked for.
             _ if path.starts_with("/v2/") => Some(Self::Component),
@@ -169,6 +173,7 @@ impl Router {
         match target {
             Target::Component => self.ask_component(request, id, started).await,
             Target::Health => Ok(Response::new(full("ok\n"))),
+            Target::Ready => Ok(health::ready(&self.pool, &*self.config.state).await),
             Target::Registry => {
                 let below = path.strip_prefix("/registry/").unwrap_or_default();
                 let (registry, index) = (&self.config.registry, self.config.index.as_deref());
@@ -425,6 +430,7 @@ mod tests {
             ("/registry/index.json", Some(Target::Registry)),
             ("/registry", None),
             ("/healthz", Some(Target::Health)),
+            ("/readyz", Some(Target::Ready)),
             ("/", None),
         ] {
             assert_eq!(Target::of(path), expected, "{path}");

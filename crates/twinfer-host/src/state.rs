@@ -16,7 +16,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::config::HostConfig;
 use crate::error::HostError;
-use crate::key_value::Stores;
+use crate::key_value::{self, Stores};
 use crate::log::{Log, LogLevel};
 use crate::outbound::{Network, Outbound};
 use crate::repeatable;
@@ -40,7 +40,7 @@ pub(crate) struct State {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     network: Outbound,
-    key_value: Option<Arc<Path>>,
+    key_value: Option<key_value::Place>,
     pub(crate) memory: MemoryLimit,
 }
 
@@ -96,7 +96,7 @@ impl State {
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
             network: Outbound::new(network.clone()),
-            key_value: config.key_value.as_deref().map(Arc::from),
+            key_value: key_value::Place::of(config),
             memory: MemoryLimit::new(config.limits.max_memory),
         })
     }
@@ -123,7 +123,7 @@ impl State {
     /// The key-value stores.
     pub(crate) fn stores(&mut self) -> Stores<'_> {
         Stores {
-            root: self.key_value.as_ref(),
+            place: self.key_value.as_ref(),
             table: &mut self.table,
         }
     }

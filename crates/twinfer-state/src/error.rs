@@ -10,6 +10,7 @@ pub type Result<T> = std::result::Result<T, StateError>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateError {
     message: String,
+    unreachable: bool,
 }
 
 impl StateError {
@@ -17,12 +18,26 @@ impl StateError {
     pub fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
+            unreachable: false,
         }
     }
 
-    /// What was wrong.
+    /// The same for a place that does not answer, or cannot write.
+    pub fn unreachable(message: impl Into<String>) -> Self {
+        Self {
+            unreachable: true,
+            ..Self::new(message)
+        }
+    }
+
+    /// What was wrong. It names no password.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// Whether the place is gone, for now: not this call failed, but all do.
+    pub fn is_unreachable(&self) -> bool {
+        self.unreachable
     }
 }
 

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 
-use crate::{Document, Rate, Result, State, Taken};
+use crate::bounded::Bounded;
+use crate::change::Journal;
+use crate::limits::{check_key, check_value};
+use crate::{ANY, Changes, Document, Rate, Result, State, Status, Sum, Taken};
 
-/// Counters and buckets that are kept; the oldest are forgotten beyond that, since their names
-/// may come from clients.
-const MAX_ENTRIES: usize = 100_000;
+/// How long the name of a merge is known.
+const MERGE_KNOWN: Duration = Duration::from_secs(86_400);
 
 /// State that ends with the process.
 #[derive(Default)]
@@ -22,9 +24,11 @@ pub struct MemoryState {
 #[derive(Default)]
 struct Kept {
     documents: BTreeMap<String, Document>,
-    counters: BTreeMap<String, (i64, Instant)>,
+    journal: Journal,
+    counters: Bounded<i64>,
     /// The time at which each bucket is full, in milliseconds since 1970.
-    buckets: BTreeMap<String, u64>,
+    buckets: Bounded<u64>,
+    merges: Bounded<()>,
 }
 
 impl MemoryState {
@@ -34,58 +38,87 @@ impl MemoryState {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        // Each change is one assignment.
+        // Nothing below panics between two parts of one change.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, key: &str, value: &[u8], expected: u64) -> Option<u64> {
-        let mut kept = self.kept();
+    fn write(&self, key: &str, value: &[u8], expected: u64) -> Result<Option<u64>> {
+        check_key(key)?;
+        check_value(value)?;
+        let kept = &mut *self.kept();
         let version = kept.documents.get(key).map_or(0, |known| known.version);
-        if version != expected {
-            return None;
+        if expected != ANY && version != expected {
+            return Ok(None);
         }
+        let version = kept.journal.note(key);
         let document = Document {
             value: value.to_vec(),
-            version: version + 1,
+            version,
         };
         kept.documents.insert(key.to_owned(), document);
-        Some(version + 1)
+        Ok(Some(version))
     }
 
     fn remove(&self, key: &str, expected: u64) -> bool {
-        let documents = &mut self.kept().documents;
-        let is_it = documents
-            .get(key)
-            .is_some_and(|known| known.version == expected);
-        is_it && documents.remove(key).is_some()
+        let kept = &mut *self.kept();
+        let version = kept.documents.get(key).map(|known| known.version);
+        if version.is_none_or(|version| expected != ANY && version != expected) {
+            return false;
+        }
+        kept.documents.remove(key);
+        kept.journal.note(key);
+        true
     }
 
-    fn count(&self, counter: &str, by: i64, expires: Duration) -> i64 {
-        let now = Instant::now();
-        let counters = &mut self.kept().counters;
-        if counters.len() >= MAX_ENTRIES {
-            counters.retain(|_, (_, until)| *until > now);
+    fn sum_up(&self, id: &str, sums: &[Sum]) -> Result<()> {
+        for sum in sums {
+            check_key(&sum.counter)?;
         }
-        let (sum, until) = counters.entry(counter.to_owned()).or_insert((0, now));
-        if *until < now {
-            *sum = 0;
+        let (now, kept) = (since_1970(), &mut *self.kept());
+        if kept.merges.get(id, now).is_none() {
+            kept.merges.insert(id, (), later(now, MERGE_KNOWN), now);
+            for sum in sums {
+                kept.count(&sum.counter, sum.by, sum.expires, now);
+            }
         }
-        *sum = sum.saturating_add(by);
-        *until = now.checked_add(expires).unwrap_or(now);
-        *sum
+        Ok(())
+    }
+}
+
+impl Kept {
+    fn count(&mut self, counter: &str, by: i64, expires: Duration, now: u64) -> i64 {
+        let sum = self.counters.get(counter, now).copied().unwrap_or(0);
+        let sum = sum.saturating_add(by);
+        let until = later(now, expires);
+        self.counters.insert(counter, sum, until, now);
+        sum
     }
 
-    fn take_token(&self, bucket: &str, rate: Rate, now: u64) -> Taken {
-        let buckets = &mut self.kept().buckets;
-        if buckets.len() >= MAX_ENTRIES {
-            // A full bucket is as good as a new one.
-            buckets.retain(|_, full_at| *full_at > now);
-        }
-        let full_at = buckets.entry(bucket.to_owned()).or_insert(0);
-        let (taken, next) = rate.take(*full_at, now);
-        *full_at = next;
+    fn take(&mut self, bucket: &str, rate: Rate, now: u64) -> Taken {
+        // A full bucket is as good as a new one.
+        let full_at = self.buckets.get(bucket, now).copied().unwrap_or(0);
+        let (taken, next) = rate.take(full_at, now);
+        self.buckets.insert(bucket, next, next, now);
         taken
     }
+}
+
+/// Milliseconds.
+pub(crate) fn since_1970() -> u64 {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(time.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A time in milliseconds, this long after another.
+pub(crate) fn later(now: u64, after: Duration) -> u64 {
+    now.saturating_add(millis(after))
+}
+
+/// At least 1: nothing is forgotten at once.
+pub(crate) fn millis(time: Duration) -> u64 {
+    // A hundred years are for ever, and the numbers of all places go so far.
+    const LONGEST: u128 = 100 * 365 * 86_400_000;
+    u64::try_from(time.as_millis().clamp(1, LONGEST)).unwrap_or(1)
 }
 
 impl State for MemoryState {
@@ -99,7 +132,7 @@ impl State for MemoryState {
         value: &'a [u8],
         expected: u64,
     ) -> BoxFuture<'a, Result<Option<u64>>> {
-        ready(Ok(self.write(key, value, expected))).boxed()
+        ready(self.write(key, value, expected)).boxed()
     }
 
     fn delete<'a>(&'a self, key: &'a str, expected: u64) -> BoxFuture<'a, Result<bool>> {
@@ -114,16 +147,35 @@ impl State for MemoryState {
         ready(Ok(keys.collect())).boxed()
     }
 
+    fn changed<'a>(
+        &'a self,
+        prefix: &'a str,
+        since: Option<u64>,
+    ) -> BoxFuture<'a, Result<Changes>> {
+        ready(Ok(self.kept().journal.since(prefix, since))).boxed()
+    }
+
     fn add<'a>(
         &'a self,
         counter: &'a str,
         by: i64,
         expires: Duration,
     ) -> BoxFuture<'a, Result<i64>> {
-        ready(Ok(self.count(counter, by, expires))).boxed()
+        let sum =
+            check_key(counter).map(|()| self.kept().count(counter, by, expires, since_1970()));
+        ready(sum).boxed()
+    }
+
+    fn merge<'a>(&'a self, id: &'a str, sums: &'a [Sum]) -> BoxFuture<'a, Result<()>> {
+        ready(self.sum_up(id, sums)).boxed()
     }
 
     fn take<'a>(&'a self, bucket: &'a str, rate: Rate, now: u64) -> BoxFuture<'a, Result<Taken>> {
-        ready(Ok(self.take_token(bucket, rate, now))).boxed()
+        let taken = check_key(bucket).map(|()| self.kept().take(bucket, rate, now));
+        ready(taken).boxed()
+    }
+
+    fn status(&self) -> Status {
+        Status::connected("memory")
     }
 }

@@ -193,7 +193,7 @@ impl Running<'_> {
             cache: Some(self.compiled.clone()),
             outbound: origins.into_iter().cloned().collect(),
             package_cache: Some(self.folder.path().join("cache")),
-            key_value: Some(self.folder.path().join("key-value")),
+            key_value: Some(self.folder.path().join("key-value").into()),
             env: variables.map(|(name, value)| (name.into(), value)).into(),
             // Only what a case looks at is of interest.
             log: LogSink::Function(std::sync::Arc::new(|_| {})),

@@ -8,6 +8,7 @@ mod follow;
 mod polling;
 mod source;
 mod tls;
+mod state;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ use self::follow::Follower;
 use self::polling::Polling;
 use self::source::Source;
 use self::tls::TlsArgs;
+use self::state::StateArgs;
 use crate::host_error::host_error;
 use crate::registry::Registry;
 use crate::trust::Trust;
@@ -52,6 +54,8 @@ Examples:
       on a small machine
   twinfer serve --listen 0.0.0.0:443 --tls-certificate chain.pem --tls-key key.pem
       HTTPS; the files are taken again when they change
+  twinfer serve --state redis://state.example
+      one of several servers that share their state; they go on when Redis is gone
   twinfer serve --component face-detector.wasm
       a fused component (twinfer fuse), with a fresh instance for each request
 
@@ -170,6 +174,9 @@ pub struct ServeArgs {
     #[command(flatten)]
     access: AccessArgs,
 
+    #[command(flatten)]
+    state: StateArgs,
+
     /// Least important log lines
     #[arg(long, value_enum, default_value_t = Level::Info)]
     log_level: Level,
@@ -233,10 +240,12 @@ pub fn run(args: ServeArgs, registry: &Registry, trust: &Trust) -> twinfer::Resu
         .poll
         .unwrap_or(if source.is_remote() { 30.0 } else { 2.0 });
     let reload = args.access.clone();
+    let state = args.state.clone();
     let mut config = config(args, source.folder());
     config.access = access;
     // Before anything is written for a folder that is not there.
     config.check().map_err(host_error)?;
+    state.apply(&source.identity(), &log, &mut config)?;
     let polling = Polling::new(poll)?;
     let home = home(&source.identity());
     let mut follower = Follower::start(source, home.as_deref(), trust, &log, polling.stop())?;

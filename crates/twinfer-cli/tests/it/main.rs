@@ -16,11 +16,14 @@ mod mlflow;
 mod onnx_file;
 mod packages;
 mod predict;
+#[path = "../../../twinfer-state/tests/state/redis_server.rs"]
+mod redis_server;
 mod registries;
 mod run;
 mod server;
 mod slim;
 mod slim_component;
+mod state;
 mod support;
 mod trust;
 mod unpack;

@@ -45,10 +45,13 @@ impl Place {
             "TWINFER_LISTEN",
             "TWINFER_COMPILED",
             "TWINFER_TRUST",
+            "TWINFER_STATE",
+            "TWINFER_STATE_PASSWORD",
         ] {
             command.env_remove(variable);
         }
         command.env("TWINFER_TRUST_STATE", self.path("trust-state.json"));
+        command.env("XDG_STATE_HOME", self.path("state"));
         command.env("TWINFER_CACHE_DIR", self.path("package-cache"));
         command
     }

@@ -20,12 +20,15 @@ mod files;
 mod index;
 mod kills;
 mod lifecycle;
+#[path = "../../../twinfer-state/tests/state/redis_server.rs"]
+mod redis_server;
 mod remote;
 mod repository;
 mod routing;
 mod shedding;
 mod slow_clients;
 mod smuggling;
+mod state;
 mod support;
 mod tls;
 mod web;

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use twinfer_host::HostConfig;
+use twinfer_host::{HostConfig, KeyValue};
 use twinfer_package::{FolderStore, PackOptions, pack};
 
+use crate::redis_server::RedisServer;
+use crate::state;
 use crate::support::{Answer, Fixture, key_value_component, real_component};
 use crate::web::Web;
 
@@ -208,6 +210,30 @@ fn a_key_value_store_survives_its_instances() {
     });
     infer(&host).expect_error(500, "storage");
     assert!(infer(&host).text().contains("no key-value store"));
+}
+
+/// What one host fetched the other has, and it is there while Redis is gone.
+#[test]
+fn a_key_value_store_in_redis_is_shared_by_hosts() {
+    let Some(mut server) = RedisServer::start("key-value stores in Redis") else {
+        return;
+    };
+    let registry = Registry::new();
+    let change = |config: &mut HostConfig| {
+        config.component = key_value_component();
+        config.state = state::on(&server);
+        config.key_value = Some(KeyValue::State);
+        config
+            .env
+            .extend(variables(&[("TWINFER_CACHE", "key-value:models")]));
+    };
+    survives(&registry, change);
+    registry.web.set_down(true);
+    let host = registry.host(change);
+    assert_eq!(version(&host), "1.0.0");
+    server.kill();
+    assert_eq!(version(&host), "1.0.0");
+    registry.web.set_down(false);
 }
 
 /// A second host needs no network, and a damaged file is noticed.

@@ -1,4 +1,4 @@
-//! `wasi:keyvalue/store` for guests: stores in folders.
+//! Stores in folders.
 //!
 //! A store is a folder below the configured one. Each value is a file of it, named after the
 //! digest of its key, with the key in front of the value: keys have characters and lengths that
@@ -12,145 +12,72 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 use tokio::task::spawn_blocking;
-use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
-use crate::state::State;
-use bindings::wasi::keyvalue::store::{Error, Host, HostBucket, KeyResponse};
+use super::{Error, KeyResponse, MAX_VALUE, PAGE};
 
-mod bindings {
-    wasmtime::component::bindgen!({
-        path: "../../worker/wit/key-value.wit",
-        world: "key-value",
-        imports: { default: async | trappable },
-        with: { "wasi:keyvalue/store.bucket": super::Bucket },
-    });
-}
-
-const MAX_NAME: usize = 64;
-const MAX_KEY: usize = 255;
-const MAX_VALUE: usize = 4 << 20;
-/// Keys that are listed at once.
-const PAGE: usize = 1000;
 /// What is not a value yet. It is not hexadecimal.
 const PARTIAL: &str = "new-";
 
-/// A store that a guest has open.
-pub struct Bucket {
+/// A store.
+pub(super) struct FolderStore {
     folder: Arc<Path>,
 }
 
-/// The stores of an instance.
-pub(crate) struct Stores<'a> {
-    pub(crate) root: Option<&'a Arc<Path>>,
-    pub(crate) table: &'a mut ResourceTable,
-}
-
-struct HasStores;
-
-impl HasData for HasStores {
-    type Data<'a> = Stores<'a>;
-}
-
-/// Offers the interface. Guests that do not import it do not notice.
-pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    bindings::wasi::keyvalue::store::add_to_linker::<_, HasStores>(linker, State::stores)
-}
-
-impl Host for Stores<'_> {
-    async fn open(&mut self, name: String) -> wasmtime::Result<Result<Resource<Bucket>, Error>> {
-        let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
-        let good = (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(allowed);
-        let Some(root) = self.root.filter(|_| good) else {
-            return Ok(Err(Error::NoSuchStore));
-        };
-        let folder = root.join(&name);
+impl FolderStore {
+    pub(super) async fn open(root: &Path, name: &str) -> wasmtime::Result<Result<Self, Error>> {
+        let folder = root.join(name);
         let made = blocking(move || fs::create_dir_all(&folder).map(|()| folder)).await?;
-        Ok(match made {
-            Ok(folder) => {
-                let folder = folder.into();
-                Ok(self.table.push(Bucket { folder })?)
-            }
-            Err(error) => Err(error),
-        })
+        Ok(made.map(|folder| Self {
+            folder: folder.into(),
+        }))
     }
-}
 
-impl Stores<'_> {
     /// Does something with the file of a key.
     async fn with<T: Send + 'static>(
-        &mut self,
-        bucket: &Resource<Bucket>,
+        &self,
         key: String,
         work: impl FnOnce(&Path, PathBuf, &str) -> io::Result<T> + Send + 'static,
     ) -> wasmtime::Result<Result<T, Error>> {
-        let folder = self.table.get(bucket)?.folder.clone();
-        if key.is_empty() || key.len() > MAX_KEY {
-            let message = format!("a key has 1 to {MAX_KEY} bytes, not {}", key.len());
-            return Ok(Err(Error::Other(message)));
-        }
+        let folder = self.folder.clone();
         blocking(move || work(&folder, folder.join(file_of(&key)), &key)).await
     }
-}
 
-impl HostBucket for Stores<'_> {
-    async fn get(
-        &mut self,
-        bucket: Resource<Bucket>,
+    pub(super) async fn get(
+        &self,
         key: String,
     ) -> wasmtime::Result<Result<Option<Vec<u8>>, Error>> {
-        self.with(&bucket, key, |_, path, key| read(&path, key))
-            .await
+        self.with(key, |_, path, key| read(&path, key)).await
     }
 
-    async fn set(
-        &mut self,
-        bucket: Resource<Bucket>,
+    pub(super) async fn set(
+        &self,
         key: String,
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), Error>> {
-        if value.len() > MAX_VALUE {
-            let message = format!("a value has at most {MAX_VALUE} bytes, not {}", value.len());
-            return Ok(Err(Error::Other(message)));
-        }
-        self.with(&bucket, key, move |folder, path, key| {
+        self.with(key, move |folder, path, key| {
             write(folder, &path, key, &value)
         })
         .await
     }
 
-    async fn delete(
-        &mut self,
-        bucket: Resource<Bucket>,
-        key: String,
-    ) -> wasmtime::Result<Result<(), Error>> {
-        self.with(&bucket, key, |_, path, _| match fs::remove_file(path) {
+    pub(super) async fn delete(&self, key: String) -> wasmtime::Result<Result<(), Error>> {
+        self.with(key, |_, path, _| match fs::remove_file(path) {
             Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
             _ => Ok(()),
         })
         .await
     }
 
-    async fn exists(
-        &mut self,
-        bucket: Resource<Bucket>,
-        key: String,
-    ) -> wasmtime::Result<Result<bool, Error>> {
-        self.with(&bucket, key, |_, path, _| path.try_exists())
-            .await
+    pub(super) async fn exists(&self, key: String) -> wasmtime::Result<Result<bool, Error>> {
+        self.with(key, |_, path, _| path.try_exists()).await
     }
 
-    async fn list_keys(
-        &mut self,
-        bucket: Resource<Bucket>,
+    pub(super) async fn list(
+        &self,
         cursor: Option<String>,
     ) -> wasmtime::Result<Result<KeyResponse, Error>> {
-        let folder = self.table.get(&bucket)?.folder.clone();
+        let folder = self.folder.clone();
         blocking(move || list(&folder, cursor.as_deref())).await
-    }
-
-    async fn drop(&mut self, bucket: Resource<Bucket>) -> wasmtime::Result<()> {
-        self.table.delete(bucket)?;
-        Ok(())
     }
 }
 
