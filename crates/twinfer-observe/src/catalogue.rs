@@ -1,9 +1,12 @@
 //! Every metric there is: the one list that counting, documentation, dashboard and tests go by.
 
+use Kind::{Counter, Gauge, Histogram};
+use Names::{KServe, Triton, Twinfer};
+
 use crate::names::Names;
 
 /// What a metric is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
     /// It only grows.
     Counter,
@@ -81,7 +84,7 @@ const fn host(
     labels: &'static [&'static str],
     help: &'static str,
 ) -> Metric {
-    let (names, place) = (Names::Twinfer, Place::Host);
+    let (names, place) = (Twinfer, Place::Host);
     Metric {
         name,
         kind,
@@ -100,9 +103,6 @@ macro_rules! metrics {
         pub const ALL: &[Metric] = &[$($constant),*];
     };
 }
-
-use Kind::{Counter, Gauge, Histogram};
-use Names::{KServe, Triton, Twinfer};
 
 metrics! {
     REQUESTS = everywhere(Twinfer, "twinfer_requests_total", Counter, &["route", "method", "model", "version", "code"],
