@@ -15,6 +15,7 @@ use twinfer_serve::{App, Fused, Guard, Options, Trust, Wants, body_too_large, br
 
 use crate::environment::variable;
 use crate::fuse::fused;
+use crate::observe;
 use crate::remote::{Supply, supply};
 use crate::settings::Settings;
 
@@ -147,11 +148,28 @@ fn milliseconds() -> f64 {
 
 #[http_service]
 async fn handle(request: Request) -> impl IntoResponse {
-    answer(request).await.map(Full::new)
+    observed(request).await.map(Full::new)
 }
 
-async fn answer(request: Request) -> Response<Bytes> {
+async fn observed(request: Request) -> Response<Bytes> {
+    // First: it gives a fused instance what is random.
     let shell = shell();
+    let (parts, body) = request.into_parts();
+    let seen = observe::begin(&parts, milliseconds());
+    let exposed = seen
+        .as_ref()
+        .and_then(|seen| seen.exposition(parts.uri.query()));
+    let answer = match exposed {
+        Some(answer) => answer,
+        None => answer(shell, Request::from_parts(parts, body)).await,
+    };
+    if let Some(seen) = seen {
+        seen.end(&answer, milliseconds());
+    }
+    answer
+}
+
+async fn answer(shell: &'static Shell, request: Request) -> Response<Bytes> {
     let Shell { app, supply, .. } = shell;
     let limit = app.options().max_body;
     let (parts, mut body) = request.into_parts();

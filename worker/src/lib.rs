@@ -10,6 +10,7 @@
 //! | `TWINFER_TRUST_POLICY` | the trust policy (JSON); when it is malformed, nothing is loaded | none: every package is loaded |
 //! | `TWINFER_TRUST_COUNTERS` | counters of signed tags that were seen before: `{"name": 7}` | `{}` |
 //! | `TWINFER_INDEX` | a file that is read in the place of the `index.json` of a registry folder | none |
+//! | `TWINFER_METRICS` | `1`: count, and answer `/metrics` with what this instance counted | off |
 //!
 //! With a static host these as well:
 //!
@@ -42,6 +43,8 @@ mod fuse;
 mod key_value;
 #[cfg(all(target_family = "wasm", target_os = "wasi"))]
 mod memory;
+#[cfg(all(target_family = "wasm", target_os = "wasi"))]
+mod observe;
 #[cfg(all(target_family = "wasm", target_os = "wasi"))]
 mod origin;
 #[cfg(all(target_family = "wasm", target_os = "wasi"))]

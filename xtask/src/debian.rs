@@ -13,8 +13,8 @@ pub struct Program {
     pub package: &'static str,
 }
 
-/// Registries and their tools of others, which the tests talk to.
-pub const REGISTRY_TOOLS: [Program; 3] = [
+/// Registries and other programs of others, which the tests talk to.
+pub const TEST_TOOLS: [Program; 5] = [
     Program {
         name: "docker-registry",
         package: "docker-registry",
@@ -26,6 +26,14 @@ pub const REGISTRY_TOOLS: [Program; 3] = [
     Program {
         name: "nginx",
         package: "nginx-light",
+    },
+    Program {
+        name: "prometheus",
+        package: "prometheus",
+    },
+    Program {
+        name: "promtool",
+        package: "prometheus",
     },
 ];
 

@@ -144,10 +144,12 @@ fn prepare() -> Result<PathBuf> {
 /// need it say that they were skipped; a browser is not one of these.
 fn tools_of_others() -> Result<Vec<Job<'static>>> {
     let mut packages: Vec<&'static str> = browser::needed()?.into_iter().collect();
-    let missing = debian::missing(&debian::REGISTRY_TOOLS);
+    let missing = debian::missing(&debian::TEST_TOOLS);
     let python = python::setup();
     if debian::may_install() {
         packages.extend(missing.iter().map(|program| program.package));
+        // Two programs may come from one package.
+        packages.dedup();
         if matches!(python, python::Setup::NeedsVenv(_)) {
             packages.push("python3-venv");
         }
@@ -271,7 +273,7 @@ fn rust(browser: &Path) -> Result<Counts> {
         .env(browser::VARIABLE, browser);
     if let Some(python) = python::program() {
         run = run.env(python::VARIABLE, python);
-        if debian::missing(&debian::REGISTRY_TOOLS).is_empty() {
+        if debian::missing(&debian::TEST_TOOLS).is_empty() {
             // Nothing is missing: a test that is skipped now is a failure.
             run = run.env("TWINFER_TEST_ALL", "1");
         }

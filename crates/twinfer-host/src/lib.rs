@@ -9,6 +9,7 @@
 //! | `/v2`, `/v2/*` | the component |
 //! | `/registry/*` | the OCI image layout, read-only |
 //! | `/healthz` | the host itself: it accepts connections |
+//! | `/metrics` | the host, where it has an [`Observer`] |
 //! | everything else | the page folder, if there is one |
 //!
 //! What a guest can do: read the registry folder (and the one of the index, where that
@@ -48,6 +49,7 @@ mod key_value;
 mod label;
 mod log;
 mod mime;
+mod observe;
 mod outbound;
 mod pool;
 mod repeatable;
@@ -61,7 +63,8 @@ mod trial;
 pub use config::{Announcement, HostConfig, Instances, Limits};
 pub use error::{HostError, HostErrorKind};
 pub use handle::{Handle, Refused};
-pub use log::{Log, LogLevel, LogSink};
+pub use log::{Log, LogFormat, LogLevel, LogSink};
+pub use observe::{ObserveOptions, Observer};
 pub use reply::ReplyCode;
 pub use server::{Host, RunningHost};
 pub use trial::Trial;

@@ -95,7 +95,8 @@ impl Network {
     }
 }
 
-fn client() -> Result<reqwest::Client, HostError> {
+/// A client that follows no redirect.
+pub(crate) fn client() -> Result<reqwest::Client, HostError> {
     // It is there already where somebody else in this process chose one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = || {
@@ -110,7 +111,7 @@ fn client() -> Result<reqwest::Client, HostError> {
         // A system without any authorities, such as a small container: what needs no TLS works
         // there too.
         .or_else(|_| builder().tls_certs_only([]).build())
-        .map_err(|e| HostError::internal(format!("no HTTPS client for the component: {e}")))
+        .map_err(|e| HostError::internal(format!("no HTTPS client: {e}")))
 }
 
 /// Sends the requests of one instance.
@@ -181,6 +182,11 @@ fn failed(error: &reqwest::Error) -> HttpError {
             false => HttpError::ConnectionReadTimeout,
         };
     }
+    HttpError::InternalError(Some(chain(error)))
+}
+
+/// What went wrong, with all that caused it.
+pub(crate) fn chain(error: &reqwest::Error) -> String {
     let mut reason = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -190,7 +196,7 @@ fn failed(error: &reqwest::Error) -> HttpError {
         }
         cause = error.source();
     }
-    HttpError::InternalError(Some(reason))
+    reason
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod full;
 mod prepare;
 mod rest;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -127,11 +128,13 @@ impl Pool {
         admission: Admission,
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Bytes>, Failure> {
+        let waiting = watch::waiting(&request);
         let waited = timeout(
             self.limits.queue_timeout,
             self.running.clone().acquire_owned(),
         )
         .await;
+        drop(waiting);
         let Ok(Ok(permit)) = waited else {
             return Err(Failure::new(
                 ReplyCode::Overloaded,

@@ -21,6 +21,7 @@ use tokio::time::{Instant as Deadline, timeout_at};
 
 use crate::config::HostConfig;
 use crate::log::{Log, LogLevel};
+use crate::observe;
 use crate::pool::Pool;
 use crate::reply::{Body, Failure, ReplyCode, empty, full};
 use crate::static_site;
@@ -53,6 +54,7 @@ enum Target {
     Component,
     Registry,
     Health,
+    Metrics,
     Page,
 }
 
@@ -60,6 +62,7 @@ impl Target {
     fn of(path: &str) -> Self {
         match path {
             "/healthz" => Self::Health,
+            "/metrics" => Self::Metrics,
             "/v2" => Self::Component,
             _ if path.starts_with("/v2/") => Self::Component,
             _ if path.starts_with("/registry/") => Self::Registry,
@@ -88,11 +91,13 @@ impl Router {
     }
 
     /// Answers a request. Never fails: a failure is an answer.
-    pub(crate) async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+    pub(crate) async fn respond(self: Arc<Self>, mut request: Request<Incoming>) -> Response<Body> {
         let started = Instant::now();
         let id = self.request_id(request.headers());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let origin = request.headers().get(ORIGIN).cloned();
+        let observer = self.config.observer.as_ref();
+        let watch = observer.map(|observer| observer.watch(&mut request));
         let target = Target::of(&path);
         let result = if self.is_preflight(&request) {
             Ok(preflight())
@@ -107,19 +112,20 @@ impl Router {
             }
         };
         self.add_headers(target, origin.as_ref(), &id, response.headers_mut());
+        let seen = watch.map(|watch| watch.end(&mut response, &id));
         let level = if response.status().is_server_error() {
             LogLevel::Error
         } else {
             LogLevel::Info
         };
-        self.log.event(
-            level,
-            "request",
-            json!({
-                "request": id, "method": method.as_str(), "path": path, "status": response.status().as_u16(),
-                "ms": started.elapsed().as_secs_f64() * 1e3, "bytes": response.body().size_hint().exact(), "failure": failure,
-            }),
-        );
+        let mut fields = json!({
+            "request": id, "method": method.as_str(), "path": path, "status": response.status().as_u16(),
+            "ms": started.elapsed().as_secs_f64() * 1e3, "bytes": response.body().size_hint().exact(), "failure": failure,
+        });
+        if let (Some(fields), Some(seen)) = (fields.as_object_mut(), seen) {
+            fields.extend(seen);
+        }
+        self.log.event(level, "request", fields);
         response
     }
 
@@ -133,6 +139,7 @@ impl Router {
         match (target, &self.config.page) {
             (Target::Component, _) => self.ask_component(request, id).await,
             (Target::Health, _) => Ok(Response::new(full("ok\n"))),
+            (Target::Metrics, _) => observe::expose(&self.config, method, request.uri().query()),
             (Target::Registry, _) => {
                 let below = path.strip_prefix("/registry/").unwrap_or_default();
                 let (registry, index) = (&self.config.registry, self.config.index.as_deref());
@@ -335,7 +342,7 @@ fn preflight() -> Response<Body> {
         ACCESS_CONTROL_ALLOW_METHODS,
         HeaderValue::from_static("GET, HEAD, POST"),
     );
-    let allowed = "content-type, inference-header-content-length, x-request-id, if-none-match, range, if-range";
+    let allowed = "content-type, inference-header-content-length, x-request-id, traceparent, tracestate, if-none-match, range, if-range";
     headers.insert(
         ACCESS_CONTROL_ALLOW_HEADERS,
         HeaderValue::from_static(allowed),
@@ -379,6 +386,8 @@ mod tests {
             ("/registry/index.json", Target::Registry),
             ("/registry", Target::Page),
             ("/healthz", Target::Health),
+            ("/metrics", Target::Metrics),
+            ("/metrics/x", Target::Page),
             ("/", Target::Page),
         ] {
             assert_eq!(Target::of(path), expected, "{path}");

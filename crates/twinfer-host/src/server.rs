@@ -116,7 +116,7 @@ fn join(thread: JoinHandle<Result<(), HostError>>) -> Result<(), HostError> {
 
 /// The host's thread, from start to end.
 fn run(config: HostConfig, stopped: watch::Receiver<bool>, ready: &Ready) -> Result<(), HostError> {
-    let log = Log::new(config.log.clone(), config.log_level);
+    let log = Log::of(&config);
     for announcement in &config.announce {
         log.event(
             announcement.level,
@@ -136,7 +136,15 @@ fn run(config: HostConfig, stopped: watch::Receiver<bool>, ready: &Ready) -> Res
     let result = runtime.block_on(async {
         let pool = Arc::new(Pool::of(program, &config, &network, &log)?);
         tokio::spawn(pool::tend(Arc::downgrade(&pool), config.limits.clone()));
-        serve(&config, pool, &log, stopped, ready).await
+        let exporting = config
+            .observer
+            .as_ref()
+            .and_then(|o| o.begin(&config, &log));
+        let served = serve(&config, pool, &log, stopped, ready).await;
+        if let Some(exporting) = exporting {
+            exporting.end().await;
+        }
+        served
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result

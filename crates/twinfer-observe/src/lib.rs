@@ -32,8 +32,8 @@ mod span;
 mod trace;
 
 pub use answered::Answered;
-pub use host_metrics::HostMetrics;
-pub use metrics::{CONTENT_TYPE, Metrics, MetricsError};
+pub use host_metrics::{HostMetrics, Lowered, Memory, Raised};
+pub use metrics::{CONTENT_TYPE, Metrics, MetricsError, Pending};
 pub use names::{Names, Selection};
 pub use observation::{Asked, Observation, Outcome};
 pub use route::Matched;

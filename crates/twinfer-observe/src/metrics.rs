@@ -9,7 +9,7 @@ use prometheus::{
 };
 
 use crate::catalogue::{self as all, Kind, Metric};
-use crate::labels::{Models, UNKNOWN, method};
+use crate::labels::{Models, UNKNOWN};
 use crate::names::Selection;
 use crate::observation::{Asked, Observation, Outcome};
 
@@ -128,7 +128,7 @@ impl Metrics {
             _ => ("", ""),
         };
         let code = status.to_string();
-        let method = method(seen.asked.method);
+        let method = seen.asked.method_label();
         self.requests
             .with_label_values(&[matched.route, method, model, version, &code])
             .inc();

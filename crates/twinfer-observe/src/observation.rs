@@ -22,6 +22,11 @@ impl<'a> Asked<'a> {
         let matched = Matched::of(path);
         Self { method, matched }
     }
+
+    /// The method where it is one that there is, else `_OTHER`: a label with few values.
+    pub fn method_label(&self) -> &'static str {
+        crate::labels::method(self.method)
+    }
 }
 
 /// How it ended.

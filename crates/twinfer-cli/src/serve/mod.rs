@@ -3,6 +3,7 @@
 mod approved;
 mod change;
 mod follow;
+mod observe;
 mod polling;
 mod source;
 
@@ -17,6 +18,7 @@ use twinfer_host::{Announcement, Host, HostConfig, Instances, Log, LogLevel, Log
 use twinfer_package::{Decision, Digest, Reference, Tagged, Verdict};
 
 use self::follow::Follower;
+use self::observe::ObserveArgs;
 use self::polling::Polling;
 use self::source::Source;
 use crate::host_error::host_error;
@@ -142,6 +144,9 @@ pub struct ServeArgs {
     /// Least important log lines
     #[arg(long, value_enum, default_value_t = Level::Info)]
     log_level: Level,
+
+    #[command(flatten)]
+    observe: ObserveArgs,
 }
 
 /// One of the things that `--instances` says.
@@ -183,7 +188,10 @@ pub fn run(args: ServeArgs, registry: &Registry, trust: &Trust) -> twinfer::Resu
             "there is no folder for the content of {registry}: set XDG_CACHE_HOME or HOME"
         )
     };
-    let log = Log::new(LogSink::Stderr, args.log_level.into());
+    let observer = args.observe.observer(observe::variable)?;
+    let log = Log::new(LogSink::Stderr, args.log_level.into())
+        .format(args.observe.log_format())
+        .observed(Some(observer.clone()));
     let source = Source::open(registry, args.model.clone(), &log, |identity| {
         let home = home(identity).ok_or_else(no_home)?;
         std::fs::create_dir_all(home.join("content"))
@@ -194,6 +202,7 @@ pub fn run(args: ServeArgs, registry: &Registry, trust: &Trust) -> twinfer::Resu
         .poll
         .unwrap_or(if source.is_remote() { 30.0 } else { 2.0 });
     let mut config = config(args, source.folder());
+    config.observer = Some(observer);
     // Before anything is written for a folder that is not there.
     config.check().map_err(host_error)?;
     let polling = Polling::new(poll)?;
@@ -281,6 +290,7 @@ fn config(args: ServeArgs, registry: &Path) -> HostConfig {
             args.cache.or_else(user_cache)
         },
         log_level: args.log_level.into(),
+        log_format: args.observe.log_format(),
         handle_signals: true,
         ..HostConfig::new(args.component, registry)
     };
