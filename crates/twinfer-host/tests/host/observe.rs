@@ -41,6 +41,20 @@ pub fn value(exposition: &str, series: &str) -> Option<f64> {
     exposition.lines().find_map(line)
 }
 
+/// Waits until a series has this value.
+#[track_caller]
+fn eventually(host: &Fixture, series: &str, expected: f64) {
+    let mut text = String::new();
+    for _ in 0..2400 {
+        text = host.get("/metrics").text();
+        if value(&text, series) == Some(expected) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(25));
+    }
+    panic!("{series} is not {expected} in\n{text}");
+}
+
 fn events(host: &Fixture, event: &str) -> Vec<Value> {
     let log = host.log();
     let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
@@ -195,10 +209,7 @@ fn instances_that_die_and_clients_that_go_are_counted() {
     drop(stream);
     let gone =
         r#"twinfer_requests_total{code="499",method="GET",model="",route="/{path}",version=""}"#;
-    // Within the patience of the test runner.
-    while value(&host.get("/metrics").text(), gone) != Some(1.0) {
-        std::thread::yield_now();
-    }
+    eventually(&host, gone, 1.0);
 }
 
 #[test]
@@ -208,12 +219,10 @@ fn waiting_requests_are_seen_and_their_wait_is_told() {
         config.limits.max_instances = 1;
     });
     std::thread::scope(|scope| {
-        let first = scope.spawn(|| host.get("/v2/sleep?400"));
+        let first = scope.spawn(|| host.get("/v2/sleep?5000"));
         host.wait_until_begun();
         let second = scope.spawn(|| host.get("/v2/served"));
-        while value(&host.get("/metrics").text(), "twinfer_queue_length") != Some(1.0) {
-            assert!(!second.is_finished(), "it did not wait");
-        }
+        eventually(&host, "twinfer_queue_length", 1.0);
         first.join().unwrap();
         let timing = second.join().unwrap();
         let timing = timing.header("server-timing").unwrap();
