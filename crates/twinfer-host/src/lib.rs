@@ -64,7 +64,7 @@ pub use config::{Announcement, HostConfig, Instances, Limits};
 pub use error::{HostError, HostErrorKind};
 pub use handle::{Handle, Refused};
 pub use log::{Log, LogFormat, LogLevel, LogSink};
-pub use observe::{ObserveOptions, Observer};
+pub use observe::{ObserveOptions, Observer, StateSeen};
 pub use reply::ReplyCode;
 pub use server::{Host, RunningHost};
 pub use trial::Trial;

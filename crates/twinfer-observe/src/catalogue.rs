@@ -158,8 +158,12 @@ metrics! {
         "Names whose present state in the registry is refused; the last good one is served");
     REGISTRY_REACHABLE = host("twinfer_registry_reachable", Gauge, &[],
         "1 if the registry could be read at the last look, else 0");
-    STATE_REACHABLE = host("twinfer_state_reachable", Gauge, &["place"],
-        "1 if the place of shared state could be reached at the last try, else 0");
+    STATE_CONNECTED = host(
+        "twinfer_state_connected", Gauge, &["place"],
+        "1 if the place of shared state (memory, sqlite, redis) answered the last time, else 0");
+    STATE_PENDING = host(
+        "twinfer_state_pending", Gauge, &["place"],
+        "Counters whose sums wait for its return");
     SPANS_EXPORTED = host("twinfer_spans_exported_total", Counter, &[],
         "Spans that a collector took");
     SPANS_DROPPED = host("twinfer_spans_dropped_total", Counter, &["reason"],

@@ -29,7 +29,8 @@ pub struct HostMetrics {
     index_refusals: IntCounterVec,
     index_refused: IntGaugeVec,
     registry_reachable: IntGaugeVec,
-    state_reachable: IntGaugeVec,
+    state_connected: IntGaugeVec,
+    state_pending: IntGaugeVec,
     spans_exported: IntCounterVec,
     spans_dropped: IntCounterVec,
     log_events: IntCounterVec,
@@ -68,7 +69,8 @@ impl HostMetrics {
             index_refusals: counter(into, &all::INDEX_REFUSALS)?,
             index_refused: gauge(into, &all::INDEX_REFUSED)?,
             registry_reachable: gauge(into, &all::REGISTRY_REACHABLE)?,
-            state_reachable: gauge(into, &all::STATE_REACHABLE)?,
+            state_connected: gauge(into, &all::STATE_CONNECTED)?,
+            state_pending: gauge(into, &all::STATE_PENDING)?,
             spans_exported: counter(into, &all::SPANS_EXPORTED)?,
             spans_dropped: counter(into, &all::SPANS_DROPPED)?,
             log_events: counter(into, &all::LOG_EVENTS)?,
@@ -201,11 +203,13 @@ impl HostMetrics {
             .set(reachable.into());
     }
 
-    /// Whether the place of shared state, such as `redis`, could be reached.
-    pub fn state_reachable(&self, place: &str, reachable: bool) {
-        self.state_reachable
+    /// Whether the place of shared state, such as `redis`, answers, and how much waits for its return.
+    pub fn state(&self, place: &str, connected: bool, pending: usize) {
+        let pending = i64::try_from(pending).unwrap_or(i64::MAX);
+        self.state_connected
             .with_label_values(&[place])
-            .set(reachable.into());
+            .set(connected.into());
+        self.state_pending.with_label_values(&[place]).set(pending);
     }
 
     /// A collector took so many spans.

@@ -29,8 +29,6 @@ pub(super) fn count(metrics: &HostMetrics, level: LogLevel, event: &str, fields:
         }
         "source_unreachable" => metrics.registry_reachable(false),
         "source_reachable" => metrics.registry_reachable(true),
-        "state_unreachable" => metrics.state_reachable(text("place"), false),
-        "state_reachable" => metrics.state_reachable(text("place"), true),
         _ => {}
     }
 }
@@ -70,11 +68,6 @@ mod tests {
             ),
             (LogLevel::Debug, "registry_read", json!({"refused": 3})),
             (LogLevel::Warn, "source_unreachable", json!({})),
-            (
-                LogLevel::Warn,
-                "state_unreachable",
-                json!({"place": "redis"}),
-            ),
             (LogLevel::Info, "something_new", json!([])),
         ] {
             observer.event(level, event, &fields);
@@ -93,7 +86,6 @@ mod tests {
             "twinfer_index_refusals_total{reason=\"self_test_failed\"} 1",
             "twinfer_index_refused 3",
             "twinfer_registry_reachable 0",
-            "twinfer_state_reachable{place=\"redis\"} 0",
             "twinfer_log_events_total{event=\"something_new\",level=\"info\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");

@@ -11,7 +11,7 @@ mod request;
 mod wall;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
@@ -51,12 +51,26 @@ impl Default for ObserveOptions {
     }
 }
 
+/// How the place of shared state is, at the time of a scrape.
+#[derive(Debug, Clone, Copy)]
+pub struct StateSeen {
+    /// What it is, such as `redis`: one of a few.
+    pub place: &'static str,
+    /// Whether it answered the last time.
+    pub connected: bool,
+    /// Counters whose sums wait for its return.
+    pub pending: usize,
+}
+
+type StateProbe = Box<dyn Fn() -> StateSeen + Send + Sync>;
+
 struct Inner {
     metrics: Metrics,
     host: HostMetrics,
     expose: bool,
     sampler: Option<Sampler>,
     spans: Option<Spans>,
+    state: OnceLock<StateProbe>,
     /// Taken by the host that begins first.
     exporter: Mutex<Option<Exporter>>,
 }
@@ -108,6 +122,7 @@ impl Observer {
             expose: options.metrics,
             sampler: exporter.as_ref().map(Exporter::sampler),
             spans,
+            state: OnceLock::new(),
             exporter: Mutex::new(exporter),
         })))
     }
@@ -129,9 +144,10 @@ impl Observer {
         events::count(&self.0.host, level, event, fields);
     }
 
-    /// Whether the place of shared state, such as `redis`, could be reached at the last try.
-    pub fn state_reachable(&self, place: &str, reachable: bool) {
-        self.0.host.state_reachable(place, reachable);
+    /// Whom to ask, at each scrape, how the place of shared state is. It must not block. The first one
+    /// counts.
+    pub fn watch_state(&self, probe: impl Fn() -> StateSeen + Send + Sync + 'static) {
+        let _ = self.0.state.set(Box::new(probe));
     }
 
     fn expose(&self, method: &Method, query: Option<&str>) -> Result<Response<Body>, Failure> {
@@ -144,6 +160,10 @@ impl Observer {
         }
         let wanted = Selection::of_query(query)
             .map_err(|why| Failure::new(ReplyCode::InvalidRequest, why))?;
+        if let Some(probe) = self.0.state.get() {
+            let seen = probe();
+            self.0.host.state(seen.place, seen.connected, seen.pending);
+        }
         let process = process::read();
         self.0
             .host

@@ -2,9 +2,11 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
-use twinfer_host::{HostConfig, LogFormat, ObserveOptions, Observer};
+use twinfer_host::{HostConfig, LogFormat, ObserveOptions, Observer, StateSeen};
 
 use crate::component::pack_into;
 use crate::support::{Answer, Fixture, real_component};
@@ -165,6 +167,33 @@ fn a_trace_is_taken_over_handed_on_and_logged() {
     assert!(
         echoed.contains(begun) && !echoed.contains("a=b"),
         "{echoed}"
+    );
+}
+
+#[test]
+fn the_place_of_state_is_asked_at_each_scrape() {
+    let connected = Arc::new(AtomicBool::new(true));
+    let probe = connected.clone();
+    let host = Fixture::new(|config| {
+        observed(config);
+        config
+            .observer
+            .as_ref()
+            .unwrap()
+            .watch_state(move || StateSeen {
+                place: "redis",
+                connected: probe.load(Ordering::Relaxed),
+                pending: 3,
+            });
+    });
+    let series = r#"twinfer_state_connected{place="redis"}"#;
+    assert_eq!(value(&host.get("/metrics").text(), series), Some(1.0));
+    connected.store(false, Ordering::Relaxed);
+    let text = host.get("/metrics").text();
+    assert_eq!(value(&text, series), Some(0.0));
+    assert_eq!(
+        value(&text, r#"twinfer_state_pending{place="redis"}"#),
+        Some(3.0)
     );
 }
 

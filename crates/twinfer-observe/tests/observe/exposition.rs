@@ -68,7 +68,7 @@ pub fn full() -> (Metrics, HostMetrics) {
     host.index_read(1.6e9, 0);
     host.index_updated();
     host.index_refused("self_test_failed");
-    host.state_reachable("redis", true);
+    host.state("redis", true, 0);
     host.spans_exported(1);
     host.spans_dropped("queue_full", 1);
     host.log_event("info", "listening");
