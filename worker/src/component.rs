@@ -20,6 +20,7 @@ use twinfer_serve::{
 use crate::access::Host;
 use crate::environment::variable;
 use crate::fuse::fused;
+use crate::observe;
 use crate::remote::{Supply, supply};
 use crate::settings::Settings;
 
@@ -69,7 +70,7 @@ fn shell() -> &'static Shell {
         options.predict_route = variable("AIP_PREDICT_ROUTE");
         options.trust = trust();
         options.repository = repository();
-        options.metrics = variable("TWINFER_METRICS").filter(|path| path.starts_with('/'));
+        options.metrics = variable("TWINFER_HOST_METRICS").filter(|path| path.starts_with('/'));
         let supply = Settings::read(&registry).map(|settings| settings.and_then(supply));
         let store = match &supply {
             Some(Ok(supply)) => supply.store(),
@@ -191,18 +192,37 @@ fn milliseconds() -> f64 {
 
 #[http_service]
 async fn handle(request: Request) -> impl IntoResponse {
-    answer(request).await.map(Full::new)
+    observed(request).await.map(Full::new)
+}
+
+async fn observed(request: Request) -> Response<Bytes> {
+    // First: it gives a fused instance what is random.
+    let shell = shell();
+    let (parts, body) = request.into_parts();
+    let seen = observe::begin(&parts, milliseconds());
+    let answer = answer(shell, parts, body, seen.as_ref()).await;
+    if let Some(seen) = seen {
+        seen.end(&answer, milliseconds());
+    }
+    answer
 }
 
 /// The door first: of a request that is refused no body is read.
-async fn answer(request: Request) -> Response<Bytes> {
-    let shell = shell();
-    let (mut parts, body) = request.into_parts();
+async fn answer(
+    shell: &'static Shell,
+    mut parts: Parts,
+    body: IncomingRequestBody,
+    seen: Option<&observe::Seen>,
+) -> Response<Bytes> {
     let admitted = match shell.door.admit(&mut parts).await {
         Ok(admitted) => admitted,
         Err(refused) => return *refused,
     };
-    let mut response = answer_admitted(shell, parts, body).await;
+    let exposed = seen.and_then(|seen| seen.exposition(parts.uri.query()));
+    let mut response = match exposed {
+        Some(answer) => answer,
+        None => answer_admitted(shell, parts, body).await,
+    };
     admitted.describe(response.headers_mut());
     response
 }

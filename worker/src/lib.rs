@@ -15,8 +15,9 @@
 //! | `TWINFER_OPEN` | what is open beside that, with commas between: `page,metrics` | nothing |
 //! | `TWINFER_INDEX` | a file that is read in the place of the `index.json` of a registry folder | none |
 //! | `TWINFER_REPOSITORY` | `enabled`: the repository extension is on, for who shows the token | `disabled` |
-//! | `TWINFER_METRICS` | path of the host's metrics (Prometheus' text format), for the page | none |
+//! | `TWINFER_HOST_METRICS` | path of the host's metrics (Prometheus' text format), for the page | none |
 //! | `TWINFER_ADMIN_TOKEN` | the token, of 16 characters or more | none |
+//! | `TWINFER_METRICS` | `1`: count, and answer `/metrics` with what this instance counted | off |
 //!
 //! With a static host these as well:
 //!
@@ -51,6 +52,8 @@ mod fuse;
 mod key_value;
 #[cfg(all(target_family = "wasm", target_os = "wasi"))]
 mod memory;
+#[cfg(all(target_family = "wasm", target_os = "wasi"))]
+mod observe;
 #[cfg(all(target_family = "wasm", target_os = "wasi"))]
 mod origin;
 #[cfg(all(target_family = "wasm", target_os = "wasi"))]

@@ -13,8 +13,8 @@ pub struct Program {
     pub package: &'static str,
 }
 
-/// Registries and their tools of others, which the tests talk to.
-pub const REGISTRY_TOOLS: [Program; 3] = [
+/// Registries and other programs of others, which the tests talk to.
+pub const TEST_TOOLS: [Program; 5] = [
     Program {
         name: "docker-registry",
         package: "docker-registry",
@@ -27,6 +27,14 @@ pub const REGISTRY_TOOLS: [Program; 3] = [
         name: "nginx",
         package: "nginx-light",
     },
+    Program {
+        name: "prometheus",
+        package: "prometheus",
+    },
+    Program {
+        name: "promtool",
+        package: "prometheus",
+    },
 ];
 
 /// Servers that the host uses.
@@ -37,7 +45,7 @@ pub const SERVERS: [Program; 1] = [Program {
 
 /// All programs that tests talk to.
 pub fn test_programs() -> Vec<Program> {
-    [&REGISTRY_TOOLS[..], &SERVERS].concat()
+    [&TEST_TOOLS[..], &SERVERS].concat()
 }
 
 /// Those of these programs that are not there.

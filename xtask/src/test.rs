@@ -151,6 +151,8 @@ fn tools_of_others() -> Result<Vec<Job<'static>>> {
     let python = python::setup();
     if debian::may_install() {
         packages.extend(missing.iter().map(|program| program.package));
+        // Two programs may come from one package.
+        packages.dedup();
         if matches!(python, python::Setup::NeedsVenv(_)) {
             packages.push("python3-venv");
         }

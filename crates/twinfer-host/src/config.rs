@@ -11,7 +11,8 @@ use twinfer_state::{MemoryState, State};
 use crate::access::{self, AccessConfig};
 use crate::error::HostError;
 use crate::key_value::KeyValue;
-use crate::log::{LogLevel, LogSink};
+use crate::log::{LogFormat, LogLevel, LogSink};
+use crate::observe::Observer;
 use crate::outbound::Origin;
 use crate::tls::TlsFiles;
 
@@ -71,6 +72,11 @@ pub struct HostConfig {
     pub log: LogSink,
     /// The least important level that is still logged.
     pub log_level: LogLevel,
+    /// How log lines are written.
+    pub log_format: LogFormat,
+    /// What counts requests and events, answers `/metrics`, and takes traces over and sends them on.
+    /// `None`: nothing is observed.
+    pub observer: Option<Observer>,
     /// End gracefully on SIGTERM and SIGINT. A program that embeds a host
     /// usually has its own handlers and leaves this off.
     pub handle_signals: bool,
@@ -187,6 +193,8 @@ impl HostConfig {
             limits: Limits::default(),
             log: LogSink::Stderr,
             log_level: LogLevel::Info,
+            log_format: LogFormat::Json,
+            observer: None,
             handle_signals: false,
         }
     }

@@ -19,6 +19,7 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 use crate::config::HostConfig;
 use crate::engine::Linked;
 use crate::log::Log;
+use crate::observe::InstanceWatch;
 use crate::outbound::Network;
 use crate::reply::{Failure, ReplyCode};
 use crate::state::{State, Surroundings};
@@ -49,6 +50,7 @@ pub(crate) struct Guest {
     pub(crate) models: BTreeSet<String>,
     /// The last round of preparing for new models that it took part in.
     pub(crate) round: u64,
+    watch: Option<InstanceWatch>,
     max_response: usize,
     service: Service,
     instance: Instance,
@@ -134,6 +136,7 @@ impl Factory {
             idle_since: Instant::now(),
             models: BTreeSet::new(),
             round: 0,
+            watch: self.log.observer().map(InstanceWatch::new),
             max_response,
             service,
             instance,
@@ -159,7 +162,8 @@ impl Guest {
     ) -> Result<(), Failure> {
         self.served += 1;
         let model = model_of(request.uri().path()).map(str::to_owned);
-        let models = &mut self.models;
+        let (models, watch) = (&mut self.models, &mut self.watch);
+        let _busy = watch.as_ref().map(InstanceWatch::busy);
         let (request, _processed) =
             Request::from_http(self.store.data_mut().http().hooks, request.map(Full::new));
         let (service, max_response) = (&self.service, self.max_response);
@@ -167,6 +171,9 @@ impl Guest {
             .store
             .run_concurrent(async |accessor| {
                 let answer = exchange(service, accessor, request, max_response).await?;
+                if let (Ok(answer), Some(watch)) = (&answer, watch) {
+                    watch.answered(answer.headers());
+                }
                 // Only what is there counts: names that clients make up have no end.
                 if let (Some(model), Ok(answer)) = (model, &answer)
                     && answer.status().is_success()

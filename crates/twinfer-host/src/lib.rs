@@ -9,6 +9,7 @@
 //! | `/registry/*` | the OCI image layout, read-only |
 //! | `/healthz` | the host itself: it accepts connections |
 //! | `/readyz` | the host: whether the component answers, and the state |
+//! | `/metrics` | the host, where it has an [`Observer`] |
 //! | GET and HEAD of a file that the page folder has | that file |
 //! | everything else | the component |
 //!
@@ -53,6 +54,7 @@ mod key_value;
 mod label;
 mod log;
 mod mime;
+mod observe;
 mod outbound;
 mod pool;
 mod repeatable;
@@ -69,7 +71,8 @@ pub use config::{Announcement, HostConfig, Instances, LEAST_TAKEN, Limits};
 pub use error::{HostError, HostErrorKind};
 pub use handle::{Handle, Refused};
 pub use key_value::KeyValue;
-pub use log::{Log, LogLevel, LogSink};
+pub use log::{Log, LogFormat, LogLevel, LogSink};
+pub use observe::{ObserveOptions, Observer, StateSeen};
 pub use reply::ReplyCode;
 pub use server::{Host, RunningHost};
 pub use tls::TlsFiles;

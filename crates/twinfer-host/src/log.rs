@@ -1,4 +1,4 @@
-//! Structured logs: one JSON object a line.
+//! Structured logs: one JSON object a line, or one line of `name=value` for people.
 //!
 //! Every line has `time` (RFC 3339, UTC), `level`, `event`, and the event's own
 //! fields. Bodies and query strings are never logged: they are users' data.
@@ -9,6 +9,9 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value};
+
+use crate::config::HostConfig;
+use crate::observe::Observer;
 
 /// How important a log line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,7 +27,7 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Debug => "debug",
             Self::Info => "info",
@@ -32,6 +35,16 @@ impl LogLevel {
             Self::Error => "error",
         }
     }
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A JSON object.
+    #[default]
+    Json,
+    /// `TIME LEVEL EVENT name=value name=value`; values are JSON where they are not plain words.
+    Text,
 }
 
 /// Where log lines go.
@@ -55,39 +68,69 @@ impl fmt::Debug for LogSink {
     }
 }
 
-/// Writes log lines to a sink, each as one JSON object.
+/// Writes log lines to a sink.
 #[derive(Debug, Clone)]
 pub struct Log {
     sink: LogSink,
     level: LogLevel,
+    format: LogFormat,
+    observer: Option<Observer>,
 }
 
 impl Log {
     /// A log that drops what is less important than `level`.
     pub fn new(sink: LogSink, level: LogLevel) -> Self {
-        Self { sink, level }
+        Self {
+            sink,
+            level,
+            format: LogFormat::Json,
+            observer: None,
+        }
+    }
+
+    /// In this format.
+    pub fn format(self, format: LogFormat) -> Self {
+        Self { format, ..self }
+    }
+
+    /// Counted by this observer: all events, also those below the level.
+    pub fn observed(self, observer: Option<Observer>) -> Self {
+        Self { observer, ..self }
+    }
+
+    /// That of a host.
+    pub(crate) fn of(config: &HostConfig) -> Self {
+        Self::new(config.log.clone(), config.log_level)
+            .format(config.log_format)
+            .observed(config.observer.clone())
+    }
+
+    pub(crate) fn observer(&self) -> Option<&Observer> {
+        self.observer.as_ref()
     }
 
     /// Writes one event. `fields` must be a JSON object.
     pub fn event(&self, level: LogLevel, event: &str, fields: Value) {
         if level >= self.level {
             self.always(level, event, fields);
+        } else if let Some(observer) = &self.observer {
+            observer.event(level, event, &fields);
         }
     }
 
     /// The same, whatever the least level is: what must not get lost.
     pub fn always(&self, level: LogLevel, event: &str, fields: Value) {
+        if let Some(observer) = &self.observer {
+            observer.event(level, event, &fields);
+        }
         if matches!(self.sink, LogSink::None) {
             return;
         }
-        let mut line = Map::new();
-        line.insert("time".into(), rfc3339(SystemTime::now()).into());
-        line.insert("level".into(), level.as_str().into());
-        line.insert("event".into(), event.into());
-        if let Value::Object(fields) = fields {
-            line.extend(fields);
-        }
-        let line = Value::Object(line).to_string();
+        let time = rfc3339(SystemTime::now());
+        let line = match self.format {
+            LogFormat::Json => json(&time, level, event, fields),
+            LogFormat::Text => text(&time, level, event, &fields),
+        };
         match &self.sink {
             // A log that cannot be written must not stop the service.
             LogSink::Stderr => drop(writeln!(std::io::stderr().lock(), "{line}")),
@@ -95,6 +138,39 @@ impl Log {
             LogSink::None => {}
         }
     }
+}
+
+fn json(time: &str, level: LogLevel, event: &str, fields: Value) -> String {
+    let mut line = Map::new();
+    line.insert("time".into(), time.into());
+    line.insert("level".into(), level.as_str().into());
+    line.insert("event".into(), event.into());
+    if let Value::Object(fields) = fields {
+        line.extend(fields);
+    }
+    Value::Object(line).to_string()
+}
+
+fn text(time: &str, level: LogLevel, event: &str, fields: &Value) -> String {
+    let mut line = format!("{time} {:5} {event}", level.as_str().to_uppercase());
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        // What is not there is not said.
+        if value.is_null() {
+            continue;
+        }
+        line += &match value {
+            Value::String(word) if is_plain(word) => format!(" {name}={word}"),
+            // JSON has no line ends in it, and quotes what has spaces.
+            value => format!(" {name}={value}"),
+        };
+    }
+    line
+}
+
+/// Whether a text can be told from what is around it without quotes.
+fn is_plain(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"'=\\{}[]".contains(&byte);
+    !text.is_empty() && text.bytes().all(plain)
 }
 
 /// `2026-11-25T06:24:00.123Z`.
@@ -144,6 +220,19 @@ mod tests {
         ] {
             assert_eq!(rfc3339(UNIX_EPOCH + Duration::from_secs(seconds)), expected);
         }
+    }
+
+    #[test]
+    fn text_is_one_line_whatever_is_in_it() {
+        let fields = serde_json::json!({
+            "path": "/v2", "status": 200, "failure": null, "model": "a b", "empty": "",
+            "message": "two\nlines \"quoted\" é", "inner": {"code": "x"}, "sly": "a=b level=error",
+        });
+        assert_eq!(
+            text("T", LogLevel::Warn, "request", &fields),
+            "T WARN  request path=/v2 status=200 model=\"a b\" empty=\"\" \
+             message=\"two\\nlines \\\"quoted\\\" é\" inner={\"code\":\"x\"} sly=\"a=b level=error\""
+        );
     }
 
     #[test]

@@ -110,7 +110,7 @@ pub(crate) fn client() -> Result<reqwest::Client, HostError> {
         // A system without any authorities, such as a small container: what needs no TLS works
         // there too.
         .or_else(|_| builder().tls_certs_only([]).build())
-        .map_err(|e| HostError::internal(format!("no HTTPS client for the component: {e}")))
+        .map_err(|e| HostError::internal(format!("no HTTPS client: {e}")))
 }
 
 /// Sends the requests of one instance.
@@ -181,6 +181,11 @@ fn failed(error: &reqwest::Error) -> HttpError {
             false => HttpError::ConnectionReadTimeout,
         };
     }
+    HttpError::InternalError(Some(chain(error)))
+}
+
+/// What went wrong, with all that caused it.
+pub(crate) fn chain(error: &reqwest::Error) -> String {
     let mut reason = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -190,7 +195,7 @@ fn failed(error: &reqwest::Error) -> HttpError {
         }
         cause = error.source();
     }
-    HttpError::InternalError(Some(reason))
+    reason
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod gone;
 mod pace;
 mod prepare;
 mod rest;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -158,8 +159,10 @@ impl Pool {
         request: http::Request<Bytes>,
         deadline: Deadline,
     ) -> Result<http::Response<Bytes>, Failure> {
+        let watched = watch::waiting(&request);
         let patience = deadline.or_at(Instant::now() + self.limits.queue_timeout);
         let waited = timeout_at(patience.into(), self.running.clone().acquire_owned()).await;
+        drop(watched);
         if deadline.passed(Instant::now()) {
             return Err(Deadline::failure("it waited for an instance"));
         }

@@ -20,6 +20,7 @@ use crate::deadline::Deadline;
 use crate::headers;
 use crate::health;
 use crate::log::{Log, LogLevel};
+use crate::observe;
 use crate::pool::Pool;
 use crate::reply::{Body, Failure, ReplyCode, full};
 use crate::static_site::{self, Found};
@@ -51,6 +52,7 @@ enum Target {
     Component,
     Registry,
     Health,
+    Metrics,
     /// Whether the component answers.
     Ready,
     /// A file of the page folder that is there.
@@ -62,6 +64,7 @@ impl Target {
     fn of(path: &str) -> Option<Self> {
         match path {
             "/healthz" => Some(Self::Health),
+            "/metrics" => Some(Self::Metrics),
             "/readyz" => Some(Self::Ready),
             "/v2" => Some(Self::Component),
             // The way of most requests: no file is looked for.
@@ -99,11 +102,13 @@ impl Router {
     }
 
     /// Answers a request. Never fails: a failure is an answer.
-    pub(crate) async fn respond(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+    pub(crate) async fn respond(self: Arc<Self>, mut request: Request<Incoming>) -> Response<Body> {
         let started = Instant::now();
         let id = self.request_id(request.headers());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let origin = request.headers().get(ORIGIN).cloned();
+        let observer = self.config.observer.as_ref();
+        let watch = observer.map(|observer| observer.watch(&mut request));
         let line = RequestLine::new(&self.log, &id, &request, started);
         let target = self.target(&method, &path).await;
         let is_page = matches!(target, Target::Page(_));
@@ -144,8 +149,9 @@ impl Router {
         if let Ok(id) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(REQUEST_ID, id);
         }
+        let seen = watch.map(|watch| watch.end(&mut response, &id));
         let bytes = response.body().size_hint().exact();
-        line.answered(response.status().as_u16(), bytes, failure);
+        line.answered(response.status().as_u16(), bytes, failure, seen);
         response
     }
 
@@ -173,6 +179,9 @@ impl Router {
         match target {
             Target::Component => self.ask_component(request, id, started).await,
             Target::Health => Ok(Response::new(full("ok\n"))),
+            Target::Metrics => {
+                observe::expose(&self.config, method, request.uri().query())
+            }
             Target::Ready => Ok(health::ready(&self.pool, &*self.config.state).await),
             Target::Registry => {
                 let below = path.strip_prefix("/registry/").unwrap_or_default();
@@ -337,7 +346,18 @@ impl<'a> RequestLine<'a> {
         }
     }
 
-    fn answered(mut self, status: u16, bytes: Option<u64>, failure: Option<serde_json::Value>) {
+    /// `seen`: what the observer has to say of it.
+    fn answered(
+        mut self,
+        status: u16,
+        bytes: Option<u64>,
+        failure: Option<serde_json::Value>,
+        seen: Option<serde_json::Map<String, serde_json::Value>>,
+    ) {
+        let fields = self.fields.as_mut().and_then(serde_json::Value::as_object_mut);
+        if let (Some(fields), Some(seen)) = (fields, seen) {
+            fields.extend(seen);
+        }
         let level = if status >= 500 {
             LogLevel::Error
         } else {
@@ -431,6 +451,8 @@ mod tests {
             ("/registry", None),
             ("/healthz", Some(Target::Health)),
             ("/readyz", Some(Target::Ready)),
+            ("/metrics", Some(Target::Metrics)),
+            ("/metrics/x", None),
             ("/", None),
         ] {
             assert_eq!(Target::of(path), expected, "{path}");

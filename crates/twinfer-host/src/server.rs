@@ -121,7 +121,7 @@ fn join(thread: JoinHandle<Result<(), HostError>>) -> Result<(), HostError> {
 
 /// The host's thread, from start to end.
 fn run(config: HostConfig, stopped: watch::Receiver<bool>, ready: &Ready) -> Result<(), HostError> {
-    let log = Log::new(config.log.clone(), config.log_level);
+    let log = Log::of(&config);
     for announcement in &config.announce {
         log.event(
             announcement.level,
@@ -146,7 +146,13 @@ fn run(config: HostConfig, stopped: watch::Receiver<bool>, ready: &Ready) -> Res
         if let Some(tls) = &tls {
             tokio::spawn(tls::watch(Arc::downgrade(tls)));
         }
-        serve(&config, pool, tls, &log, stopped, ready).await
+        let observer = config.observer.as_ref();
+        let exporting = observer.and_then(|observer| observer.begin(&config, &log));
+        let served = serve(&config, pool, tls, &log, stopped, ready).await;
+        if let Some(exporting) = exporting {
+            exporting.end().await;
+        }
+        served
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result

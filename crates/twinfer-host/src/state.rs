@@ -18,6 +18,7 @@ use crate::config::HostConfig;
 use crate::error::HostError;
 use crate::key_value::{self, Stores};
 use crate::log::{Log, LogLevel};
+use crate::observe::Observer;
 use crate::outbound::{Network, Outbound};
 use crate::repeatable;
 
@@ -97,7 +98,10 @@ impl State {
             http: WasiHttpCtx::new(),
             network: Outbound::new(network.clone()),
             key_value: key_value::Place::of(config),
-            memory: MemoryLimit::new(config.limits.max_memory),
+            memory: MemoryLimit::new(
+                config.limits.max_memory,
+                log.observer().map(Observer::instance_memory),
+            ),
         })
     }
 }
@@ -155,15 +159,17 @@ pub(crate) struct MemoryLimit {
     used: usize,
     table_elements: usize,
     refused: bool,
+    watch: Option<twinfer_observe::Memory>,
 }
 
 impl MemoryLimit {
-    fn new(limit: usize) -> Self {
+    fn new(limit: usize, watch: Option<twinfer_observe::Memory>) -> Self {
         Self {
             limit,
             used: 0,
             table_elements: 0,
             refused: false,
+            watch,
         }
     }
 
@@ -189,6 +195,9 @@ impl ResourceLimiter for MemoryLimit {
         let allowed = grown <= self.limit && maximum.is_none_or(|maximum| desired <= maximum);
         if allowed {
             self.used = grown;
+            if let Some(watch) = &self.watch {
+                watch.set(grown);
+            }
         } else {
             self.refused = true;
         }

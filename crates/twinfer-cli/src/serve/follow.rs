@@ -83,6 +83,9 @@ impl Follower {
             }
             None => {
                 follower.begin()?;
+                if !follower.unreachable {
+                    follower.seen();
+                }
                 "registry"
             }
         };
@@ -220,11 +223,23 @@ impl Follower {
 
     /// Compares the registry with what is approved, and takes what passes.
     pub fn check(&mut self) {
-        let index = match self.source.index() {
-            Ok(index) => index,
-            Err(error) => return self.lost(&error),
-        };
-        self.found();
+        match self.source.index() {
+            Ok(index) => {
+                self.found();
+                self.compare(index);
+                self.seen();
+            }
+            Err(error) => self.lost(&error),
+        }
+    }
+
+    /// The registry was read: for those who watch whether it still is.
+    fn seen(&self) {
+        let fields = json!({"refused": self.refused.len()});
+        self.event(LogLevel::Debug, "registry_read", fields);
+    }
+
+    fn compare(&mut self, index: Index) {
         let due = |refused: &Refused| refused.retry.is_some_and(|at| at <= Instant::now());
         if self.last.as_ref() == Some(&index) && !self.refused.values().any(due) {
             return;

@@ -5,6 +5,7 @@ mod approved;
 mod change;
 mod edge;
 mod follow;
+mod observe;
 mod polling;
 mod source;
 mod tls;
@@ -23,6 +24,7 @@ use twinfer_package::{Decision, Digest, Reference, Tagged, Verdict};
 use self::access::AccessArgs;
 use self::edge::EdgeArgs;
 use self::follow::Follower;
+use self::observe::ObserveArgs;
 use self::polling::Polling;
 use self::source::Source;
 use self::tls::TlsArgs;
@@ -186,6 +188,9 @@ pub struct ServeArgs {
 
     #[command(flatten)]
     edge: EdgeArgs,
+
+    #[command(flatten)]
+    observe: ObserveArgs,
 }
 
 /// One of the things that `--instances` says.
@@ -229,7 +234,10 @@ pub fn run(args: ServeArgs, registry: &Registry, trust: &Trust) -> twinfer::Resu
     };
     // A mistake in it is told before anything is fetched.
     let access = args.access.config()?;
-    let log = Log::new(LogSink::Stderr, args.log_level.into());
+    let observer = args.observe.observer(observe::variable)?;
+    let log = Log::new(LogSink::Stderr, args.log_level.into())
+        .format(args.observe.log_format())
+        .observed(Some(observer.clone()));
     let source = Source::open(registry, args.model.clone(), &log, |identity| {
         let home = home(identity).ok_or_else(no_home)?;
         std::fs::create_dir_all(home.join("content"))
@@ -243,6 +251,7 @@ pub fn run(args: ServeArgs, registry: &Registry, trust: &Trust) -> twinfer::Resu
     let state = args.state.clone();
     let mut config = config(args, source.folder());
     config.access = access;
+    config.observer = Some(observer);
     // Before anything is written for a folder that is not there.
     config.check().map_err(host_error)?;
     state.apply(&source.identity(), &log, &mut config)?;
@@ -334,6 +343,7 @@ fn config(args: ServeArgs, registry: &Path) -> HostConfig {
             args.cache.or_else(user_cache)
         },
         log_level: args.log_level.into(),
+        log_format: args.observe.log_format(),
         handle_signals: true,
         ..HostConfig::new(args.component, registry)
     };

@@ -18,7 +18,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-fn pack_into(folder: &Path, recipe: &str) {
+pub fn pack_into(folder: &Path, recipe: &str) {
     let store = FolderStore::new(folder);
     let options = PackOptions {
         self_test: false,

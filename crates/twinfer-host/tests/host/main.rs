@@ -22,6 +22,8 @@ mod kills;
 mod lifecycle;
 #[path = "../../../twinfer-state/tests/state/redis_server.rs"]
 mod redis_server;
+mod observe;
+mod prometheus;
 mod remote;
 mod repository;
 mod routing;
@@ -31,5 +33,6 @@ mod smuggling;
 mod state;
 mod support;
 mod tls;
+mod traces;
 mod web;
 mod wire;
