@@ -25,7 +25,7 @@ const json = (path, body) => post(path, "application/json", JSON.stringify(body)
 /** What is asked for: the models, as a rival in Python knows them, and ours that have one loaded. */
 export const models = [
   { reference: "tumour-risk:1.0.0", what: "a record of 30 numbers", kind: "table", fused: "component, fused (tumour-risk)" },
-  { reference: "face-detector:1.0.0", what: "a JPEG of 1024 x 678", kind: "faces", fused: "component, fused (face)" },
+  { reference: "face-detector:1.0.0", what: "a JPEG of 720 x 478", kind: "faces", fused: "component, fused (face)" },
   { reference: "file-type:1.0.0", what: "bytes", kind: "file-type" },
 ];
 
@@ -133,7 +133,7 @@ function floats(base64) {
 }
 
 function mlflow({ reference, kind }, sample, file) {
-  const how = `mlflow models serve (uvicorn), ${cores} workers, --env-manager local, no access log; ${kind === "table" ? "flavour onnx" : "a python_function"}, onnxruntime with one thread in each worker`;
+  const how = `mlflow models serve (uvicorn), ${cores} workers, --env-manager local, no access log; the flavour onnx for a table, a python_function for what is no tensor, without a signature; onnxruntime with one thread in each worker`;
   if (!plan.rivals?.mlflow?.path) return { how, skip: plan.rivals?.mlflow?.missing ?? "the plan has no Python for it" };
   const python = plan.rivals.mlflow.path;
   const folder = join(work, "servers", `mlflow-${reference.split(":")[0]}`);

@@ -6,6 +6,7 @@ import { createServer } from "node:http";
 import { test } from "node:test";
 import { difference, readers } from "../shared/answers.mjs";
 import { load, post } from "../shared/load.mjs";
+import { servers } from "../report/servers.mjs";
 import { memoryOf, parentIn, parseMemory, processTree, treeOf } from "../shared/processes.mjs";
 
 test("the same prediction is the same in the words of every server", () => {
@@ -89,4 +90,20 @@ test("errors are counted where that is asked for, a connection is made again, an
     server.closeAllConnections();
     server.close();
   }
+});
+
+test("the document has ratios of what was measured, errors, and the reason of what was not", () => {
+  const one = (rate, p99, bytes, first, errors = {}) => ({
+    how: "as it is",
+    first: 9_000,
+    cold: { median: first },
+    memory: { loaded: { proportional: bytes }, peak: { proportional: 2 * bytes } },
+    load: { 1: { rate: { median: rate }, latency: { median: 1, p99 }, errors }, 64: { rate: { median: rate }, latency: { median: 1, p99 }, errors } },
+  });
+  const list = { "Twinfer, full, warm": one(3_000, 2, 100e6, 150), MLServer: one(1_000, 8, 400e6, 3_000, { 503: 2 }), MLflow: { how: "not here", skipped: "it does not start" } };
+  const text = servers({ servers: { cores: 2, clients: [1, 64], rounds: 3, milliseconds: 2_000, results: [{ reference: "a:1", what: "a row", servers: list }] } });
+  assert.match(text, /\| MLServer \| 3\.00× \| 3\.00× \| 0\.25× \| 0\.25× \| 0\.25× \| 0\.25× \| 0\.05× \|/);
+  assert.match(text, /\| MLServer \| 1000 \|.*\| 4 × 503 \|/);
+  assert.match(text, /Not measured: MLflow: it does not start\./);
+  assert.equal(servers({}), "");
 });

@@ -20,7 +20,7 @@ use crate::sizes;
 use crate::steps::{Job, Output, nothing_to_do, step, together};
 
 /// What is measured: names of results, and of scripts in `bench/measures/` but for the sizes.
-const MEASURES: [&str; 13] = [
+const MEASURES: [&str; 14] = [
     "sizes",
     "network",
     "page",
@@ -29,6 +29,7 @@ const MEASURES: [&str; 13] = [
     "component",
     "fresh",
     "throughput",
+    "servers",
     "start",
     "artifacts",
     "native",
@@ -188,6 +189,7 @@ impl Bench<'_> {
                 .run()
         })?;
         let python = step("Python packages of bench/", python::for_bench)?;
+        let rivals = step("Python packages of the rivals", |output| Ok(rivals(output)))?;
         step(
             "models that others made, tree ensembles, and models of several sizes",
             |output| {
@@ -222,6 +224,7 @@ impl Bench<'_> {
             "cases": self.cases(),
             "browser": self.browser,
             "python": python,
+            "rivals": rivals,
             "outside": self.folder.join("outside"),
             "trees": self.folder.join("trees"),
             "turns": self.program("twinfer-native-turns"),
@@ -331,6 +334,22 @@ impl Bench<'_> {
                 .run()
         })
     }
+}
+
+/// The Python of each rival with an environment of its own, or why there is none: that keeps no other
+/// from being measured.
+fn rivals(output: &Output) -> serde_json::Value {
+    let made = python::RIVALS.map(|name| {
+        let found = match python::for_rival(name, output) {
+            Ok(path) => json!({"path": path}),
+            Err(failure) => {
+                println!("    without {name}: {failure}");
+                json!({"missing": format!("it cannot be installed here: {failure}")})
+            }
+        };
+        (name.to_owned(), found)
+    });
+    serde_json::Value::Object(made.into_iter().collect())
 }
 
 /// What is built here.

@@ -33,6 +33,7 @@ mod run;
 mod serve;
 mod setup;
 mod sizes;
+mod soak;
 mod steps;
 mod table;
 mod test;
@@ -52,7 +53,7 @@ usage: cargo xtask COMMAND [OPTIONS]
                --listen ADDRESS  where to serve (default 127.0.0.1:8080)
   test       setup, build, and every test there is; the last line is `N passed, N failed`
                --only SUITE      one suite only: fmt, xtask, sizes, rust, npm, conformance,
-                                 cache, onnx, python (may be repeated)
+                                 cache, soak, onnx, python (may be repeated)
   conformance
              how the backend tests of ONNX end
                --json            as JSON
@@ -66,9 +67,13 @@ usage: cargo xtask COMMAND [OPTIONS]
   bench      measure everything, write bench/results/ and docs/benchmarks.md
                --quick           fewer rounds, results are not written to docs/
                --only MEASURE    one measure only: sizes, network, page, trees, component,
-                                 fresh, throughput, start, artifacts, native, host-memory, load-memory;
+                                 fresh, throughput, servers, start, artifacts, native, host-memory,
+                                 load-memory;
                                  or prepare: build, and measure nothing (may be repeated)
                --profile NAME    profile of wasm-pack.toml: release (default) or dev
+  soak       twinfer serve under mixed load while its models change: right answers only, memory and open
+             files that do not grow, a clean end; writes target/soak.json
+               --minutes N       how long (default 10)
   help       this text
 ";
 
@@ -150,6 +155,17 @@ fn dispatch(arguments: &[String]) -> Result<()> {
             let only = options.values("--only")?;
             options.end()?;
             bench::bench(quick, &profile, &only)
+        }
+        "soak" => {
+            let minutes = options.value("--minutes")?.unwrap_or_else(|| "10".into());
+            options.end()?;
+            let number = minutes
+                .parse()
+                .ok()
+                .filter(|n: &f64| *n > 0.0 && *n <= 10_000.0);
+            soak::soak(number.ok_or_else(|| {
+                Failure::usage(format!("--minutes {minutes}: give a number of minutes"))
+            })?)
         }
         "help" | "--help" | "-h" => {
             print!("{HELP}");

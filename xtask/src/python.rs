@@ -62,8 +62,25 @@ fn interpreter() -> Option<PathBuf> {
 /// # Errors
 /// When there is no Python with the module venv, or pip cannot install what is pinned.
 pub fn for_bench(output: &Output) -> Result<PathBuf> {
-    let folder = paths::target().join("bench/python");
-    let requirements = paths::root().join("bench/requirements.txt");
+    pinned("python", "requirements.txt", output)
+}
+
+/// Rivals that hold back packages which others want newer: each has an environment of its own in
+/// `target/bench`, of `bench/rivals/NAME.txt`.
+pub const RIVALS: [&str; 2] = ["mlserver", "mlflow"];
+
+/// The environment of one of the [`RIVALS`].
+///
+/// # Errors
+/// As for [`for_bench`]; the measures go on without this rival.
+pub fn for_rival(name: &str, output: &Output) -> Result<PathBuf> {
+    pinned(name, &format!("rivals/{name}.txt"), output)
+}
+
+/// The environment `target/bench/NAME`, made when it is not what this file of `bench/` says.
+fn pinned(name: &str, requirements: &str, output: &Output) -> Result<PathBuf> {
+    let folder = paths::target().join("bench").join(name);
+    let requirements = paths::root().join("bench").join(requirements);
     let stamp = folder.join(".made-from");
     let wanted = std::fs::read_to_string(&requirements).context(|| paths::show(&requirements))?;
     if !std::fs::read_to_string(&stamp).is_ok_and(|made_from| made_from == wanted) {

@@ -19,10 +19,11 @@ use crate::run::Run;
 use crate::serve::{Server, Serving, free_address};
 use crate::setup::Setup;
 use crate::sizes;
+use crate::soak;
 use crate::steps::{Job, Output, nothing_to_do, step, together, took};
 
 /// The suites, in the order in which they run: what fails soonest comes first.
-const SUITES: [&str; 9] = [
+const SUITES: [&str; 10] = [
     "fmt",
     "xtask",
     "sizes",
@@ -30,6 +31,7 @@ const SUITES: [&str; 9] = [
     "npm",
     "conformance",
     "cache",
+    "soak",
     "onnx",
     "python",
 ];
@@ -85,6 +87,7 @@ fn run(name: &str, browser: &Path) -> Result<Counts> {
         "python" => references(),
         "onnx" => onnx::run(),
         "cache" => watched(cache::suite(browser)?, Runner::Plain),
+        "soak" => soak::suite(),
         _ => conformance(browser),
     }
 }
