@@ -13,8 +13,8 @@ import { inTurns, summarise } from "../shared/statistics.mjs";
 
 const CLIENTS = [1, 8, 64];
 const ROUNDS = quick ? 1 : 3;
-const MILLISECONDS = quick ? 500 : 2_000;
-const WARM_UP_MS = quick ? 200 : 500;
+const MILLISECONDS = quick ? 500 : 1_750;
+const WARM_UP_MS = quick ? 200 : 400;
 const COLD_STARTS = quick ? 1 : 3;
 /** An error that is answered for so long is the answer. */
 const REFUSED_MS = 20_000;

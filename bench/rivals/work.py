@@ -9,12 +9,8 @@ import io
 import json
 import pathlib
 
-import cv2
 import numpy as np
 import onnxruntime
-from PIL import Image, ImageOps
-
-cv2.setNumThreads(1)
 
 
 def session(model: str) -> onnxruntime.InferenceSession:
@@ -43,12 +39,19 @@ class Faces:
     SCORE, OVERLAP = 0.7, 0.3
 
     def __init__(self, model: str):
+        # Only here: a server of tables need not carry them.
+        import cv2
+        from PIL import Image, ImageOps
+
+        cv2.setNumThreads(1)
+        self.cv2, self.image, self.operations = cv2, Image, ImageOps
         self.session = session(model)
 
     def predict(self, data: bytes) -> np.ndarray:
         """[boxes, 5]: x, y, width, height, score."""
-        pixels = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
-        resized = cv2.resize(pixels.astype(np.float32), (self.WIDTH, self.HEIGHT), interpolation=cv2.INTER_LINEAR)
+        pixels = np.asarray(self.operations.exif_transpose(self.image.open(io.BytesIO(data))).convert("RGB"))
+        size, linear = (self.WIDTH, self.HEIGHT), self.cv2.INTER_LINEAR
+        resized = self.cv2.resize(pixels.astype(np.float32), size, interpolation=linear)
         tensor = ((resized - np.float32(127)) / np.float32(128)).transpose(2, 0, 1)[None]
         scores, boxes = self.session.run(["scores", "boxes"], {"input": np.ascontiguousarray(tensor)})
         height, width = pixels.shape[:2]

@@ -190,22 +190,7 @@ impl Bench<'_> {
         })?;
         let python = step("Python packages of bench/", python::for_bench)?;
         let rivals = step("Python packages of the rivals", |output| Ok(rivals(output)))?;
-        step(
-            "models that others made, tree ensembles, and models of several sizes",
-            |output| {
-                for name in ["outside", "trees", "sized"] {
-                    let script = paths::root().join(format!("bench/models/{name}.py"));
-                    let out = self.folder.join(name);
-                    Run::new(&python)
-                        .args([&script])
-                        .args(["--program".as_ref(), twinfer.as_os_str()])
-                        .args(["--out".as_ref(), out.as_os_str()])
-                        .to(output)
-                        .run()?;
-                }
-                Ok(())
-            },
-        )?;
+        self.models(&python, &twinfer)?;
         let derived = step("make the slim and fused artifacts", |output| {
             self.derive(&twinfer, output)
         })?;
@@ -231,6 +216,25 @@ impl Bench<'_> {
             "derived": derived,
         });
         self.write("plan", &plan)
+    }
+
+    fn models(&self, python: &Path, twinfer: &Path) -> Result<()> {
+        step(
+            "models that others made, tree ensembles, and models of several sizes",
+            |output| {
+                for name in ["outside", "trees", "sized"] {
+                    let script = paths::root().join(format!("bench/models/{name}.py"));
+                    let out = self.folder.join(name);
+                    Run::new(python)
+                        .args([&script])
+                        .args(["--program".as_ref(), twinfer.as_os_str()])
+                        .args(["--out".as_ref(), out.as_os_str()])
+                        .to(output)
+                        .run()?;
+                }
+                Ok(())
+            },
+        )
     }
 
     fn derive(&self, twinfer: &Path, output: &Output) -> Result<Vec<Derived>> {

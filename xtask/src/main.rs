@@ -159,13 +159,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "soak" => {
             let minutes = options.value("--minutes")?.unwrap_or_else(|| "10".into());
             options.end()?;
-            let number = minutes
-                .parse()
-                .ok()
-                .filter(|n: &f64| *n > 0.0 && *n <= 10_000.0);
-            soak::soak(number.ok_or_else(|| {
-                Failure::usage(format!("--minutes {minutes}: give a number of minutes"))
-            })?)
+            soak::soak(soak::minutes(&minutes)?)
         }
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -54,6 +54,12 @@ struct Outcome {
     verdicts: Vec<Verdict>,
 }
 
+/// What `--minutes` says.
+pub fn minutes(text: &str) -> Result<f64> {
+    let number = text.parse().ok().filter(|n| (0.01..=10_000.0).contains(n));
+    number.ok_or_else(|| Failure::usage(format!("--minutes {text}: give a number of minutes")))
+}
+
 /// Builds, soaks for so many minutes, prints, writes `target/soak.json`; fails when anything is not as required.
 pub fn soak(minutes: f64) -> Result<()> {
     if !cfg!(target_os = "linux") {
@@ -205,40 +211,12 @@ fn outcome(
     end: Vec<String>,
 ) -> Outcome {
     let (counts, mut wrong) = tally.result();
-    let unexpected: u64 = counts.values().map(|count| count.unexpected).sum();
-    let happened = |kind: &&&str| {
-        counts
-            .get(**kind)
-            .is_some_and(|count| count.right > 0 || !count.expected.is_empty())
-    };
-    let missing: Vec<&str> = kinds
-        .iter()
-        .filter(|kind| !happened(kind))
-        .copied()
-        .collect();
     let bounds = if duration >= LONG {
         Bounds::LONG
     } else {
         Bounds::SHORT
     };
-    let mut verdicts = vec![
-        Verdict {
-            what: "unexpected errors and wrong answers",
-            measured: unexpected.to_string(),
-            bound: "none".into(),
-            met: unexpected == 0,
-        },
-        Verdict {
-            what: "kinds of requests that were never answered as expected",
-            measured: if missing.is_empty() {
-                "none".into()
-            } else {
-                missing.join(", ")
-            },
-            bound: "none".into(),
-            met: missing.is_empty(),
-        },
-    ];
+    let mut verdicts = answers(&counts, kinds);
     verdicts.extend(judge(&samples, rest, &bounds));
     verdicts.push(Verdict {
         what: "a clean end on SIGTERM, and a log without faults",
@@ -258,6 +236,39 @@ fn outcome(
         samples,
         verdicts,
     }
+}
+
+/// Whether all answers were as they should be, and every kind of request was made.
+fn answers(counts: &BTreeMap<&'static str, Count>, kinds: &BTreeSet<&str>) -> Vec<Verdict> {
+    let unexpected: u64 = counts.values().map(|count| count.unexpected).sum();
+    let happened = |kind: &&&str| {
+        counts
+            .get(**kind)
+            .is_some_and(|count| count.right > 0 || !count.expected.is_empty())
+    };
+    let missing: Vec<&str> = kinds
+        .iter()
+        .filter(|kind| !happened(kind))
+        .copied()
+        .collect();
+    vec![
+        Verdict {
+            what: "unexpected errors and wrong answers",
+            measured: unexpected.to_string(),
+            bound: "none".into(),
+            met: unexpected == 0,
+        },
+        Verdict {
+            what: "kinds of requests that were never answered as expected",
+            measured: if missing.is_empty() {
+                "none".into()
+            } else {
+                missing.join(", ")
+            },
+            bound: "none".into(),
+            met: missing.is_empty(),
+        },
+    ]
 }
 
 impl Outcome {
@@ -367,6 +378,15 @@ mod tests {
             end,
         );
         outcome.verdicts.iter().all(|verdict| verdict.met)
+    }
+
+    #[test]
+    fn minutes_are_a_number_of_them() {
+        assert_eq!(minutes("0.5").unwrap(), 0.5);
+        for text in ["0", "-1", "NaN", "inf", "ten"] {
+            let failure = minutes(text).unwrap_err().to_string();
+            assert!(failure.contains("--minutes"), "{failure}");
+        }
     }
 
     #[test]
