@@ -6,6 +6,7 @@ import { table } from "./report/format.mjs";
 import * as host from "./report/host.mjs";
 import * as own from "./report/own.mjs";
 import * as page from "./report/page.mjs";
+import { servers } from "./report/servers.mjs";
 
 const folder = new URL("results/", import.meta.url);
 const names = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".json")) : [];
@@ -27,6 +28,7 @@ const sections = [
   host.component,
   host.fresh,
   host.throughput,
+  servers,
   host.artifacts,
   host.native,
   host.memory,

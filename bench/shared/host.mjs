@@ -4,6 +4,7 @@ import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { call } from "./load.mjs";
+import { processTree } from "./processes.mjs";
 
 const running = new Set();
 process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
@@ -19,9 +20,10 @@ export async function freePort() {
 }
 
 /**
- * Starts a server and waits until `ready` (a request) is answered with 200.
- * @param {{ program: string, args: (port: number) => string[], ready: string, logs: string, name: string, env?: object, seconds?: number }} what
- * @returns {Promise<{ port: number, pid: number, startMs: number, stop: () => Promise<void> }>} `startMs`: until the first 200.
+ * Starts a server and waits until `ready` (a path) is answered with 200, or until `ready(port)` says so.
+ * @param {{ program: string, args: (port: number) => string[], ready: string | ((port: number) => Promise<boolean>), logs: string,
+ *   name: string, env?: object | ((port: number) => object), seconds?: number }} what
+ * @returns {Promise<{ port: number, pid: number, startMs: number, stop: () => Promise<void> }>} `startMs`: until it was ready.
  */
 export async function start({ program, args, ready, logs, name, env = {}, seconds = 900 }) {
   const port = await freePort();
@@ -31,20 +33,24 @@ export async function start({ program, args, ready, logs, name, env = {}, second
   const begun = performance.now();
   // In a folder without a build in it: `twinfer serve` would find the full component there, and
   // compile it beside a slim one, which is measured alone.
-  const child = spawn(program, args(port), { cwd: logs, stdio: ["ignore", log, log], env: { ...process.env, ...env } });
+  const child = spawn(program, args(port), { cwd: logs, stdio: ["ignore", log, log], env: { ...process.env, ...(typeof env === "function" ? env(port) : env) } });
   closeSync(log);
   running.add(child);
   const ended = new Promise((resolve) => child.once("exit", resolve));
   child.once("error", () => undefined);
   const stop = async () => {
     running.delete(child);
+    const all = processTree(child.pid);
     child.kill("SIGTERM");
     const timer = setTimeout(() => child.kill("SIGKILL"), 10_000);
     await ended;
     clearTimeout(timer);
+    // Workers of workers that their parent forgot.
+    for (const pid of all.slice(1)) if (processTree(pid).length > 0) kill(pid);
   };
+  const answers = typeof ready === "function" ? ready : (at) => call({ port: at, request: get(ready, at) }).then(({ status }) => status === 200, () => false);
   for (;;) {
-    if (await call({ port, request: get(ready, port) }).then(({ status }) => status === 200, () => false)) break;
+    if (await answers(port)) break;
     if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) {
       throw new Error(`${name} ended:\n${readFileSync(path, "utf8").slice(-2_000)}`);
     }
@@ -57,6 +63,14 @@ export async function start({ program, args, ready, logs, name, env = {}, second
     await new Promise((resolve) => setTimeout(resolve, pause));
   }
   return { port, pid: child.pid, startMs: performance.now() - begun, stop };
+}
+
+function kill(pid) {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It ended in between.
+  }
 }
 
 function get(path, port) {

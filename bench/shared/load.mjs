@@ -78,20 +78,39 @@ export function parse(bytes) {
 
 /**
  * Keeps so many connections busy, each of which asks again as soon as it has its answer.
- * @returns {Promise<{ rate: number, latency: object, times: number[] }>} Requests a second; ms.
+ * @param {{ port: number, request: Buffer, connections: number, milliseconds: number, requests?: number, counted?: boolean }} what
+ *   `counted`: an answer that is not 200 and a broken connection are counted (`errors`, by status or `connection`), and
+ *   no reason to stop; they are not among the times.
+ * @returns {Promise<{ rate: number, latency: object, times: number[], errors: Record<string, number> }>} Requests a second; ms.
  */
-export async function load({ port, request, connections, milliseconds, requests = Infinity }) {
+export async function load({ port, request, connections, milliseconds, requests = Infinity, counted = false }) {
   const times = [];
+  const errors = {};
   let left = requests;
   const clients = Array.from({ length: connections }, () => client(port));
   const begun = performance.now();
-  const busy = async (one) => {
+  const failed = (at, kind, error) => {
+    if (!counted) throw error;
+    errors[kind] = (errors[kind] ?? 0) + 1;
+    if (kind !== "connection") return undefined;
+    clients[at].close();
+    clients[at] = client(port);
+    // A server that is gone is not asked a thousand times a second.
+    return new Promise((resolve) => setTimeout(resolve, 50));
+  };
+  const busy = async (_, at) => {
     while (left > 0 && performance.now() - begun < milliseconds) {
       left--;
       const start = performance.now();
-      const { status, body } = await one.ask(request);
-      if (status !== 200) throw new Error(`answer ${status}: ${body.toString("utf8", 0, 300)}`);
-      times.push(performance.now() - start);
+      try {
+        const { status, body } = await clients[at].ask(request);
+        const took = performance.now() - start;
+        if (status === 200) times.push(took);
+        else await failed(at, status, new Error(`answer ${status}: ${body.toString("utf8", 0, 300)}`));
+      } catch (error) {
+        if (!counted) throw error;
+        await failed(at, "connection", error);
+      }
     }
   };
   try {
@@ -99,5 +118,5 @@ export async function load({ port, request, connections, milliseconds, requests 
   } finally {
     clients.forEach((one) => one.close());
   }
-  return { rate: (times.length * 1000) / (performance.now() - begun), latency: summarise(times), times };
+  return { rate: (times.length * 1000) / (performance.now() - begun), latency: summarise(times), times, errors };
 }

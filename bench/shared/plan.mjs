@@ -17,7 +17,8 @@ if (!existsSync(values.plan)) throw new Error(`${values.plan} is missing: cargo 
 
 /**
  * @type {{ commit: string, profile: string, quick: boolean, program: string, meter: string, component: string, web: string,
- *   registry: string, cases: string, browser: string, python: string, outside: string, trees: string, turns: string,
+ *   registry: string, cases: string, browser: string, python: string,
+ *   rivals?: Record<string, { path?: string, missing?: string }>, outside: string, trees: string, turns: string,
  *   derived: { name: string, path?: string, missing?: string, registry?: string }[] }}
  */
 export const plan = JSON.parse(readFileSync(values.plan, "utf8"));

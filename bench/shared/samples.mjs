@@ -16,6 +16,12 @@ export function samplesOf(file) {
   return [...samples.values()].sort((a, b) => a.reference.localeCompare(b.reference));
 }
 
+/** The outputs that its reference gave for a sample. */
+export function expectedOf(file, { example }) {
+  const { cases } = JSON.parse(readFileSync(file, "utf8"));
+  return cases.find(({ id, kind }) => id === example && kind === "predict").expect.answer.golden.outputs;
+}
+
 /** What goes over the wire to `predict`. */
 export function wireOf({ input }) {
   if (input.picture) return { type: input.picture.media_type ?? "image/jpeg", body: Buffer.from(input.picture.base64, "base64") };

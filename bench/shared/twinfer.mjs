@@ -15,15 +15,16 @@ export const noFreshInstances = /--instances[^\n]*(fresh|<MODE>)|possible values
   : "this build of `twinfer serve` has no `--instances fresh`";
 
 /**
- * @param {{ component: string, name: string, registry?: string, instances?: string, cache?: string }} what
- *   `instances`: `fresh` or `warm`, with how many in front (`8,fresh`); `cache`: the folder of compiled components.
+ * @param {{ component: string, name: string, registry?: string, instances?: string, cache?: string, ready?: string | Function }} what
+ *   `instances`: `fresh` or `warm`, with how many in front (`8,fresh`); `cache`: the folder of compiled components;
+ *   `ready`: as in `start`.
  */
-export function serve({ component, name, registry = plan.registry, instances, cache = join(work, "compiled") }) {
+export function serve({ component, name, registry = plan.registry, instances, cache = join(work, "compiled"), ready = "/v2/health/ready" }) {
   const args = ["--registry", registry, "--component", component, "--no-page", "--cache", cache, "--log-level", "warn"];
   return start({
     program: plan.program,
     args: (port) => ["serve", "--listen", `127.0.0.1:${port}`, ...args, ...(instances ? ["--instances", instances] : [])],
-    ready: "/v2/health/ready",
+    ready,
     logs: join(work, "logs"),
     name: `serve-${name}`,
   });

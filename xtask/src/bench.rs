@@ -20,7 +20,7 @@ use crate::sizes;
 use crate::steps::{Job, Output, nothing_to_do, step, together};
 
 /// What is measured: names of results, and of scripts in `bench/measures/` but for the sizes.
-const MEASURES: [&str; 13] = [
+const MEASURES: [&str; 14] = [
     "sizes",
     "network",
     "page",
@@ -29,6 +29,7 @@ const MEASURES: [&str; 13] = [
     "component",
     "fresh",
     "throughput",
+    "servers",
     "start",
     "artifacts",
     "native",
@@ -188,22 +189,8 @@ impl Bench<'_> {
                 .run()
         })?;
         let python = step("Python packages of bench/", python::for_bench)?;
-        step(
-            "models that others made, tree ensembles, and models of several sizes",
-            |output| {
-                for name in ["outside", "trees", "sized"] {
-                    let script = paths::root().join(format!("bench/models/{name}.py"));
-                    let out = self.folder.join(name);
-                    Run::new(&python)
-                        .args([&script])
-                        .args(["--program".as_ref(), twinfer.as_os_str()])
-                        .args(["--out".as_ref(), out.as_os_str()])
-                        .to(output)
-                        .run()?;
-                }
-                Ok(())
-            },
-        )?;
+        let rivals = step("Python packages of the rivals", |output| Ok(rivals(output)))?;
+        self.models(&python, &twinfer)?;
         let derived = step("make the slim and fused artifacts", |output| {
             self.derive(&twinfer, output)
         })?;
@@ -222,12 +209,32 @@ impl Bench<'_> {
             "cases": self.cases(),
             "browser": self.browser,
             "python": python,
+            "rivals": rivals,
             "outside": self.folder.join("outside"),
             "trees": self.folder.join("trees"),
             "turns": self.program("twinfer-native-turns"),
             "derived": derived,
         });
         self.write("plan", &plan)
+    }
+
+    fn models(&self, python: &Path, twinfer: &Path) -> Result<()> {
+        step(
+            "models that others made, tree ensembles, and models of several sizes",
+            |output| {
+                for name in ["outside", "trees", "sized"] {
+                    let script = paths::root().join(format!("bench/models/{name}.py"));
+                    let out = self.folder.join(name);
+                    Run::new(python)
+                        .args([&script])
+                        .args(["--program".as_ref(), twinfer.as_os_str()])
+                        .args(["--out".as_ref(), out.as_os_str()])
+                        .to(output)
+                        .run()?;
+                }
+                Ok(())
+            },
+        )
     }
 
     fn derive(&self, twinfer: &Path, output: &Output) -> Result<Vec<Derived>> {
@@ -331,6 +338,22 @@ impl Bench<'_> {
                 .run()
         })
     }
+}
+
+/// The Python of each rival with an environment of its own, or why there is none: that keeps no other
+/// from being measured.
+fn rivals(output: &Output) -> serde_json::Value {
+    let made = python::RIVALS.map(|name| {
+        let found = match python::for_rival(name, output) {
+            Ok(path) => json!({"path": path}),
+            Err(failure) => {
+                println!("    without {name}: {failure}");
+                json!({"missing": format!("it cannot be installed here: {failure}")})
+            }
+        };
+        (name.to_owned(), found)
+    });
+    serde_json::Value::Object(made.into_iter().collect())
 }
 
 /// What is built here.

@@ -8,7 +8,7 @@ use crate::browser;
 use crate::build;
 use crate::compare::{Tolerance, brief, differences};
 use crate::failure::{Context, Failure, Result};
-use crate::golden::{Sample, samples};
+use crate::golden::{Sample, query, samples};
 use crate::http;
 use crate::paths;
 use crate::run::{self, Run};
@@ -69,7 +69,8 @@ pub fn pack_models(program: &Path, folders: &[&str], registry: &Path) -> Result<
     )
 }
 
-fn pack(program: &Path, recipe: &Path, registry: &Path, output: &Output) -> Result<()> {
+/// Packs one recipe.
+pub fn pack(program: &Path, recipe: &Path, registry: &Path, output: &Output) -> Result<()> {
     Run::new(program)
         .args([Path::new("pack"), recipe, Path::new("--registry"), registry])
         .to(output)
@@ -209,28 +210,6 @@ fn ask_component(server: &Server, sample: &Sample) -> Result<Value> {
     let mut json: Value =
         serde_json::from_slice(&answer.body).context(|| format!("POST {path}"))?;
     Ok(json["outputs"].take())
-}
-
-/// Parameters as a query string. Their values are words and numbers.
-fn query(parameters: &Value) -> String {
-    let pairs: Vec<String> = parameters
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| {
-            format!(
-                "{key}={}",
-                value
-                    .as_str()
-                    .map_or_else(|| value.to_string(), str::to_string)
-            )
-        })
-        .collect();
-    if pairs.is_empty() {
-        String::new()
-    } else {
-        format!("?{}", pairs.join("&"))
-    }
 }
 
 fn predict_natively(sample: &Sample, registry: &Path, inputs: &Path) -> Result<Value> {

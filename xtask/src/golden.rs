@@ -63,24 +63,63 @@ pub fn samples(registry: &Path) -> Result<Vec<Sample>> {
     Ok(samples)
 }
 
-fn sample(registry: &Path, entry: &Value) -> Result<Sample> {
+/// The golden examples of a package.
+#[derive(Debug)]
+pub struct Package {
+    /// Name of the model.
+    pub model: String,
+    /// Its version, or an alias.
+    pub version: String,
+    /// The layer `golden.json`.
+    pub golden: Value,
+}
+
+/// The golden examples of everything that the index of a registry folder lists.
+pub fn packages(registry: &Path) -> Result<Vec<Package>> {
+    let index = read_json(&registry.join("index.json"))?;
+    let manifests = index["manifests"].as_array().cloned().unwrap_or_default();
+    manifests
+        .iter()
+        .map(|entry| {
+            let (model, version) = reference(entry)?;
+            let layers = layers(registry, entry)?;
+            Ok(Package {
+                model: model.into(),
+                version: version.into(),
+                golden: layers("golden.json")?,
+            })
+        })
+        .collect()
+}
+
+/// Name and tag of an entry of the index.
+fn reference(entry: &Value) -> Result<(&str, &str)> {
     let reference = entry["annotations"]["org.opencontainers.image.ref.name"]
         .as_str()
         .unwrap_or_default();
-    let (model, version) = reference
+    reference
         .split_once(':')
-        .ok_or_else(|| Failure::new(format!("index.json: `{reference}` is not name:version")))?;
+        .ok_or_else(|| Failure::new(format!("index.json: `{reference}` is not name:version")))
+}
+
+/// Reads layers of a package that are JSON, by their titles.
+fn layers<'a>(registry: &'a Path, entry: &'a Value) -> Result<impl Fn(&str) -> Result<Value> + 'a> {
+    let (model, version) = reference(entry)?;
     let manifest = read_json(&blob(registry, entry)?)?;
-    let layer = |title: &str| -> Result<Value> {
-        let layers = manifest["layers"].as_array().cloned().unwrap_or_default();
+    Ok(move |title: &str| {
+        let layers = manifest["layers"].as_array().map(Vec::as_slice);
         let found = layers
+            .unwrap_or_default()
             .iter()
             .find(|l| l["annotations"]["org.opencontainers.image.title"] == title);
-        read_json(&blob(
-            registry,
-            found.ok_or_else(|| Failure::new(format!("{reference} has no layer {title}")))?,
-        )?)
-    };
+        let missing = || Failure::new(format!("{model}:{version} has no layer {title}"));
+        read_json(&blob(registry, found.ok_or_else(missing)?)?)
+    })
+}
+
+fn sample(registry: &Path, entry: &Value) -> Result<Sample> {
+    let (model, version) = reference(entry)?;
+    let layer = layers(registry, entry)?;
     let input_name = layer("twinfer.json")?["pipeline"]["input"]["name"]
         .as_str()
         .unwrap_or_default()
@@ -99,7 +138,7 @@ fn sample(registry: &Path, entry: &Value) -> Result<Sample> {
         .max_by_key(|(_, (body, _))| body.len())
         .ok_or_else(|| {
             Failure::new(format!(
-                "{reference} has no golden example with an input that a request can carry"
+                "{model}:{version} has no golden example with an input that a request can carry"
             ))
         })?;
     Ok(Sample {
@@ -115,7 +154,7 @@ fn sample(registry: &Path, entry: &Value) -> Result<Sample> {
 }
 
 /// The body and content type of an input.
-fn wire(input: &Value) -> Option<(Vec<u8>, String)> {
+pub fn wire(input: &Value) -> Option<(Vec<u8>, String)> {
     if let Some(text) = input["picture"]["base64"].as_str() {
         let kind = input["picture"]["media_type"]
             .as_str()
@@ -131,6 +170,28 @@ fn wire(input: &Value) -> Option<(Vec<u8>, String)> {
             "application/json".into(),
         )
     })
+}
+
+/// Parameters as a query string. Their values are words and numbers.
+pub fn query(parameters: &Value) -> String {
+    let pairs: Vec<String> = parameters
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| {
+            format!(
+                "{key}={}",
+                value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_string)
+            )
+        })
+        .collect();
+    if pairs.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", pairs.join("&"))
+    }
 }
 
 fn blob(registry: &Path, descriptor: &Value) -> Result<PathBuf> {

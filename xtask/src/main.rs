@@ -34,6 +34,7 @@ mod run;
 mod serve;
 mod setup;
 mod sizes;
+mod soak;
 mod steps;
 mod table;
 mod test;
@@ -53,7 +54,7 @@ usage: cargo xtask COMMAND [OPTIONS]
                --listen ADDRESS  where to serve (default 127.0.0.1:8080)
   test       setup, build, and every test there is; the last line is `N passed, N failed`
                --only SUITE      one suite only: fmt, xtask, sizes, rust, npm, conformance,
-                                 cache, clients, onnx, python (may be repeated)
+                                 cache, clients, soak, onnx, python (may be repeated)
   conformance
              how the backend tests of ONNX end
                --json            as JSON
@@ -67,9 +68,13 @@ usage: cargo xtask COMMAND [OPTIONS]
   bench      measure everything, write bench/results/ and docs/benchmarks.md
                --quick           fewer rounds, results are not written to docs/
                --only MEASURE    one measure only: sizes, network, page, trees, component,
-                                 fresh, throughput, start, artifacts, native, host-memory, load-memory;
+                                 fresh, throughput, servers, start, artifacts, native, host-memory,
+                                 load-memory;
                                  or prepare: build, and measure nothing (may be repeated)
                --profile NAME    profile of wasm-pack.toml: release (default) or dev
+  soak       twinfer serve under mixed load while its models change: right answers only, memory and open
+             files that do not grow, a clean end; writes target/soak.json
+               --minutes N       how long (default 10)
   help       this text
 ";
 
@@ -151,6 +156,11 @@ fn dispatch(arguments: &[String]) -> Result<()> {
             let only = options.values("--only")?;
             options.end()?;
             bench::bench(quick, &profile, &only)
+        }
+        "soak" => {
+            let minutes = options.value("--minutes")?.unwrap_or_else(|| "10".into());
+            options.end()?;
+            soak::soak(soak::minutes(&minutes)?)
         }
         "help" | "--help" | "-h" => {
             print!("{HELP}");

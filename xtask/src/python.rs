@@ -84,6 +84,23 @@ pub fn for_clients(output: &Output) -> Result<PathBuf> {
     )
 }
 
+/// Rivals that hold back packages which others want newer: each has an environment of its own in
+/// `target/bench`, of `bench/rivals/NAME.txt`.
+pub const RIVALS: [&str; 2] = ["mlserver", "mlflow"];
+
+/// The environment of one of the [`RIVALS`].
+///
+/// # Errors
+/// As for [`for_bench`]; the measures go on without this rival.
+pub fn for_rival(name: &str, output: &Output) -> Result<PathBuf> {
+    prepared(
+        &paths::target().join("bench").join(name),
+        &paths::root().join(format!("bench/rivals/{name}.txt")),
+        "the measurements need Python 3.11 with its module venv for the rivals on the host",
+        output,
+    )
+}
+
 /// The Python of an environment that is what these requirements say.
 fn prepared(folder: &Path, requirements: &Path, need: &str, output: &Output) -> Result<PathBuf> {
     let stamp = folder.join(".made-from");

@@ -269,6 +269,18 @@ impl Running {
         status
     }
 
+    /// Its process id.
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Sends it a signal by its name (`HUP`), and to what it started.
+    pub fn signal(&self, name: &str) {
+        if let Some(id) = self.id() {
+            signal(id, name);
+        }
+    }
+
     /// Waits until it ends by itself.
     pub fn wait(mut self) -> Result<ExitStatus> {
         match self.child.take() {

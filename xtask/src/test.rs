@@ -20,10 +20,11 @@ use crate::run::Run;
 use crate::serve::{Server, Serving, free_address};
 use crate::setup::Setup;
 use crate::sizes;
+use crate::soak;
 use crate::steps::{Job, Output, nothing_to_do, step, together, took};
 
 /// The suites, in the order in which they run: what fails soonest comes first.
-const SUITES: [&str; 10] = [
+const SUITES: [&str; 11] = [
     "fmt",
     "xtask",
     "sizes",
@@ -32,6 +33,7 @@ const SUITES: [&str; 10] = [
     "conformance",
     "cache",
     "clients",
+    "soak",
     "onnx",
     "python",
 ];
@@ -88,6 +90,7 @@ fn run(name: &str, browser: &Path) -> Result<Counts> {
         "onnx" => onnx::run(),
         "clients" => clients::suite(browser),
         "cache" => watched(cache::suite(browser)?, Runner::Plain),
+        "soak" => soak::suite(),
         _ => conformance(browser),
     }
 }

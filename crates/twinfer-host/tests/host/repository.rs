@@ -36,7 +36,7 @@ fn it_is_on_for_who_has_the_token_of_the_environment() {
     let host = start(&[
         ("TWINFER_REPOSITORY", "enabled"),
         ("TWINFER_ADMIN_TOKEN", TOKEN),
-        ("TWINFER_METRICS", "/metrics"),
+        ("TWINFER_HOST_METRICS", "/metrics"),
     ]);
     let extensions = host.get("/v2").json()["extensions"].to_string();
     assert!(extensions.contains("model_repository"), "{extensions}");

@@ -1,0 +1,403 @@
+//! `cargo xtask soak`: `twinfer serve` under mixed load for minutes, and whether it stays as it was.
+//!
+//! Clients ask for every golden example in every form, good and bad, fast, slow and broken off, while versions
+//! are packed, an alias moves and SIGHUP comes. Required are right answers only, memory and open files that do
+//! not grow, and a clean end.
+
+mod cases;
+mod changes;
+mod clients;
+mod host;
+mod judge;
+mod tally;
+mod wire;
+mod wrong;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::build;
+use crate::counts::Counts;
+use crate::demo::pack;
+use crate::failure::{Context, Failure, Result};
+use crate::paths;
+use crate::steps::{Output, step, took};
+use crate::table::table;
+use changes::{ALIAS, Changes, MODEL};
+use clients::Clients;
+use host::Host;
+use judge::{Bounds, Sample, Verdict, judge};
+use tally::{Count, Tally};
+
+/// Steady clients; there are a slow one and one that breaks off beside them.
+const STEADY: u64 = 5;
+/// The models that are served beside the one that changes.
+const MODELS: [&str; 3] = ["face-detector", "file-type", "tumour-risk"];
+/// From here on a run is long enough for the bounds of a long one.
+const LONG: Duration = Duration::from_secs(240);
+/// A run in the tests.
+const SHORT: Duration = Duration::from_secs(20);
+/// Connections that broke off are noticed, and closed, within this.
+const REST: Duration = Duration::from_secs(3);
+
+/// What came of a run.
+struct Outcome {
+    duration: Duration,
+    counts: BTreeMap<&'static str, Count>,
+    /// What was wrong, in words.
+    wrong: Vec<String>,
+    samples: Vec<Sample>,
+    verdicts: Vec<Verdict>,
+}
+
+/// What `--minutes` says.
+pub fn minutes(text: &str) -> Result<f64> {
+    let number = text.parse().ok().filter(|n| (0.01..=10_000.0).contains(n));
+    number.ok_or_else(|| Failure::usage(format!("--minutes {text}: give a number of minutes")))
+}
+
+/// Builds, soaks for so many minutes, prints, writes `target/soak.json`; fails when anything is not as required.
+pub fn soak(minutes: f64) -> Result<()> {
+    if !cfg!(target_os = "linux") {
+        return Err(Failure::new(
+            "memory and open files are read from /proc, which only Linux has",
+        ));
+    }
+    step("build the command and the component", |output| {
+        build::command(output)?;
+        build::component("wasm-dev", output)
+    })?;
+    let outcome = run(Duration::from_secs_f64(minutes * 60.0))?;
+    outcome.print();
+    outcome.write(&paths::target().join("soak.json"))?;
+    match outcome
+        .verdicts
+        .iter()
+        .filter(|verdict| !verdict.met)
+        .count()
+    {
+        0 => Ok(()),
+        missed => Err(Failure::new(format!(
+            "{missed} of the requirements are not met"
+        ))),
+    }
+}
+
+/// The suite of the tests: some seconds, each requirement counted; everything is built already.
+pub fn suite() -> Result<Counts> {
+    if !cfg!(target_os = "linux") {
+        println!("==> SKIPPED: soak, which reads memory and open files from /proc");
+        return Ok(Counts {
+            passed: 1,
+            failed: 0,
+        });
+    }
+    let outcome = run(SHORT)?;
+    outcome.print();
+    let (met, missed): (Vec<_>, Vec<_>) = outcome.verdicts.iter().partition(|verdict| verdict.met);
+    Ok(Counts {
+        passed: met.len() as u64,
+        failed: missed.len() as u64,
+    })
+}
+
+/// The folder and the registry of a run, fresh.
+fn prepare(program: &Path) -> Result<(PathBuf, PathBuf)> {
+    let folder = paths::target().join("soak");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).context(|| paths::show(&folder))?;
+    }
+    let registry = folder.join("registry");
+    step("pack the models", |output: &Output| {
+        MODELS.iter().try_for_each(|model| {
+            pack(
+                program,
+                &paths::root().join("models").join(model),
+                &registry,
+                output,
+            )
+        })
+    })?;
+    Ok((folder, registry))
+}
+
+fn run(duration: Duration) -> Result<Outcome> {
+    let program = paths::command();
+    let (folder, registry) = prepare(&program)?;
+    let digests = Mutex::new(BTreeSet::new());
+    let changes = Changes {
+        program: &program,
+        registry: &registry,
+        recipe: changes::copy_recipe(&folder.join("recipe"))?,
+        digests: &digests,
+    };
+    changes.publish(0)?;
+    let mut asked = wrong::others();
+    for model in MODELS {
+        asked.extend(cases::good(&registry, model, None)?);
+    }
+    let moving = cases::good(&registry, MODEL, Some(ALIAS))?;
+    let kinds: BTreeSet<&str> = asked
+        .iter()
+        .map(|case| case.kind)
+        .chain(["slow", "broken off", "change"])
+        .collect();
+    let host = step("start twinfer serve", |_| {
+        Host::start(&program, &registry, &paths::component("wasm-dev"), &folder)
+    })?;
+    let tally = Tally::default();
+    let (samples, rest) = step(&format!("load for {}", took(duration)), |_| {
+        let before = host.files().unwrap_or_default();
+        let clients = |until| Clients {
+            address: host.address(),
+            cases: &asked,
+            moving: &moving,
+            digests: &digests,
+            tally: &tally,
+            until,
+        };
+        let samples = under_load(&host, clients, &changes, &tally, duration);
+        std::thread::sleep(REST);
+        Ok((samples, (before, host.files().unwrap_or(usize::MAX))))
+    })?;
+    let end = step("end twinfer serve", |_| host.stop())?;
+    Ok(outcome(duration, &tally, &kinds, samples, rest, end))
+}
+
+/// Runs clients and changes, and looks at the host as often as there are 200 samples, or every second.
+fn under_load<'a>(
+    host: &'a Host,
+    clients: impl Fn(Instant) -> Clients<'a>,
+    changes: &Changes<'_>,
+    tally: &Tally,
+    duration: Duration,
+) -> Vec<Sample> {
+    let start = Instant::now();
+    let clients = clients(start + duration);
+    let every = (duration / 200).clamp(Duration::from_millis(100), Duration::from_secs(1));
+    let mut samples = Vec::new();
+    std::thread::scope(|scope| {
+        for seed in 0..STEADY {
+            let clients = &clients;
+            scope.spawn(move || clients.steady(seed));
+        }
+        scope.spawn(|| clients.slow(STEADY));
+        scope.spawn(|| clients.broken(STEADY + 1));
+        scope.spawn(|| changes.run(host, tally, clients.until));
+        while Instant::now() < clients.until {
+            if let (Some(resident), Some(files)) = (host.resident(), host.files()) {
+                samples.push(Sample {
+                    seconds: start.elapsed().as_secs_f64(),
+                    resident,
+                    files: files as f64,
+                });
+            }
+            std::thread::sleep(every);
+        }
+    });
+    samples
+}
+
+fn outcome(
+    duration: Duration,
+    tally: &Tally,
+    kinds: &BTreeSet<&str>,
+    samples: Vec<Sample>,
+    rest: (usize, usize),
+    end: Vec<String>,
+) -> Outcome {
+    let (counts, mut wrong) = tally.result();
+    let bounds = if duration >= LONG {
+        Bounds::LONG
+    } else {
+        Bounds::SHORT
+    };
+    let mut verdicts = answers(&counts, kinds);
+    verdicts.extend(judge(&samples, rest, &bounds));
+    verdicts.push(Verdict {
+        what: "a clean end on SIGTERM, and a log without faults",
+        measured: if end.is_empty() {
+            "clean".into()
+        } else {
+            format!("{} complaints", end.len())
+        },
+        bound: "clean".into(),
+        met: end.is_empty(),
+    });
+    wrong.extend(end);
+    Outcome {
+        duration,
+        counts,
+        wrong,
+        samples,
+        verdicts,
+    }
+}
+
+/// Whether all answers were as they should be, and every kind of request was made.
+fn answers(counts: &BTreeMap<&'static str, Count>, kinds: &BTreeSet<&str>) -> Vec<Verdict> {
+    let unexpected: u64 = counts.values().map(|count| count.unexpected).sum();
+    let happened = |kind: &&&str| {
+        counts
+            .get(**kind)
+            .is_some_and(|count| count.right > 0 || !count.expected.is_empty())
+    };
+    let missing: Vec<&str> = kinds
+        .iter()
+        .filter(|kind| !happened(kind))
+        .copied()
+        .collect();
+    vec![
+        Verdict {
+            what: "unexpected errors and wrong answers",
+            measured: unexpected.to_string(),
+            bound: "none".into(),
+            met: unexpected == 0,
+        },
+        Verdict {
+            what: "kinds of requests that were never answered as expected",
+            measured: if missing.is_empty() {
+                "none".into()
+            } else {
+                missing.join(", ")
+            },
+            bound: "none".into(),
+            met: missing.is_empty(),
+        },
+    ]
+}
+
+impl Outcome {
+    fn print(&self) {
+        let rows: Vec<Vec<String>> = self
+            .counts
+            .iter()
+            .map(|(kind, count)| {
+                let expected: Vec<String> = count
+                    .expected
+                    .iter()
+                    .map(|(code, times)| format!("{times} x {code}"))
+                    .collect();
+                vec![
+                    (*kind).into(),
+                    count.right.to_string(),
+                    count.unexpected.to_string(),
+                    expected.join(", "),
+                ]
+            })
+            .collect();
+        println!(
+            "\n{}",
+            table(
+                &[
+                    "requests",
+                    "right",
+                    "unexpected",
+                    "errors that were asked for"
+                ],
+                &rows
+            )
+        );
+        let rows: Vec<Vec<String>> = self
+            .verdicts
+            .iter()
+            .map(|verdict| {
+                let met = if verdict.met { "yes" } else { "NO" };
+                vec![
+                    verdict.what.into(),
+                    verdict.measured.clone(),
+                    verdict.bound.clone(),
+                    met.into(),
+                ]
+            })
+            .collect();
+        println!(
+            "{}",
+            table(&["requirement", "measured", "bound", "met?"], &rows)
+        );
+        for wrong in &self.wrong {
+            println!("{wrong}");
+        }
+    }
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let text = format!("{:#}\n", self.json());
+        std::fs::write(path, text).context(|| paths::show(path))?;
+        println!("Everything is in {}.", paths::show(path));
+        Ok(())
+    }
+
+    fn json(&self) -> Value {
+        let counts: BTreeMap<&str, Value> = self
+            .counts
+            .iter()
+            .map(|(kind, count)| (*kind, json!({"right": count.right, "unexpected": count.unexpected, "expected": count.expected})))
+            .collect();
+        let verdicts = self.verdicts.iter().map(
+            |v| json!({"what": v.what, "measured": v.measured, "bound": v.bound, "met": v.met}),
+        );
+        let samples = self
+            .samples
+            .iter()
+            .map(|s| json!([s.seconds, s.resident, s.files]));
+        json!({
+            "seconds": self.duration.as_secs_f64(),
+            "counts": counts,
+            "verdicts": verdicts.collect::<Vec<_>>(),
+            "wrong": self.wrong,
+            "samples": {"columns": ["seconds", "resident bytes", "open files"], "rows": samples.collect::<Vec<_>>()},
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flat() -> Vec<Sample> {
+        let sample = |n| Sample {
+            seconds: f64::from(n),
+            resident: 1e8,
+            files: 20.0,
+        };
+        (0..40).map(sample).collect()
+    }
+
+    fn met(tally: &Tally, kinds: &[&str], end: &[&str]) -> bool {
+        let end = end.iter().map(|text| (*text).into()).collect();
+        let outcome = outcome(
+            SHORT,
+            tally,
+            &kinds.iter().copied().collect(),
+            flat(),
+            (10, 10),
+            end,
+        );
+        outcome.verdicts.iter().all(|verdict| verdict.met)
+    }
+
+    #[test]
+    fn minutes_are_a_number_of_them() {
+        assert_eq!(minutes("0.5").unwrap(), 0.5);
+        for text in ["0", "-1", "NaN", "inf", "ten"] {
+            let failure = minutes(text).unwrap_err().to_string();
+            assert!(failure.contains("--minutes"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn one_unexpected_error_a_kind_that_never_came_or_a_bad_end_is_a_failure() {
+        let tally = Tally::default();
+        tally.right("record");
+        tally.expected("wrong", "404 unknown_model".into());
+        assert!(met(&tally, &["record", "wrong"], &[]));
+        assert!(!met(&tally, &["record", "wrong", "picture"], &[]));
+        assert!(!met(&tally, &["record"], &["it ended with 1"]));
+        tally.unexpected("record", "p: 1, expected 2".into());
+        assert!(!met(&tally, &["record", "wrong"], &[]));
+    }
+}
