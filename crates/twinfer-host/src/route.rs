@@ -179,9 +179,7 @@ impl Router {
         match target {
             Target::Component => self.ask_component(request, id, started).await,
             Target::Health => Ok(Response::new(full("ok\n"))),
-            Target::Metrics => {
-                observe::expose(&self.config, method, request.uri().query())
-            }
+            Target::Metrics => observe::expose(&self.config, method, request.uri().query()),
             Target::Ready => Ok(health::ready(&self.pool, &*self.config.state).await),
             Target::Registry => {
                 let below = path.strip_prefix("/registry/").unwrap_or_default();
@@ -354,7 +352,10 @@ impl<'a> RequestLine<'a> {
         failure: Option<serde_json::Value>,
         seen: Option<serde_json::Map<String, serde_json::Value>>,
     ) {
-        let fields = self.fields.as_mut().and_then(serde_json::Value::as_object_mut);
+        let fields = self
+            .fields
+            .as_mut()
+            .and_then(serde_json::Value::as_object_mut);
         if let (Some(fields), Some(seen)) = (fields, seen) {
             fields.extend(seen);
         }

@@ -13,8 +13,10 @@ use twinfer_package::{Digest, Index, Reference, Store};
 use crate::catalog::Catalog;
 use crate::fused::{Fused, FusedStore};
 use crate::models::{Loaded, Models};
-use crate::run::{Asking, Cache, Directly, Giving, Remembering, Run, Timed, Together, Values};
 use crate::repository::AdminToken;
+use crate::run::{
+    Asking, Cache, Called, Directly, Giving, Remembering, Run, Timed, Together, Values,
+};
 use crate::statistics::Statistics;
 use crate::target::Target;
 use crate::timing::Call;
@@ -253,16 +255,16 @@ impl App {
     }
 
     /// The same, with the clock of a call that runs from the start of the request.
-    pub(crate) fn call(
+    pub(crate) fn call<'a>(
         &self,
         target: &Target,
-        request: &protocol::Request<'_>,
-    ) -> Result<(Arc<Loaded>, Call)> {
+        request: &protocol::Request<'a>,
+    ) -> Result<(Called<'a>, Call)> {
         let call = Call::new(self.options.clock).since(request.started);
         let loaded = self.load(target)?;
         let call = call.loaded();
         request.asked.set(&loaded, call);
-        Ok((loaded, call))
+        Ok((Called::new(loaded, request.run), call))
     }
 
     /// What a model says of itself. Its file is not read where the package has its signature.

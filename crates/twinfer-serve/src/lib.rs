@@ -50,8 +50,8 @@
 mod address;
 mod app;
 mod catalog;
-mod formats;
 mod console;
+mod formats;
 mod fused;
 mod infer;
 mod loose;

@@ -5,12 +5,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value as Json};
 use twinfer::{
-    Column, DType, Dim, Input, InputStep, Model, OutputStep, Parameters, Picture, Pipeline,
-    RecordInput, Result, Signature, TensorSpec, Value, ValueKind, bail, err, value_from_json,
-    value_to_json,
+    Column, DType, Dim, Input, InputStep, OutputStep, Parameters, Picture, Pipeline, RecordInput,
+    Result, Signature, TensorSpec, Value, ValueKind, bail, err, value_from_json, value_to_json,
 };
 
-use crate::run::Run;
+use crate::run::Running;
 
 /// Answers rows, one answer for each, in their order.
 ///
@@ -30,16 +29,13 @@ use crate::run::Run;
 /// Those of [`Model::predict`], with the number of the row, counted from 0; `wrong_shape` where the
 /// model has a fixed batch of another size.
 pub(crate) fn predict(
-    run: &dyn Run,
-    model: &Model,
+    model: &Running<'_>,
     rows: Vec<Json>,
     parameters: &Parameters,
 ) -> Result<Vec<Json>> {
     if let Some(pipeline) = &model.config().pipeline {
         let one = |(at, row)| {
-            let mut inner = |inputs| run.run(model, inputs);
-            let answer = input(&pipeline.input, row)
-                .and_then(|input| model.predict_with(input, parameters, &mut inner));
+            let answer = input(&pipeline.input, row).and_then(|i| model.predict(i, parameters));
             let answer = answer.map_err(|e| e.context(format!("row {at}")))?;
             Ok(Json::Object(answer.outputs))
         };
@@ -58,18 +54,18 @@ pub(crate) fn predict(
 ///
 /// # Errors
 /// Those of [`predict`].
-pub(crate) fn tensors(model: &Model, rows: Vec<Json>) -> Result<Vec<Json>> {
+pub(crate) fn tensors(model: &Running<'_>, rows: Vec<Json>) -> Result<Vec<Json>> {
     let signature = model.signature();
     match batch(signature, rows.len())? {
         Batch::Together if !rows.is_empty() => {
             let values = together(signature, &rows)?;
-            split(run.run(model, values)?, rows.len())
+            split(model.run_values(values)?, rows.len())
         }
         Batch::Together => Ok(Vec::new()),
         Batch::OneByOne => {
             let one = |(at, row)| {
                 let values = together(signature, std::slice::from_ref(&row))?;
-                let answers = run.run(model, values).and_then(|v| split(v, 1));
+                let answers = model.run_values(values).and_then(|v| split(v, 1));
                 let mut answers = answers.map_err(|e| e.context(format!("row {at}")))?;
                 Ok(answers.pop().unwrap_or(Json::Null))
             };

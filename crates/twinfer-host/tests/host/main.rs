@@ -20,10 +20,10 @@ mod files;
 mod index;
 mod kills;
 mod lifecycle;
-#[path = "../../../twinfer-state/tests/state/redis_server.rs"]
-mod redis_server;
 mod observe;
 mod prometheus;
+#[path = "../../../twinfer-state/tests/state/redis_server.rs"]
+mod redis_server;
 mod remote;
 mod repository;
 mod routing;

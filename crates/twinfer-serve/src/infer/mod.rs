@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http::Response;
 use twinfer::{Result, Value, bail};
 
-use crate::models::Loaded;
 use crate::protocol::Request;
+use crate::run::Called;
 use crate::timing::Call;
 
 pub(crate) use data::tensor_from_json;
@@ -29,9 +29,12 @@ pub(crate) struct Wanted {
     binary: bool,
 }
 
-pub(crate) fn infer(loaded: &Loaded, request: Request<'_>, call: Call) -> Result<Response<Bytes>> {
+pub(crate) fn infer(
+    loaded: &Called<'_>,
+    request: Request<'_>,
+    call: Call,
+) -> Result<Response<Bytes>> {
     let model = &loaded.model;
-    let run = request.run;
     let request = request::decode(model.signature(), request.parts, &request.body)?;
     let wanted = match request.outputs {
         Some(outputs) => outputs,
@@ -45,7 +48,7 @@ pub(crate) fn infer(loaded: &Loaded, request: Request<'_>, call: Call) -> Result
         }
     };
     check_wanted(model, &wanted)?;
-    let values = run.run(model, request.inputs)?;
+    let values = model.run_values(request.inputs)?;
     response::encode(model, request.id, select(values, &wanted)?, call)
 }
 

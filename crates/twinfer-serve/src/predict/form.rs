@@ -9,12 +9,13 @@ use super::{Answers, Kind, Place, Row, Sent, one};
 use crate::formats::csv;
 use crate::formats::multipart::{self, Part};
 use crate::formats::table::{Columns, article};
+use crate::run::Running;
 
 /// # Errors
 /// `invalid_request` for what is no form, or one without a file where the model takes one; those of
 /// the only input.
 pub(super) fn answer(
-    model: &Model,
+    model: &Running<'_>,
     sent: &Sent,
     body: &Bytes,
     mut parameters: Parameters,
@@ -51,7 +52,7 @@ pub(super) fn answer(
 
 /// Each file is an input. A field without a file name is one where it has the name of the input.
 fn files(
-    model: &Model,
+    model: &Running<'_>,
     step: &InputStep,
     parts: Vec<Part>,
     parameters: &Parameters,

@@ -7,7 +7,6 @@ mod json;
 
 use bytes::Bytes;
 use http::Response;
-use http::request::Parts;
 use serde_json::{Map, Value};
 use twinfer::{Error, Input, Model, Parameters, Result, bail, err};
 
@@ -15,7 +14,8 @@ use crate::formats::csv::{self, Header};
 use crate::formats::lines::lines;
 use crate::formats::packed;
 use crate::formats::table::{Columns, Item};
-use crate::models::Loaded;
+use crate::protocol::Request;
+use crate::run::{Called, Running};
 use crate::timing::Call;
 use crate::{query, rows};
 
@@ -23,12 +23,12 @@ pub(crate) use answer::{Form, form_of, plain};
 pub(crate) use body::{Kind, Sent};
 
 pub(crate) fn predict(
-    loaded: &Loaded,
-    parts: &Parts,
-    body: Bytes,
+    loaded: &Called<'_>,
+    request: Request<'_>,
     call: Call,
 ) -> Result<Response<Bytes>> {
     let model = &loaded.model;
+    let Request { parts, body, .. } = request;
     let sent = Sent::of(model, &parts.headers)?;
     // Before the model runs: an answer that nobody can read should not cost a prediction.
     let wanted = answer::choose(&parts.headers, sent.kind)?;
@@ -64,7 +64,12 @@ pub(crate) enum Place {
 /// # Errors
 /// What is wrong with the body as a whole, or with the only input in it. What is wrong with one of
 /// several lines or files is its answer; a table is answered as a whole.
-pub(crate) fn run(model: &Model, sent: &Sent, body: Bytes, beside: Parameters) -> Result<Answers> {
+pub(crate) fn run(
+    model: &Running<'_>,
+    sent: &Sent,
+    body: Bytes,
+    beside: Parameters,
+) -> Result<Answers> {
     let table = |rows: Vec<Value>| {
         let rows = outputs(model, rows, &beside)?
             .into_iter()
@@ -101,7 +106,7 @@ fn from_value(model: &Model, value: &Value) -> Result<(Input, Parameters)> {
 }
 
 fn one(
-    model: &Model,
+    model: &Running<'_>,
     input: Input,
     mut parameters: Parameters,
     beside: &Parameters,
@@ -118,7 +123,7 @@ fn one(
     Ok(model.predict(input, &parameters)?.outputs)
 }
 
-fn answer_lines(model: &Model, body: &[u8], beside: &Parameters) -> Answers {
+fn answer_lines(model: &Running<'_>, body: &[u8], beside: &Parameters) -> Answers {
     let answer = |(number, text)| Row {
         place: Place::Line(number),
         outputs: line(model, text, beside).map_err(|e: Error| e.context(format!("line {number}"))),
@@ -127,7 +132,7 @@ fn answer_lines(model: &Model, body: &[u8], beside: &Parameters) -> Answers {
 }
 
 /// A row as in [`crate::rows`], or the envelope of a request.
-fn line(model: &Model, text: &[u8], beside: &Parameters) -> Result<Item> {
+fn line(model: &Running<'_>, text: &[u8], beside: &Parameters) -> Result<Item> {
     let row: Value =
         serde_json::from_slice(text).map_err(|e| err!(InvalidJson, "it is not JSON: {e}"))?;
     if let Value::Object(fields) = &row
@@ -144,7 +149,7 @@ fn line(model: &Model, text: &[u8], beside: &Parameters) -> Result<Item> {
 
 /// [`rows::predict`], with the name of the output where the model has one and no pipeline.
 pub(crate) fn outputs(
-    model: &Model,
+    model: &Running<'_>,
     rows: Vec<Value>,
     parameters: &Parameters,
 ) -> Result<Vec<Item>> {

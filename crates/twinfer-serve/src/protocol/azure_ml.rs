@@ -15,9 +15,10 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, Response};
 use serde_json::{Map, Value as Json, json};
-use twinfer::{Model, Parameters, Result, bail, err};
+use twinfer::{Parameters, Result, bail, err};
 
 use super::{Need, Request, description, mlflow};
+use crate::run::Running;
 use crate::target::Target;
 use crate::{App, loose, media, predict, query, reply, rows};
 
@@ -85,7 +86,7 @@ fn is_json(headers: &HeaderMap) -> Result<bool> {
     Ok(none || media_type.is_some_and(|given| given.essence == "application/json"))
 }
 
-fn score(model: &Model, body: &[u8]) -> Result<Json> {
+fn score(model: &Running<'_>, body: &[u8]) -> Result<Json> {
     let json: Json = serde_json::from_slice(&loose::quote_words(body))
         .map_err(|e| err!(InvalidJson, "the request is not JSON: {e}"))?;
     let mut fields = match json {
@@ -132,7 +133,7 @@ fn score(model: &Model, body: &[u8]) -> Result<Json> {
     )?))
 }
 
-fn answers(model: &Model, rows: Vec<Json>, parameters: &Parameters) -> Result<Json> {
+fn answers(model: &Running<'_>, rows: Vec<Json>, parameters: &Parameters) -> Result<Json> {
     rows::predict(model, rows, parameters).map(Json::Array)
 }
 
@@ -146,7 +147,7 @@ fn parameters(given: Option<Json>) -> Result<Parameters> {
 }
 
 /// The form of MLflow models without a scoring script, by what MLflow itself calls it.
-fn input_data(model: &Model, data: Json, mut fields: Map<String, Json>) -> Result<Json> {
+fn input_data(model: &Running<'_>, data: Json, mut fields: Map<String, Json>) -> Result<Json> {
     let name = match &data {
         Json::Object(table) if table.contains_key("data") => "dataframe_split",
         Json::Array(rows) if rows.first().is_some_and(Json::is_object) => "dataframe_records",

@@ -8,7 +8,7 @@ use http::{HeaderMap, Response, StatusCode};
 use twinfer::{Error, Result, bail};
 
 use super::{Need, Request, mlflow, sagemaker};
-use crate::models::Loaded;
+use crate::run::Called;
 use crate::target::Target;
 use crate::{App, reply};
 
@@ -18,7 +18,7 @@ struct Taken {
     essence: &'static str,
     /// Parameters of the content type that mean something, beside `charset`.
     parameters: &'static [&'static str],
-    answer: fn(&Loaded, &Invocation<'_>) -> Result<Response<Bytes>>,
+    answer: fn(&Called<'_>, &Invocation<'_>) -> Result<Response<Bytes>>,
 }
 
 /// The content types of `/invocations`.

@@ -7,13 +7,13 @@ mod description;
 mod invocations;
 mod mlflow;
 mod open_inference;
+mod open_inference_described;
+mod repository;
 mod sagemaker;
+mod site;
 mod tensorflow;
 mod torch_serve;
 mod vertex_ai;
-mod open_inference_described;
-mod repository;
-mod site;
 
 use std::cell::OnceCell;
 use std::fmt::Debug;

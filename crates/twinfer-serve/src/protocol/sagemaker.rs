@@ -17,7 +17,7 @@ use crate::formats::csv::{self as table_text, Header};
 use crate::formats::lines::lines as lines_of;
 use crate::formats::table::{Columns, Item};
 use crate::media::{self, MediaType};
-use crate::models::Loaded;
+use crate::run::{Called, Running};
 use crate::table::Table;
 use crate::target::Target;
 use crate::{App, loose, predict, reply};
@@ -109,7 +109,7 @@ fn wanted(headers: &HeaderMap, first: &'static str) -> Wanted {
 }
 
 /// `application/json`: what MLflow takes, or a plain list of rows.
-pub(super) fn json(loaded: &Loaded, invocation: &Invocation<'_>) -> Result<Response<Bytes>> {
+pub(super) fn json(loaded: &Called<'_>, invocation: &Invocation<'_>) -> Result<Response<Bytes>> {
     let body = invocation.body.trim_ascii_start();
     let payload = if body.starts_with(b"[") {
         let wrapped = [b"{\"instances\":", body, b"}"].concat();
@@ -122,7 +122,7 @@ pub(super) fn json(loaded: &Loaded, invocation: &Invocation<'_>) -> Result<Respo
 
 /// `text/csv`. In the clouds a table has no names in its first line, from pandas it has: what is
 /// there is told by the parameter `header`, or by the line itself.
-pub(super) fn csv(loaded: &Loaded, invocation: &Invocation<'_>) -> Result<Response<Bytes>> {
+pub(super) fn csv(loaded: &Called<'_>, invocation: &Invocation<'_>) -> Result<Response<Bytes>> {
     let model = &loaded.model;
     let parameters = &invocation.content.parameters;
     let header = match parameters.iter().find(|(name, _)| name == "header") {
@@ -144,7 +144,7 @@ pub(super) fn csv(loaded: &Loaded, invocation: &Invocation<'_>) -> Result<Respon
 }
 
 /// Predictions as MLflow has them; as a table or as lines, all outputs.
-fn answer(model: &Model, payload: Payload, headers: &HeaderMap) -> Result<Response<Bytes>> {
+fn answer(model: &Running<'_>, payload: Payload, headers: &HeaderMap) -> Result<Response<Bytes>> {
     let wanted = wanted(headers, "application/json");
     if wanted == Wanted::Json {
         return mlflow::predictions(model, payload);
@@ -160,7 +160,7 @@ fn answer(model: &Model, payload: Payload, headers: &HeaderMap) -> Result<Respon
 }
 
 /// JSON lines: the answers are in the order of the lines.
-pub(super) fn lines(loaded: &Loaded, invocation: &Invocation<'_>) -> Result<Response<Bytes>> {
+pub(super) fn lines(loaded: &Called<'_>, invocation: &Invocation<'_>) -> Result<Response<Bytes>> {
     let model = &loaded.model;
     let mut rows = Vec::new();
     let mut numbers = Vec::new();
@@ -217,7 +217,7 @@ fn written(outputs: Vec<Item>, wanted: Wanted) -> Response<Bytes> {
 }
 
 /// A picture or bytes.
-pub(super) fn content(loaded: &Loaded, invocation: &Invocation<'_>) -> Result<Response<Bytes>> {
+pub(super) fn content(loaded: &Called<'_>, invocation: &Invocation<'_>) -> Result<Response<Bytes>> {
     let kind = match invocation.content.essence.as_str() {
         "application/x-image" => predict::Kind::Picture,
         essence if essence.starts_with("image/") => predict::Kind::Picture,

@@ -13,6 +13,7 @@ use twinfer_package::{Index, Reference};
 
 use super::{Need, Request, description};
 use crate::formats::multipart;
+use crate::run::Running;
 use crate::target::Target;
 use crate::{App, loose, media, predict, query, reply, rows};
 
@@ -141,7 +142,7 @@ fn is_precise(media_type: &media::MediaType) -> bool {
 
 /// Outputs alone, as handlers give them: an object, or a list for several inputs.
 fn answer(
-    model: &twinfer::Model,
+    model: &Running<'_>,
     sent: &predict::Sent,
     body: Bytes,
     given: Parameters,

@@ -3,6 +3,7 @@
 
 mod batch;
 mod cache;
+mod running;
 mod together;
 
 use std::cell::Cell;
@@ -10,6 +11,7 @@ use std::cell::Cell;
 use twinfer::{Model, Result, Value};
 
 pub(crate) use cache::{Cache, Remembering};
+pub(crate) use running::{Called, Running};
 pub(crate) use together::{Asking, Giving, Together};
 
 /// Inputs or outputs of a model.

@@ -18,7 +18,7 @@ use twinfer_package::Digest;
 
 use super::{Need, Request};
 use crate::media::{self, MediaType};
-use crate::models::Loaded;
+use crate::run::Called;
 use crate::target::Target;
 use crate::{App, predict, reply};
 use event::Event;
@@ -88,7 +88,7 @@ fn typed(content_type: &'static str, json: &Json) -> Response<Bytes> {
 
 /// # Errors
 /// What is wrong with the data of the event.
-fn answered(loaded: &Loaded, event: &Event) -> Result<Event> {
+fn answered(loaded: &Called<'_>, event: &Event) -> Result<Event> {
     let model = &loaded.model;
     let media_type = match &event.data_type {
         None => None,
@@ -117,7 +117,7 @@ fn answered(loaded: &Loaded, event: &Event) -> Result<Event> {
 }
 
 /// One that fails does not keep the others from their answers.
-fn in_batch(loaded: &Loaded, event: Result<Event>) -> Event {
+fn in_batch(loaded: &Called<'_>, event: Result<Event>) -> Event {
     let failure = |error: Error| json!({"error": error.message(), "code": error.code().as_str()});
     match event {
         Ok(event) => match answered(loaded, &event) {
@@ -133,7 +133,7 @@ fn in_batch(loaded: &Loaded, event: Result<Event>) -> Event {
 ///
 /// Its id is made of those of the other one, so that an event that is delivered twice has the same
 /// answer, which whoever gets it can recognise. There is no `time`: the application has no clock.
-fn about(loaded: &Loaded, event: &Event, kind: &str, data: &Json) -> Event {
+fn about(loaded: &Called<'_>, event: &Event, kind: &str, data: &Json) -> Event {
     let config = loaded.model.config();
     let text = |name: &str| event.attributes.get(name).map_or("", String::as_str);
     let identity = format!(

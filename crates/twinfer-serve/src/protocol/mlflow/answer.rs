@@ -16,13 +16,17 @@ use twinfer::{DType, Model, OutputStep, Pipeline, Result, bail, value_to_json};
 
 use super::payload::{Given, Payload};
 use crate::loose::{self, Numbers};
+use crate::run::Running;
 use crate::{reply, rows};
 
 /// Names that skl2onnx gives the label of a classifier, and the number of a regressor.
 const LABELS: [&str; 2] = ["label", "output_label"];
 const NUMBER: &str = "variable";
 
-pub(in crate::protocol) fn predictions(model: &Model, payload: Payload) -> Result<Response<Bytes>> {
+pub(in crate::protocol) fn predictions(
+    model: &Running<'_>,
+    payload: Payload,
+) -> Result<Response<Bytes>> {
     let predictions = predicted(model, payload)?;
     let mut body = br#"{"predictions": "#.to_vec();
     loose::write(&predictions, numbers(model), &mut body);
@@ -38,7 +42,7 @@ pub(in crate::protocol) fn predictions(model: &Model, payload: Payload) -> Resul
 ///
 /// # Errors
 /// `invalid_input` without rows, and those of the model.
-pub(in crate::protocol) fn predicted(model: &Model, payload: Payload) -> Result<Json> {
+pub(in crate::protocol) fn predicted(model: &Running<'_>, payload: Payload) -> Result<Json> {
     Ok(match (&model.config().pipeline, payload.given) {
         (_, Given::Rows { rows, .. }) if rows.is_empty() => {
             bail!(InvalidInput, "there are no rows: send one at least")

@@ -12,10 +12,11 @@ use super::Signature;
 use super::answer::{Shape, numbers, written};
 use crate::loose::Numbers;
 use crate::rows;
+use crate::run::Running;
 
 /// `{"results": […]}`: for each example its classes as `[label, score]`, or its number.
 pub(super) fn results(
-    model: &Model,
+    model: &Running<'_>,
     mut fields: Map<String, Json>,
     is_class: bool,
 ) -> Result<Response<Bytes>> {
@@ -162,7 +163,7 @@ fn number(value: Json) -> Result<Json> {
 
 /// The examples, with the features of `context` in each.
 fn examples(
-    model: &Model,
+    model: &Running<'_>,
     pipeline: Option<&Pipeline>,
     fields: &mut Map<String, Json>,
 ) -> Result<Vec<Json>> {

@@ -12,8 +12,12 @@ use super::Signature;
 use super::answer::{Shape, numbers, written};
 use crate::loose::Numbers;
 use crate::rows;
+use crate::run::Running;
 
-pub(super) fn predict(model: &Model, mut fields: Map<String, Json>) -> Result<Response<Bytes>> {
+pub(super) fn predict(
+    model: &Running<'_>,
+    mut fields: Map<String, Json>,
+) -> Result<Response<Bytes>> {
     let signature = Signature::of(model, &mut fields)?;
     let pipeline = match signature {
         Signature::Default => model.config().pipeline.as_ref(),
@@ -57,7 +61,7 @@ pub(super) fn predict(model: &Model, mut fields: Map<String, Json>) -> Result<Re
 
 /// Outputs, each a list of what the rows give.
 fn by_rows(
-    model: &Model,
+    model: &Running<'_>,
     pipeline: Option<&Pipeline>,
     rows: Vec<Json>,
 ) -> Result<Vec<(String, Json)>> {
@@ -182,7 +186,7 @@ fn by_columns(model: &Model, inputs: &Json) -> Result<Vec<(String, Json)>> {
 }
 
 fn answer(
-    model: &Model,
+    model: &Running<'_>,
     pipeline: Option<&Pipeline>,
     field: &str,
     columns: &[(String, Json)],
