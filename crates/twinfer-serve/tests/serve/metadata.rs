@@ -128,7 +128,7 @@ fn other_methods_and_routes() {
     }
     for path in [
         "/",
-        "/v1/models/types",
+        "/v1/models/types/nothing",
         "/v2/models/types/explain",
         "/v2/models/types/versions/1.0.0/nothing",
     ] {
