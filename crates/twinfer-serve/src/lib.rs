@@ -15,7 +15,12 @@
 //! | `GET /v2/models[/{m}[/versions/{v}]]/stats` | what this instance was asked |
 //! | `GET /v2/models/{m}[/versions/{v}]/ready` | loads the model, so that the first request is fast |
 //! | `POST /v2/models/{m}[/versions/{v}]/infer` | tensors in, tensors out: Open Inference Protocol v2 with the binary tensor extension |
-//! | `POST /v2/models/{m}[/versions/{v}]/predict` | a picture, bytes or a record in, the pipeline's answer out |
+//! | `POST /v2/models/{m}[/versions/{v}]/predict` | a picture, bytes or a record in, the pipeline's answer out; in JSON, JSON lines, CSV, Arrow, CBOR, MessagePack, or as a form |
+//! | `GET /execution-parameters`, `POST /models/{m}/invoke` | SageMaker, beside `/ping` and `/invocations` |
+//! | `/v1/endpoints/{e}/deployedModels/{d}[:predict]`, and the routes of [`Options`] | Vertex AI |
+//! | `POST /score`, `GET /swagger.json` | Azure Machine Learning |
+//! | `/predictions/{m}[/{v}]`, `GET /models[/{m}[/{v}]]`, `GET /api-description` | TorchServe |
+//! | `POST /events[/{m}[/{v}]]` | events of CloudEvents in, events out |
 //! | `POST /v2/repository/index`, `/v2/repository/models/{m}/load`, `…/unload` | what there is, and loading it ahead of time; off unless [`Options::repository`] is set |
 //! | `GET /openapi.json` | OpenAPI 3.1 of all of this, with the schemas of the models |
 //! | `GET /`, `/console` | a page for people |

@@ -112,8 +112,15 @@ fn wanted(headers: &HeaderMap, first: &'static str) -> Wanted {
 pub(super) fn json(loaded: &Called<'_>, invocation: &Invocation<'_>) -> Result<Response<Bytes>> {
     let body = invocation.body.trim_ascii_start();
     let payload = if body.starts_with(b"[") {
-        let wrapped = [b"{\"instances\":", body, b"}"].concat();
-        mlflow::read(&loaded.model, &wrapped)?
+        let rows: Vec<Json> = serde_json::from_slice(&loose::quote_words(body))
+            .map_err(|e| err!(InvalidJson, "the request is not JSON: {e}"))?;
+        Payload {
+            given: Given::Rows {
+                rows,
+                are_named: false,
+            },
+            parameters: Parameters::new(),
+        }
     } else {
         mlflow::read(&loaded.model, body)?
     };

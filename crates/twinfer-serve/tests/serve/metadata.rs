@@ -129,7 +129,6 @@ fn other_methods_and_routes() {
     for path in [
         "/nothing",
         "/v1/models/types/nothing",
-        "/",
         "/v1/model/types",
         "/v2/models/types/explain",
         "/v2/models/types/versions/1.0.0/nothing",
