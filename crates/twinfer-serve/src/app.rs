@@ -1,5 +1,6 @@
 //! The application: one request in, one answer out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,7 +14,8 @@ use crate::catalog::Catalog;
 use crate::fused::{Fused, FusedStore};
 use crate::models::{Loaded, Models};
 use crate::repository::AdminToken;
-use crate::statistics::Statistics;
+use crate::run::{Asking, Cache, Directly, Giving, Remembering, Run, Timed, Together, Values};
+use crate::statistics::{Outcome, Statistics};
 use crate::target::Target;
 use crate::timing::Call;
 use crate::trust::{Entry, Gate, Trust};
@@ -39,6 +41,10 @@ pub struct Options {
     pub repository: Option<AdminToken>,
     /// Path of the metrics of the host (Prometheus' text format), for the page. `None`: it has none.
     pub metrics: Option<String>,
+    /// Most rows that run together in [`App::handle_all`].
+    pub max_batch: usize,
+    /// Bytes of predictions that are kept and given again for the same inputs; 0: none.
+    pub prediction_cache: usize,
 }
 
 impl Default for Options {
@@ -53,6 +59,9 @@ impl Default for Options {
             default_model: None,
             repository: None,
             metrics: None,
+            // Beyond that a batch gains nothing, and the last of it waits for all others.
+            max_batch: 64,
+            prediction_cache: 0,
         }
     }
 }
@@ -64,6 +73,8 @@ pub struct App {
     pub(crate) catalog: Catalog,
     pub(crate) models: Models,
     pub(crate) statistics: Statistics,
+    cache: Cache,
+    together: Together,
     options: Options,
 }
 
@@ -75,6 +86,8 @@ impl App {
             models: Models::new(store.clone(), options.max_models, None),
             gate: Gate::new(options.trust.clone()),
             statistics: Statistics::default(),
+            cache: Cache::new(options.prediction_cache),
+            together: Together::default(),
             store,
             options,
         }
@@ -94,6 +107,8 @@ impl App {
             models: Models::new(store.clone(), options.max_models, Some(fused.loaded())),
             gate: Gate::new(options.trust.clone()),
             statistics: Statistics::default(),
+            cache: Cache::new(options.prediction_cache),
+            together: Together::default(),
             store,
             options,
         }
@@ -114,28 +129,113 @@ impl App {
     /// [`Options::clock`] at which it began, which the answer counts as loading.
     pub fn handle_since(&self, request: Request<Bytes>, started: Option<f64>) -> Response<Bytes> {
         let (parts, body) = request.into_parts();
+        self.counted(self.handle_with(&parts, body, started, &Directly))
+    }
+
+    /// Answers several requests, each as [`App::handle`] would, to the bit. What their models have
+    /// to run is run together where models allow that.
+    pub fn handle_all(&self, requests: Vec<Request<Bytes>>) -> Vec<Response<Bytes>> {
+        let requests: Vec<(Parts, Bytes)> = requests.into_iter().map(Request::into_parts).collect();
+        let mut answers: Vec<Option<Response<Bytes>>> = Vec::with_capacity(requests.len());
+        let mut asked: BTreeMap<String, Vec<(usize, Values)>> = BTreeMap::new();
+        for (at, (parts, body)) in requests.iter().enumerate() {
+            let asking = Asking::new(&self.together);
+            let answer = self.handle_with(parts, body.clone(), None, &asking);
+            match asking.asked() {
+                None => answers.push(Some(self.counted(answer))),
+                Some((digest, inputs)) => {
+                    answers.push(None);
+                    asked.entry(digest).or_default().push((at, inputs));
+                }
+            }
+        }
+        for (digest, runs) in asked {
+            for (at, outputs) in self.run_together(&digest, runs) {
+                if let Some((parts, body)) = requests.get(at) {
+                    let giving = Giving::new(outputs);
+                    let answer = self.handle_with(parts, body.clone(), None, &giving);
+                    answers[at] = Some(self.counted(answer));
+                }
+            }
+        }
+        let lost = || reply::error(&err!(Internal, "the request was not answered"));
+        answers
+            .into_iter()
+            .map(|a| a.unwrap_or_else(lost))
+            .collect()
+    }
+
+    fn run_together(
+        &self,
+        digest: &str,
+        runs: Vec<(usize, Values)>,
+    ) -> Vec<(usize, Result<Values>)> {
+        let (places, inputs): (Vec<usize>, Vec<Values>) = runs.into_iter().unzip();
+        let loaded = digest
+            .parse()
+            .ok()
+            .and_then(|digest| self.models.loaded(&digest));
+        let outputs = match loaded {
+            Some(loaded) => self
+                .together
+                .run(&loaded.model, &inputs, self.options.max_batch),
+            None => {
+                let gone = |_| {
+                    Err(err!(
+                        Internal,
+                        "the model was dropped while requests for it came together: send it again"
+                    ))
+                };
+                inputs.iter().map(gone).collect()
+            }
+        };
+        places.into_iter().zip(outputs).collect()
+    }
+
+    fn handle_with(
+        &self,
+        parts: &Parts,
+        body: Bytes,
+        started: Option<f64>,
+        run: &dyn Run,
+    ) -> Answered {
         if body.len() > self.options.max_body {
-            return reply::body_too_large(self.options.max_body);
+            return reply::body_too_large(self.options.max_body).into();
         }
         let path = parts.uri.path();
         let Some(route) = protocol::find(path) else {
-            return reply::error(&no_route(path));
+            return reply::error(&no_route(path)).into();
         };
         if !route.allows(&parts.method) {
-            return reply::wrong_method(&parts.method, path, route.methods());
+            return reply::wrong_method(&parts.method, path, route.methods()).into();
         }
         let asked = protocol::Asked::default();
+        let remembering = Remembering::new(run, &self.cache);
+        let timed = Timed::new(&remembering, self.options.clock);
         let request = protocol::Request {
-            parts: &parts,
+            parts,
             body,
             started,
             asked: &asked,
+            run: &timed,
         };
-        let answer = check_encoding(&parts).and_then(|()| route.answer(self, request));
+        let answer = check_encoding(parts).and_then(|()| route.answer(self, request));
         let mut answer = answer.unwrap_or_else(|error| route.failed(&error));
-        asked.count(&self.statistics, answer.status().is_success());
-        asked.describe(answer.headers_mut());
-        answer
+        let (ran, cache) = (timed.spent(), remembering.outcome());
+        asked.describe(ran, cache, answer.headers_mut());
+        Answered {
+            of: asked.outcome(ran, cache),
+            answer,
+        }
+    }
+
+    /// Counts an answer that is one: not that of a request which is asked again when its model has run.
+    fn counted(&self, answered: Answered) -> Response<Bytes> {
+        if let Some(outcome) = &answered.of {
+            let ok = answered.answer.status().is_success();
+            self.statistics.count(outcome, ok);
+        }
+        answered.answer
     }
 
     /// The index of the registry as it is now.
@@ -200,6 +300,18 @@ impl App {
     pub(crate) fn check(&self) -> Result<()> {
         self.gate.check()?;
         self.index().map(drop)
+    }
+}
+
+/// An answer, and what came of the request where it came as far as a model.
+struct Answered {
+    answer: Response<Bytes>,
+    of: Option<Outcome>,
+}
+
+impl From<Response<Bytes>> for Answered {
+    fn from(answer: Response<Bytes>) -> Self {
+        Self { answer, of: None }
     }
 }
 

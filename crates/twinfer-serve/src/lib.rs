@@ -64,6 +64,7 @@ mod remote;
 mod reply;
 mod repository;
 mod rows;
+mod run;
 mod statistics;
 mod supply;
 mod target;

@@ -74,8 +74,13 @@ impl Models {
 
     /// Whether this model is loaded.
     pub(crate) fn holds(&self, digest: &Digest) -> bool {
-        if self.fused(digest).is_some() {
-            return true;
+        self.loaded(digest).is_some()
+    }
+
+    /// This model, if it is loaded.
+    pub(crate) fn loaded(&self, digest: &Digest) -> Option<Arc<Loaded>> {
+        if let Some(fused) = self.fused(digest) {
+            return Some(fused.clone());
         }
         let slot = {
             let slots = lock(&self.slots);
@@ -84,7 +89,7 @@ impl Models {
                 .find(|(d, _)| d == digest)
                 .map(|(_, s)| s.clone())
         };
-        slot.is_some_and(|slot| lock(&slot).is_some())
+        slot.and_then(|slot| lock(&slot).clone())
     }
 
     /// Takes a model that was loaded elsewhere.

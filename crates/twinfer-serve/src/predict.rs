@@ -17,6 +17,7 @@ use twinfer_package::GoldenData;
 
 use crate::infer::{object, tensor_from_json, value_of};
 use crate::models::Loaded;
+use crate::protocol::Request;
 use crate::timing::{Call, Timing};
 use crate::{query, reply};
 
@@ -33,11 +34,13 @@ struct Answer<'a> {
 
 pub(crate) fn predict(
     loaded: &Loaded,
-    parts: &Parts,
-    body: Bytes,
+    request: Request<'_>,
     call: Call,
 ) -> Result<Response<Bytes>> {
     let model = &loaded.model;
+    let Request {
+        parts, body, run, ..
+    } = request;
     let (input, mut parameters) = read(model, parts, body)?;
     for (name, value) in query::parameters(parts.uri.query())? {
         if parameters.contains_key(&name) {
@@ -48,7 +51,8 @@ pub(crate) fn predict(
         }
         parameters.insert(name, value);
     }
-    let prediction = model.predict(input, &parameters)?;
+    let prediction =
+        model.predict_with(input, &parameters, &mut |inputs| run.run(model, inputs))?;
     Ok(reply::json(&Answer {
         model_name: &model.config().name,
         model_version: &model.config().version,

@@ -9,6 +9,8 @@ use twinfer::{
     Value, ValueKind, bail, err, value_from_json, value_to_json,
 };
 
+use crate::run::Run;
+
 /// Answers rows, one answer for each, in their order.
 ///
 /// What a row is depends on the model:
@@ -27,13 +29,16 @@ use twinfer::{
 /// Those of [`Model::predict`], with the number of the row, counted from 0; `wrong_shape` where the
 /// model has a fixed batch of another size.
 pub(crate) fn predict(
+    run: &dyn Run,
     model: &Model,
     rows: Vec<Json>,
     parameters: &Parameters,
 ) -> Result<Vec<Json>> {
     if let Some(pipeline) = &model.config().pipeline {
         let one = |(at, row)| {
-            let answer = input(&pipeline.input, row).and_then(|i| model.predict(i, parameters));
+            let mut inner = |inputs| run.run(model, inputs);
+            let answer = input(&pipeline.input, row)
+                .and_then(|input| model.predict_with(input, parameters, &mut inner));
             let answer = answer.map_err(|e| e.context(format!("row {at}")))?;
             Ok(Json::Object(answer.outputs))
         };
@@ -49,13 +54,13 @@ pub(crate) fn predict(
     match batch(signature, rows.len())? {
         Batch::Together if !rows.is_empty() => {
             let values = together(signature, &rows)?;
-            split(model.run_values(values)?, rows.len())
+            split(run.run(model, values)?, rows.len())
         }
         Batch::Together => Ok(Vec::new()),
         Batch::OneByOne => {
             let one = |(at, row)| {
                 let values = together(signature, std::slice::from_ref(&row))?;
-                let answers = model.run_values(values).and_then(|v| split(v, 1));
+                let answers = run.run(model, values).and_then(|v| split(v, 1));
                 let mut answers = answers.map_err(|e| e.context(format!("row {at}")))?;
                 Ok(answers.pop().unwrap_or(Json::Null))
             };

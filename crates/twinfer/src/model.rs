@@ -142,6 +142,21 @@ impl Model {
     /// Those of [`Model::preprocess`] and [`Session::run`]; `unknown_parameter` and
     /// `invalid_parameter`.
     pub fn predict(&self, input: Input, parameters: &Parameters) -> Result<Prediction> {
+        self.predict_with(input, parameters, &mut |values| self.run_values(values))
+    }
+
+    /// The same, where somebody else runs the model between the steps: together with other inputs,
+    /// or not at all because the answer is known. `run` gets what [`Model::run_values`] takes and
+    /// must give what that gives.
+    ///
+    /// # Errors
+    /// Those of [`Model::predict`] and of `run`.
+    pub fn predict_with(
+        &self,
+        input: Input,
+        parameters: &Parameters,
+        run: &mut dyn FnMut(Vec<(String, Value)>) -> Result<Vec<(String, Value)>>,
+    ) -> Result<Prediction> {
         let Some(pipeline) = &self.config.pipeline else {
             if let Some((name, _)) = parameters.iter().next() {
                 bail!(
@@ -159,7 +174,7 @@ impl Model {
                 ),
             };
             let mut outputs = Map::new();
-            for (name, value) in self.run_values(values)? {
+            for (name, value) in run(values)? {
                 outputs.insert(name, value_to_json(&value)?);
             }
             return Ok(self.prediction(outputs));
@@ -168,11 +183,11 @@ impl Model {
         let outputs = match self.before(input)? {
             Before::Short(label) => pipeline.answer_short(&label),
             Before::Tensors { tensors, picture } => {
-                let values = self.run(tensors)?;
+                let values = run(values_of(tensors))?;
                 pipeline.after(&values, picture, &parameters, &self.config)?
             }
             Before::Values(values) => {
-                let values = self.run_values(values)?;
+                let values = run(values)?;
                 pipeline.after(&values, None, &parameters, &self.config)?
             }
         };

@@ -9,10 +9,10 @@ mod text;
 
 use bytes::Bytes;
 use http::Response;
-use http::request::Parts;
 use twinfer::{Result, Value, bail};
 
 use crate::models::Loaded;
+use crate::protocol::Request;
 use crate::timing::Call;
 
 pub(crate) use data::tensor_from_json;
@@ -29,14 +29,10 @@ pub(crate) struct Wanted {
     binary: bool,
 }
 
-pub(crate) fn infer(
-    loaded: &Loaded,
-    parts: &Parts,
-    body: Bytes,
-    call: Call,
-) -> Result<Response<Bytes>> {
+pub(crate) fn infer(loaded: &Loaded, request: Request<'_>, call: Call) -> Result<Response<Bytes>> {
     let model = &loaded.model;
-    let request = request::decode(model.signature(), parts, &body)?;
+    let run = request.run;
+    let request = request::decode(model.signature(), request.parts, &request.body)?;
     let wanted = match request.outputs {
         Some(outputs) => outputs,
         None => {
@@ -49,7 +45,7 @@ pub(crate) fn infer(
         }
     };
     check_wanted(model, &wanted)?;
-    let values = model.run_values(request.inputs)?;
+    let values = run.run(model, request.inputs)?;
     response::encode(model, request.id, select(values, &wanted)?, call)
 }
 

@@ -18,7 +18,8 @@ use twinfer::{Error, Result};
 use crate::models::Loaded;
 use crate::openapi::Document;
 use crate::query::percent_decode;
-use crate::statistics::Statistics;
+use crate::run::Run;
+use crate::statistics::Outcome;
 use crate::target::Target;
 use crate::timing::Call;
 use crate::{App, reply};
@@ -43,6 +44,8 @@ pub(crate) struct Request<'a> {
     pub(crate) started: Option<f64>,
     /// Takes which model it is for, once that is known.
     pub(crate) asked: &'a Asked,
+    /// Runs the model: what comes between the steps before it and those after it.
+    pub(crate) run: &'a dyn Run,
 }
 
 /// The model that a request turned out to be for, for the headers of the answer.
@@ -55,17 +58,35 @@ impl Asked {
         let _ = self.0.set((loaded.clone(), call));
     }
 
-    /// Counts the request, where it came as far as a model.
-    pub(crate) fn count(&self, statistics: &Statistics, ok: bool) {
-        if let Some((loaded, call)) = self.0.get() {
-            let config = loaded.model.config();
-            statistics.count(&config.name, &config.version, ok, call.timing());
-        }
+    /// What came of the request, where it came as far as a model: for its statistics. `ran` and
+    /// `cache` as in [`Asked::describe`].
+    pub(crate) fn outcome(
+        &self,
+        ran: Option<(f64, f64)>,
+        cache: Option<&'static str>,
+    ) -> Option<Outcome> {
+        let (loaded, call) = self.0.get()?;
+        let config = loaded.model.config();
+        let timing = call.timing();
+        Some(Outcome {
+            name: config.name.clone(),
+            version: config.version.clone(),
+            timing,
+            parts: timing.zip(ran).map(|(timing, ran)| call.parts(timing, ran)),
+            cache,
+        })
     }
 
     /// Says in headers which package answered, and how long that took: for clients, for a proxy,
     /// and for whoever counts requests without reading bodies.
-    pub(crate) fn describe(&self, headers: &mut HeaderMap) {
+    ///
+    /// `ran`: when the model began to run, and for how long; `cache`: what the cache of predictions said.
+    pub(crate) fn describe(
+        &self,
+        ran: Option<(f64, f64)>,
+        cache: Option<&'static str>,
+        headers: &mut HeaderMap,
+    ) {
         let Some((loaded, call)) = self.0.get() else {
             return;
         };
@@ -78,13 +99,11 @@ impl Asked {
         set("x-twinfer-model", &config.name);
         set("x-twinfer-version", &config.version);
         set("x-twinfer-digest", loaded.model.digest());
-        if let Some(timing) = call.timing() {
-            // Server Timing (W3C), section 3; durations are milliseconds.
-            let (load, predict) = (timing.load_ms, timing.predict_ms);
-            set(
-                "server-timing",
-                &format!("load;dur={load}, predict;dur={predict}"),
-            );
+        if let Some(cache) = cache {
+            set("x-twinfer-cache", cache);
+        }
+        if let Some(timing) = call.server_timing(ran) {
+            set("server-timing", &timing);
         }
     }
 }

@@ -108,11 +108,11 @@ impl super::Route for Route {
             }
             Self::Infer(target) => {
                 let (loaded, call) = app.call(target, &request)?;
-                infer::infer(&loaded, request.parts, request.body, call)
+                infer::infer(&loaded, request, call)
             }
             Self::Predict(target) => {
                 let (loaded, call) = app.call(target, &request)?;
-                predict::predict(&loaded, request.parts, request.body, call)
+                predict::predict(&loaded, request, call)
             }
         }
     }

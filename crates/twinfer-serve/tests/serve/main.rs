@@ -12,6 +12,7 @@ mod openapi;
 mod predict;
 mod registry;
 mod remote;
+mod runs;
 mod support;
 mod trust;
 mod types;

@@ -74,6 +74,18 @@ impl Fixture {
         .unwrap()
     }
 
+    /// Packs a model file as `name`, with more of the recipe.
+    pub fn pack_file(&self, name: &str, file: &[u8], more: &str) -> Packed {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("model.onnx"), file).unwrap();
+        let recipe = format!(
+            "[package]\nname = \"{name}\"\nversion = \"1.0.0\"\ncreated = \"2026-11-25T00:00:00Z\"\n\
+             [model]\nfile = \"model.onnx\"\n{more}"
+        );
+        std::fs::write(folder.path().join("twinfer.toml"), recipe).unwrap();
+        self.pack(folder.path())
+    }
+
     /// Packs a recipe under another version.
     pub fn pack_version(&self, name: &str, version: &str) -> Packed {
         let folder = tempfile::tempdir().unwrap();

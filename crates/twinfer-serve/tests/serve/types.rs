@@ -10,20 +10,8 @@ const FLOAT: u64 = 1;
 const INT64: u64 = 7;
 const STRING: u64 = 8;
 
-/// Packs a model file as `name`, with more of the recipe.
-fn add_with(fixture: &Fixture, name: &str, file: &[u8], more: &str) {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("model.onnx"), file).unwrap();
-    let recipe = format!(
-        "[package]\nname = \"{name}\"\nversion = \"1.0.0\"\ncreated = \"2026-11-25T00:00:00Z\"\n\
-         [model]\nfile = \"model.onnx\"\n{more}"
-    );
-    std::fs::write(folder.path().join("twinfer.toml"), recipe).unwrap();
-    fixture.pack(folder.path());
-}
-
 fn add(fixture: &Fixture, name: &str, file: &[u8]) {
-    add_with(fixture, name, file, "");
+    fixture.pack_file(name, file, "");
 }
 
 /// A record with any keys becomes the map.
@@ -208,12 +196,7 @@ fn what_a_type_does_not_hold_is_refused_with_its_place() {
 #[test]
 fn maps_are_given_as_objects() {
     let fixture = Fixture::new(&[]);
-    add_with(
-        &fixture,
-        "words",
-        &dict_vectorizer(&["a", "b", "c"]),
-        RECORD,
-    );
+    fixture.pack_file("words", &dict_vectorizer(&["a", "b", "c"]), RECORD);
     let described = fixture.get("/v2/models/words").ok();
     assert_eq!(
         described["inputs"],
