@@ -1,5 +1,6 @@
 """The client of Triton (tritonclient.http) against the server."""
 
+import os
 import pathlib
 import tempfile
 
@@ -139,16 +140,39 @@ def _():
     assert "uncompressed" in message, message
 
 
-@checks.check("triton: the repository is off, and says so")
-def _():
-    assert "model_repository" not in client.get_server_metadata()["extensions"]
-    for call in (
-        client.get_model_repository_index,
-        lambda: client.load_model("types"),
-        lambda: client.unload_model("types"),
-    ):
-        message = refused(404, call)
-        assert "TWINFER_REPOSITORY" in message, message
+if "model_repository" not in client.get_server_metadata()["extensions"]:
+
+    @checks.check("triton: the repository is off, and says so")
+    def _():
+        for call in (
+            client.get_model_repository_index,
+            lambda: client.load_model("types"),
+            lambda: client.unload_model("types"),
+        ):
+            message = refused(404, call)
+            assert "TWINFER_REPOSITORY" in message, message
+
+else:
+    # A server that was started with it tells nobody its token but who started it.
+    admin = {"Authorization": f"Bearer {os.environ['TWINFER_ADMIN_TOKEN']}"}
+
+    @checks.check("triton: the repository is for administrators")
+    def _():
+        refused(401, client.get_model_repository_index)
+        refused(401, lambda: client.load_model("types", headers={"Authorization": "Bearer of-another-server"}))
+
+    @checks.check("triton: the index, loading and unloading")
+    def _():
+        index = client.get_model_repository_index(headers=admin)
+        [entry] = [entry for entry in index if entry["name"] == "types"]
+        checks.expect((entry["version"], entry["state"]), ("1.0.0", "READY"))
+        client.load_model("types", headers=admin)
+        client.unload_model("types", headers=admin, unload_dependents=True)
+        # What is served is decided by the registry.
+        right(client.infer("types", given(True)))
+        message = refused(400, lambda: client.load_model("types", headers=admin, config="{}"))
+        assert "`config`" in message, message
+        assert "nobody" in refused(404, lambda: client.load_model("nobody", headers=admin))
 
 
 @checks.check("triton: what only Triton has is no route")

@@ -17,7 +17,7 @@ use crate::repository::AdminToken;
 use crate::run::{
     Asking, Cache, Called, Directly, Giving, Remembering, Run, Timed, Together, Values,
 };
-use crate::statistics::Statistics;
+use crate::statistics::{Outcome, Statistics};
 use crate::target::Target;
 use crate::timing::Call;
 use crate::trust::{Entry, Gate, Trust};
@@ -137,7 +137,7 @@ impl App {
     /// [`Options::clock`] at which it began, which the answer counts as loading.
     pub fn handle_since(&self, request: Request<Bytes>, started: Option<f64>) -> Response<Bytes> {
         let (parts, body) = request.into_parts();
-        self.handle_with(&parts, body, started, &Directly)
+        self.counted(self.handle_with(&parts, body, started, &Directly))
     }
 
     /// Answers several requests, each as [`App::handle`] would, to the bit. What their models have
@@ -150,7 +150,7 @@ impl App {
             let asking = Asking::new(&self.together);
             let answer = self.handle_with(parts, body.clone(), None, &asking);
             match asking.asked() {
-                None => answers.push(Some(answer)),
+                None => answers.push(Some(self.counted(answer))),
                 Some((digest, inputs)) => {
                     answers.push(None);
                     asked.entry(digest).or_default().push((at, inputs));
@@ -162,7 +162,7 @@ impl App {
                 if let Some((parts, body)) = requests.get(at) {
                     let giving = Giving::new(outputs);
                     let answer = self.handle_with(parts, body.clone(), None, &giving);
-                    answers[at] = Some(answer);
+                    answers[at] = Some(self.counted(answer));
                 }
             }
         }
@@ -206,16 +206,16 @@ impl App {
         body: Bytes,
         started: Option<f64>,
         run: &dyn Run,
-    ) -> Response<Bytes> {
+    ) -> Answered {
         if body.len() > self.options.max_body {
-            return reply::body_too_large(self.options.max_body);
+            return reply::body_too_large(self.options.max_body).into();
         }
         let path = parts.uri.path();
-        let Some(route) = protocol::find(&parts, &self.options) else {
-            return reply::error(&no_route(path));
+        let Some(route) = protocol::find(parts, &self.options) else {
+            return reply::error(&no_route(path)).into();
         };
         if !route.allows(&parts.method) {
-            return reply::wrong_method(&parts.method, path, route.methods());
+            return reply::wrong_method(&parts.method, path, route.methods()).into();
         }
         let asked = protocol::Asked::default();
         let remembering = Remembering::new(run, &self.cache);
@@ -229,11 +229,21 @@ impl App {
         };
         let answer = check_encoding(parts).and_then(|()| route.answer(self, request));
         let mut answer = answer.unwrap_or_else(|error| route.failed(&error));
-        if !run.is_asking() {
-            asked.count(&self.statistics, answer.status().is_success());
+        let (ran, cache) = (timed.spent(), remembering.outcome());
+        asked.describe(ran, cache, answer.headers_mut());
+        Answered {
+            of: asked.outcome(ran, cache),
+            answer,
         }
-        asked.describe(timed.spent(), remembering.outcome(), answer.headers_mut());
-        answer
+    }
+
+    /// Counts an answer that is one: not that of a request which is asked again when its model has run.
+    fn counted(&self, answered: Answered) -> Response<Bytes> {
+        if let Some(outcome) = &answered.of {
+            let ok = answered.answer.status().is_success();
+            self.statistics.count(outcome, ok);
+        }
+        answered.answer
     }
 
     /// The index of the registry as it is now.
@@ -298,6 +308,18 @@ impl App {
     pub(crate) fn check(&self) -> Result<()> {
         self.gate.check()?;
         self.index().map(drop)
+    }
+}
+
+/// An answer, and what came of the request where it came as far as a model.
+struct Answered {
+    answer: Response<Bytes>,
+    of: Option<Outcome>,
+}
+
+impl From<Response<Bytes>> for Answered {
+    fn from(answer: Response<Bytes>) -> Self {
+        Self { answer, of: None }
     }
 }
 

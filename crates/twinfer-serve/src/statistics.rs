@@ -18,13 +18,29 @@ const MOST: usize = 1024;
 #[derive(Default)]
 pub(crate) struct Statistics(Mutex<BTreeMap<(String, String), Counts>>);
 
+/// What came of a request for a model that was there.
+pub(crate) struct Outcome {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// Without a clock there are no times, and all count as 0.
+    pub(crate) timing: Option<Timing>,
+    /// Milliseconds before the model ran, in it, and after it.
+    pub(crate) parts: Option<[f64; 3]>,
+    /// What the cache of predictions said, if it was asked: `hit` or `miss`.
+    pub(crate) cache: Option<&'static str>,
+}
+
 /// Of one version.
 #[derive(Debug, Default, Clone, Copy)]
 struct Counts {
     success: Duration,
     fail: Duration,
     load: Duration,
-    predict: Duration,
+    input: Duration,
+    infer: Duration,
+    output: Duration,
+    hit: Duration,
+    miss: Duration,
 }
 
 /// How often, and how long all together.
@@ -42,26 +58,40 @@ impl Duration {
 
     fn to_json(self) -> Value {
         // Negative never; a float beyond u64 becomes its largest.
-        json!({"count": self.count, "ns": (self.ms * 1e6) as u64})
+        json!({"count": self.count, "ns": (self.ms * 1e6).round() as u64})
+    }
+}
+
+impl Counts {
+    fn add(&mut self, outcome: &Outcome, ok: bool) {
+        let timing = outcome.timing;
+        let (load, predict) = timing.map_or((0.0, 0.0), |t| (t.load_ms, t.predict_ms));
+        if !ok {
+            self.fail.add(load + predict);
+            return;
+        }
+        self.success.add(load + predict);
+        self.load.add(load);
+        match outcome.cache {
+            Some("hit") => return self.hit.add(predict),
+            Some(_) => self.miss.add(0.0),
+            None => {}
+        }
+        // Where nobody looked when the model ran, all of it is the model's.
+        let [input, infer, output] = outcome.parts.unwrap_or([0.0, predict, 0.0]);
+        self.input.add(input);
+        self.infer.add(infer);
+        self.output.add(output);
     }
 }
 
 impl Statistics {
-    /// Counts a request for a model that was there. Without a clock its times are 0.
-    pub(crate) fn count(&self, name: &str, version: &str, ok: bool, timing: Option<Timing>) {
+    /// Counts a request; `ok`: whether it was answered, rather than refused.
+    pub(crate) fn count(&self, outcome: &Outcome, ok: bool) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (name.to_owned(), version.to_owned());
-        if all.len() >= MOST && !all.contains_key(&key) {
-            return;
-        }
-        let counts = all.entry(key).or_default();
-        let (load, predict) = timing.map_or((0.0, 0.0), |t| (t.load_ms, t.predict_ms));
-        if ok {
-            counts.success.add(load + predict);
-            counts.load.add(load);
-            counts.predict.add(predict);
-        } else {
-            counts.fail.add(load + predict);
+        let key = (outcome.name.clone(), outcome.version.clone());
+        if all.len() < MOST || all.contains_key(&key) {
+            all.entry(key).or_default().add(outcome, ok);
         }
     }
 
@@ -76,24 +106,22 @@ impl Statistics {
     }
 }
 
-/// There is no queue and no response cache in an instance, and reading a request and writing an answer
-/// are in the time of the computation.
+/// There is no queue inside an instance.
 fn model_stats(name: &str, version: &str, counts: Counts) -> Value {
-    let none = Duration::default().to_json();
     json!({
         "name": name,
         "version": version,
         "inference_count": counts.success.count,
-        "execution_count": counts.success.count,
+        "execution_count": counts.infer.count,
         "inference_stats": {
             "success": counts.success.to_json(),
             "fail": counts.fail.to_json(),
-            "queue": none,
-            "compute_input": none,
-            "compute_infer": counts.predict.to_json(),
-            "compute_output": none,
-            "cache_hit": none,
-            "cache_miss": none,
+            "queue": Duration::default().to_json(),
+            "compute_input": counts.input.to_json(),
+            "compute_infer": counts.infer.to_json(),
+            "compute_output": counts.output.to_json(),
+            "cache_hit": counts.hit.to_json(),
+            "cache_miss": counts.miss.to_json(),
             "load": counts.load.to_json(),
         },
         "batch_stats": [],
@@ -104,28 +132,56 @@ fn model_stats(name: &str, version: &str, counts: Counts) -> Value {
 mod tests {
     use super::*;
 
+    fn outcome(name: &str, version: &str, load_ms: f64, predict_ms: f64) -> Outcome {
+        Outcome {
+            name: name.into(),
+            version: version.into(),
+            timing: Some(Timing {
+                load_ms,
+                predict_ms,
+            }),
+            parts: None,
+            cache: None,
+        }
+    }
+
     #[test]
     fn requests_are_counted_by_version_with_their_times() {
         let statistics = Statistics::default();
-        let took = |load_ms, predict_ms| {
-            Some(Timing {
-                load_ms,
-                predict_ms,
-            })
+        let with_parts = Outcome {
+            parts: Some([0.5, 2.0, 0.5]),
+            cache: Some("miss"),
+            ..outcome("a", "1.0.0", 2.0, 3.0)
         };
-        statistics.count("a", "1.0.0", true, took(2.0, 3.0));
-        statistics.count("a", "1.0.0", true, took(0.0, 1.0));
-        statistics.count("a", "1.0.0", false, None);
+        statistics.count(&with_parts, true);
+        statistics.count(&outcome("a", "1.0.0", 0.0, 1.0), true);
+        let known = Outcome {
+            cache: Some("hit"),
+            ..outcome("a", "1.0.0", 0.0, 0.25)
+        };
+        statistics.count(&known, true);
+        statistics.count(&outcome("a", "1.0.0", 0.0, 0.0), false);
         let asked = [("a", "1.0.0"), ("b", "1.0.0")];
         let asked = asked.map(|(name, version)| (name.to_owned(), version.to_owned()));
         let stats = statistics.describe(&asked);
         let [a, b] = [&stats["model_stats"][0], &stats["model_stats"][1]];
-        assert_eq!(a["inference_count"], 2);
+        assert_eq!(
+            (&a["inference_count"], &a["execution_count"]),
+            (&json!(3), &json!(2))
+        );
         let of_a = &a["inference_stats"];
-        assert_eq!(of_a["success"], json!({"count": 2, "ns": 6_000_000}));
-        assert_eq!(of_a["fail"]["count"], 1);
-        assert_eq!(of_a["compute_infer"]["ns"], 4_000_000);
-        assert_eq!(of_a["load"]["ns"], 2_000_000);
+        for (kind, count, ns) in [
+            ("success", 3, 6_250_000),
+            ("fail", 1, 0),
+            ("load", 3, 2_000_000),
+            ("compute_input", 2, 500_000),
+            ("compute_infer", 2, 3_000_000),
+            ("compute_output", 2, 500_000),
+            ("cache_hit", 1, 250_000),
+            ("cache_miss", 1, 0),
+        ] {
+            assert_eq!(of_a[kind], json!({"count": count, "ns": ns}), "{kind}");
+        }
         assert_eq!(b["inference_stats"]["success"]["count"], 0);
     }
 
@@ -133,7 +189,7 @@ mod tests {
     fn what_is_counted_has_a_limit() {
         let statistics = Statistics::default();
         for version in 0..2 * MOST {
-            statistics.count("a", &version.to_string(), true, None);
+            statistics.count(&outcome("a", &version.to_string(), 0.0, 0.0), true);
         }
         assert_eq!(statistics.0.lock().unwrap().len(), MOST);
     }

@@ -44,20 +44,25 @@ impl Call {
     /// The value of the header `server-timing` (W3C Server Timing, section 3): milliseconds of loading, and
     /// of the prediction; where a model ran (when it began, and for how long), with the parts of that.
     pub(crate) fn server_timing(&self, ran: Option<(f64, f64)>) -> Option<String> {
-        let Timing {
-            load_ms,
-            predict_ms,
-        } = self.timing()?;
+        let timing = self.timing()?;
+        let (load_ms, predict_ms) = (timing.load_ms, timing.predict_ms);
         let whole = format!("load;dur={load_ms}, predict;dur={predict_ms}");
-        let Some((first, spent)) = ran else {
+        let Some(ran) = ran else {
             return Some(whole);
         };
-        let before = rounded((first - self.loaded).max(0.0));
-        let spent = rounded(spent);
-        let after = rounded((predict_ms - before - spent).max(0.0));
+        let [before, spent, after] = self.parts(timing, ran);
         Some(format!(
             "{whole}, preprocess;dur={before}, run;dur={spent}, postprocess;dur={after}"
         ))
+    }
+
+    /// The parts of a prediction in milliseconds: before the model ran, in the model, and after it. `ran`:
+    /// when the model began to run, and for how long.
+    pub(crate) fn parts(&self, timing: Timing, (first, spent): (f64, f64)) -> [f64; 3] {
+        let before = rounded((first - self.loaded).max(0.0));
+        let spent = rounded(spent);
+        let after = rounded((timing.predict_ms - before - spent).max(0.0));
+        [before, spent, after]
     }
 }
 

@@ -122,6 +122,20 @@ describe("the console", () => {
     assert.match(await row.innerText(), /file-type\s+1\.0\.0\s+[1-9]\d*\s+\d+/);
   });
 
+  test("where the server wants a key, it asks for one, and sends it", async () => {
+    const key = "a-key-of-the-tests";
+    await page.route("**/v2/**", async (route) => {
+      if (route.request().headers()["x-api-key"] === key) return route.continue();
+      return route.fulfill({ status: 401, json: { error: "this needs credentials", code: "unauthorized" } });
+    });
+    await page.reload();
+    await page.getByRole("alert").filter({ hasText: "this needs credentials" }).waitFor();
+    await page.getByLabel("API key").fill(key);
+    await page.getByRole("button", { name: "Use it" }).click();
+    await page.locator("main .pill.good").waitFor({ timeout: 60_000 });
+    assert(await page.locator("[data-failure]").isHidden());
+  });
+
   test("every control has a name", async () => {
     for (const model of ["face-detector", "file-type", "tumour-risk"]) {
       await open(model);

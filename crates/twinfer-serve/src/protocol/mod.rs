@@ -29,7 +29,7 @@ use crate::models::Loaded;
 use crate::openapi::Document;
 use crate::query::percent_decode;
 use crate::run::Run;
-use crate::statistics::Statistics;
+use crate::statistics::Outcome;
 use crate::target::Target;
 use crate::timing::Call;
 use crate::{App, reply};
@@ -68,12 +68,23 @@ impl Asked {
         let _ = self.0.set((loaded.clone(), call));
     }
 
-    /// Counts the request, where it came as far as a model.
-    pub(crate) fn count(&self, statistics: &Statistics, ok: bool) {
-        if let Some((loaded, call)) = self.0.get() {
-            let config = loaded.model.config();
-            statistics.count(&config.name, &config.version, ok, call.timing());
-        }
+    /// What came of the request, where it came as far as a model: for its statistics. `ran` and
+    /// `cache` as in [`Asked::describe`].
+    pub(crate) fn outcome(
+        &self,
+        ran: Option<(f64, f64)>,
+        cache: Option<&'static str>,
+    ) -> Option<Outcome> {
+        let (loaded, call) = self.0.get()?;
+        let config = loaded.model.config();
+        let timing = call.timing();
+        Some(Outcome {
+            name: config.name.clone(),
+            version: config.version.clone(),
+            timing,
+            parts: timing.zip(ran).map(|(timing, ran)| call.parts(timing, ran)),
+            cache,
+        })
     }
 
     /// Says in headers which package answered, and how long that took: for clients, for a proxy,

@@ -197,8 +197,7 @@ fn answers(document: &mut Document<'_>) {
         ],
         &["name", "datatype", "shape"],
     );
-    let names = [("model_name", text("")), ("model_version", text(""))];
-    let [name, version] = names;
+    let (name, version) = (("model_name", text("")), ("model_version", text("")));
     document.schema(
         "InferResponse",
         object(

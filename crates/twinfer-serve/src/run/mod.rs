@@ -24,11 +24,6 @@ pub(crate) trait Run {
     /// # Errors
     /// Those of [`Model::run_values`].
     fn run(&self, model: &Model, inputs: Values) -> Result<Values>;
-
-    /// Whether it only noted what is to be run: the request is answered once more.
-    fn is_asking(&self) -> bool {
-        false
-    }
 }
 
 /// At once.

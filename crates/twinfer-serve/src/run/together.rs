@@ -75,10 +75,6 @@ impl Run for Asking<'_> {
         *asked = Some((model.digest().to_owned(), inputs));
         Err(Error::new(ErrorCode::Internal, "the run comes later"))
     }
-
-    fn is_asking(&self) -> bool {
-        self.asked.borrow().is_some()
-    }
 }
 
 impl Giving {

@@ -111,7 +111,25 @@ fn times_are_those_of_the_clock() {
         ns("load") >= 1_000_000 && ns("compute_infer") >= 1_000_000,
         "{times}"
     );
-    assert_eq!(ns("success"), ns("load") + ns("compute_infer"));
+    let parts = ["load", "compute_input", "compute_infer", "compute_output"];
+    assert_eq!(ns("success"), parts.map(ns).iter().sum::<u64>(), "{times}");
+}
+
+#[test]
+fn requests_that_run_together_count_once_each() {
+    let fixture = Fixture::new(&["types"]);
+    let request = || {
+        let request = http::Request::post("/v2/models/types/infer");
+        request.body(Bytes::from_static(GOOD.as_bytes())).unwrap()
+    };
+    let answers = fixture
+        .app
+        .handle_all(vec![request(), request(), request()]);
+    assert!(answers.iter().all(|answer| answer.status() == 200));
+    let stats = fixture.get("/v2/models/types/stats").ok();
+    let stats = &stats["model_stats"][0]["inference_stats"];
+    assert_eq!(stats["success"]["count"], 3);
+    assert_eq!(stats["fail"]["count"], 0);
 }
 
 #[test]
