@@ -9,7 +9,7 @@ use twinfer_state::MemoryState;
 
 use crate::credentials::API_KEY;
 use crate::decision::Decision;
-use crate::error::{Result, SettingsError, wrong};
+use crate::error::{Result, wrong};
 use crate::gateway::{Gateway, Rules, Visitor};
 use crate::jwt::Refetch;
 use crate::scope::{Scope, Scopes};
@@ -170,8 +170,9 @@ fn build(access: &str, surroundings: &impl Surroundings) -> Result<Gateway> {
     let keys = file.map(read).transpose()?;
     let open = variable("TWINFER_OPEN").unwrap_or_default();
     let open = open.split(',').map(str::trim);
-    let open = open.filter(|name| !name.is_empty()).map(str::parse);
-    let open = open.collect::<std::result::Result<Vec<Scope>, SettingsError>>()?;
+    let open = open.filter(|name| !name.is_empty());
+    let open = open.map(|name| name.parse::<Scope>());
+    let open = open.collect::<Result<Vec<Scope>>>()?;
     let model = variable("TWINFER_DEFAULT_MODEL").unwrap_or_default();
     let model = model.split([':', '@']).next();
     let route = |name| variable(name).into_iter().collect();

@@ -140,7 +140,8 @@ impl Settings {
     /// # Errors
     /// What is wrong, and where.
     pub fn from_toml(text: &str) -> Result<Self> {
-        let settings: Self = toml::from_str(text).map_err(|e| wrong!("{e}"))?;
+        let settings: Self =
+            toml::from_str(text).map_err(|e| wrong!("{}", e.to_string().trim_end()))?;
         settings.check().map(|()| settings)
     }
 

@@ -136,7 +136,9 @@ error_codes! {
     UnsignedIndex "unsigned_index" 403 "A model without a signed list of its tags, where the trust policy demands one.";
     IndexExpired "index_expired" 403 "A signed list of tags that is too old: somebody may hold back newer ones.";
     IndexReplayed "index_replayed" 403 "A signed list of tags that is older than one seen before.";
-    Unauthorized "unauthorized" 401 "The registry wants other credentials, or none of these may do this.";
+    Unauthorized "unauthorized" 401 "The registry or server wants credentials, or other ones than these.";
+    Forbidden "forbidden" 403 "The server knows these credentials, and they may not do this.";
+    RateLimited "rate_limited" 429 "Too many requests of this client; try again when `Retry-After` says.";
     SelfTestFailed "self_test_failed" 422 "The golden examples of the package do not come out as they should.";
     Storage "storage" 500 "The registry or cache could not be read or written.";
     OutOfSpace "out_of_space" 507 "There is no room left to store this.";

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use twinfer_gateway::{ApiKey, Scope, Scopes, Settings};
 use twinfer_host::{Host, HostConfig, HostErrorKind};
 
-use crate::support::{Answer, Fixture, misbehaving_guest, read_answer};
+use crate::support::{Answer, Fixture, misbehaving_guest, read_answer, real_component};
 use crate::web::Web;
 
 /// Tokens that PyJWT has made for the gateway's own tests.
@@ -325,4 +325,29 @@ fn a_page_of_another_site_may_ask_whether_it_may() {
         allowed.contains("authorization") && allowed.contains("x-api-key"),
         "{allowed}"
     );
+}
+
+#[test]
+fn the_component_is_its_own_door_where_the_host_has_none() {
+    let settings = json!({"keys": [{
+        "id": "clinic", "sha256": key(1).sha256(), "scopes": ["predict"], "models": ["tumour-*"],
+    }]});
+    let host = Fixture::with(real_component(), |config| {
+        config.access.guarded = false;
+        let access = ("TWINFER_ACCESS".to_owned(), settings.to_string());
+        config.env.push(access);
+    });
+    let clinic = bearer(&key(1));
+    assert_eq!(host.get("/v2/health/live").status, 200);
+    let anonymous = host.get("/v2/models/tumour-risk");
+    anonymous.expect_error(401, "unauthorized");
+    assert!(anonymous.header("www-authenticate").is_some());
+    // The application was asked, and has no models here.
+    let asked = host.get_with("/v2/models/tumour-risk", &clinic);
+    asked.expect_error(404, "unknown_model");
+    assert_eq!(asked.header("cache-control"), Some("no-store"));
+    host.get_with("/v2/models/face", &clinic)
+        .expect_error(403, "forbidden");
+    host.get_with("/v2/repository/index", &clinic)
+        .expect_error(403, "forbidden");
 }
