@@ -89,15 +89,15 @@ mod tests {
 
     #[test]
     fn only_who_goes_without_an_answer_is_gone() {
-        let (waiting, _sender, mut gone) = super::waiting();
+        let (who, _sender, mut gone) = waiting();
         assert!(!is_told(&mut gone));
-        drop(waiting);
+        drop(who);
         assert!(is_told(&mut gone));
 
         // The answer was sent, and perhaps not yet looked at.
-        let (waiting, sender, mut gone) = super::waiting();
+        let (who, sender, mut gone) = waiting();
         sender.send(Ok(http::Response::default())).unwrap();
-        drop(waiting);
+        drop(who);
         assert!(!is_told(&mut gone));
     }
 }

@@ -147,6 +147,8 @@ fn types_and_safety_headers_of_a_page() {
         );
         assert_eq!(answer.header("access-control-allow-origin"), None);
     }
+    // A folder is at its address with a slash, where it has a page.
+    std::fs::write(fixture.page().join("sub/index.html"), "sub").unwrap();
     assert_eq!(
         (
             fixture.get("/sub").status,

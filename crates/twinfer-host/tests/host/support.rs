@@ -208,7 +208,7 @@ pub fn try_exchange(address: SocketAddr, request: &[u8]) -> Option<Answer> {
         .windows(4)
         .any(|w| w == b"\r\n\r\n")
         .then(|| parse(&bytes))?;
-    let length = answer.header("content-length")?.parse().ok()?;
+    let length: usize = answer.header("content-length")?.parse().ok()?;
     (answer.body.len() == length).then_some(answer)
 }
 
