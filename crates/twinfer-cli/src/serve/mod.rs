@@ -143,12 +143,13 @@ pub struct ServeArgs {
     #[arg(long)]
     no_cache: bool,
 
-    #[command(flatten)]
-    state: StateArgs,
-
     /// Least important log lines
     #[arg(long, value_enum, default_value_t = Level::Info)]
     log_level: Level,
+
+    // The last, as its heading is that of all that follow.
+    #[command(flatten)]
+    state: StateArgs,
 }
 
 /// One of the things that `--instances` says.
