@@ -27,6 +27,7 @@ pub(crate) fn runtime() -> Result<&'static Runtime> {
 }
 
 /// Runs there, and waits for it from anywhere.
+#[cfg(feature = "redis")]
 pub(crate) async fn run<T: Send + 'static>(
     work: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {

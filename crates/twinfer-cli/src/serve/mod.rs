@@ -173,15 +173,13 @@ pub struct ServeArgs {
     #[arg(long)]
     no_cache: bool,
 
-    #[command(flatten)]
-    access: AccessArgs,
-
-    #[command(flatten)]
-    state: StateArgs,
-
     /// Least important log lines
     #[arg(long, value_enum, default_value_t = Level::Info)]
     log_level: Level,
+
+    // The last: each has its heading, which is that of all that follow.
+    #[command(flatten)]
+    access: AccessArgs,
 
     #[command(flatten)]
     tls: TlsArgs,
@@ -191,6 +189,9 @@ pub struct ServeArgs {
 
     #[command(flatten)]
     observe: ObserveArgs,
+
+    #[command(flatten)]
+    state: StateArgs,
 }
 
 /// One of the things that `--instances` says.

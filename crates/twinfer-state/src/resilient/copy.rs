@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use crate::sqlite::{Durability, connect, failed, signed, unsigned, unusable};
 use crate::{Document, Result};
@@ -126,7 +126,8 @@ impl Copy {
         }
         self.changes += 1;
         if self.changes.is_multiple_of(TRIMMED) {
-            let transaction = self.connection.transaction()?;
+            let immediate = TransactionBehavior::Immediate;
+            let transaction = self.connection.transaction_with_behavior(immediate)?;
             trim(&transaction, self.most_bytes)?;
             transaction.commit()?;
             // What went is written again when it comes again.
@@ -137,7 +138,8 @@ impl Copy {
 }
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<HashMap<String, Option<u64>>> {
-    let transaction = connection.transaction()?;
+    // Hosts of one user may share the file, and make it at once.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version != SCHEMA {
         transaction.execute_batch("DROP TABLE IF EXISTS copies")?;
@@ -200,6 +202,26 @@ mod tests {
         // A place that was emptied begins with low versions again.
         copy.note("a", Some(Some(7)), Some((b"again", 1))).unwrap();
         assert_eq!(copy.get("a").unwrap().flatten().unwrap().version, 1);
+    }
+
+    #[test]
+    fn hosts_of_one_user_share_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("copy.sqlite");
+        std::thread::scope(|scope| {
+            for host in 0..8 {
+                let file = &file;
+                scope.spawn(move || {
+                    let mut copy = Copy::open(Some(file)).unwrap();
+                    for number in 0..2 * TRIMMED {
+                        let key = format!("{host} {number}");
+                        copy.note(&key, None, Some((b"x", number + 1))).unwrap();
+                    }
+                });
+            }
+        });
+        let copy = Copy::open(Some(&file)).unwrap();
+        assert_eq!(copy.keys("").unwrap().len(), 8 * 128);
     }
 
     #[test]

@@ -62,14 +62,12 @@ impl Local {
         expires: Duration,
         now: u64,
     ) -> Option<i64> {
-        match self.pending.get_mut(counter) {
-            Some((pending, kept)) => {
-                *pending = pending.saturating_add(by);
-                *kept = expires;
-            }
-            None if self.pending.len() >= MAX_PENDING => return None,
-            None => drop(self.pending.insert(counter.to_owned(), (by, expires))),
+        if !self.pending.contains_key(counter) && self.pending.len() >= MAX_PENDING {
+            return None;
         }
+        let (pending, kept) = self.pending.entry(counter.to_owned()).or_default();
+        *pending = pending.saturating_add(by);
+        *kept = expires;
         let sum = self.sums.get(counter, now).copied().unwrap_or(0);
         let sum = sum.saturating_add(by);
         self.counted(counter, sum, expires, now);

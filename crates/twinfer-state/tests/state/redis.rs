@@ -49,7 +49,8 @@ async fn nothing_that_was_acknowledged_is_lost_when_redis_is_killed() {
                     }
                 }
                 let text = number.to_string();
-                let put = state.put(&format!("last {writer}"), text.as_bytes(), ANY);
+                let key = format!("last {writer}");
+                let put = state.put(&key, text.as_bytes(), ANY);
                 if put.await.is_ok() {
                     last = number;
                 }
