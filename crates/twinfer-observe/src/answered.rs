@@ -15,6 +15,14 @@ pub struct Answered {
     pub load_ms: Option<f64>,
     /// Milliseconds from there to the answer.
     pub predict_ms: Option<f64>,
+    /// Of these: before the model ran, while it ran, and after it, where the component says so.
+    pub preprocess_ms: Option<f64>,
+    /// See [`Answered::preprocess_ms`].
+    pub run_ms: Option<f64>,
+    /// See [`Answered::preprocess_ms`].
+    pub postprocess_ms: Option<f64>,
+    /// Whether the cache of predictions had the answer (`x-twinfer-cache`), where it was asked.
+    pub cache_hit: Option<bool>,
 }
 
 impl Answered {
@@ -28,11 +36,20 @@ impl Answered {
             digest: text("x-twinfer-digest"),
             load_ms: duration(&timing, "load"),
             predict_ms: duration(&timing, "predict"),
+            preprocess_ms: duration(&timing, "preprocess"),
+            run_ms: duration(&timing, "run"),
+            postprocess_ms: duration(&timing, "postprocess"),
+            cache_hit: match text("x-twinfer-cache").as_deref() {
+                Some("hit") => Some(true),
+                Some("miss") => Some(false),
+                _ => None,
+            },
         })
     }
 }
 
-/// The duration of a metric in a `Server-Timing` header (W3C Server Timing, section 3), in milliseconds.
+/// The duration of a metric in a `Server-Timing` header (W3C Server Timing, section 3), in
+/// milliseconds.
 fn duration(timing: &str, name: &str) -> Option<f64> {
     let mut metrics = timing
         .split(',')
@@ -59,7 +76,7 @@ mod tests {
             ("x-twinfer-digest", "sha256:00"),
             (
                 "server-timing",
-                "load;dur=0.5, predict;desc=\"x\";dur=12.25",
+                "load;dur=0.5, predict;desc=\"x\";dur=12.25, preprocess;dur=1, run;dur=11",
             ),
         ] {
             headers.insert(name, HeaderValue::from_static(value));
@@ -70,6 +87,13 @@ mod tests {
             ("m", "1.0.0")
         );
         assert_eq!(answered.digest.as_deref(), Some("sha256:00"));
+        assert_eq!(
+            (answered.preprocess_ms, answered.run_ms),
+            (Some(1.0), Some(11.0))
+        );
+        assert_eq!((answered.postprocess_ms, answered.cache_hit), (None, None));
+        headers.insert("x-twinfer-cache", HeaderValue::from_static("hit"));
+        assert_eq!(Answered::of(&headers).unwrap().cache_hit, Some(true));
         assert_eq!(
             (answered.load_ms, answered.predict_ms),
             (Some(0.5), Some(12.25))

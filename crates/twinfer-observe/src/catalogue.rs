@@ -53,8 +53,8 @@ pub struct Metric {
     pub help: &'static str,
 }
 
-/// Seconds of a request and its parts: from a tenth of a millisecond (a small model, a warm instance) to
-/// the limit of 30 s, about three for each power of ten.
+/// Seconds of a request and its parts: from a tenth of a millisecond (a small model, a warm
+/// instance) to the limit of 30 s, about three for each power of ten.
 const SECONDS: &[f64] = &[
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0, 30.0,
@@ -117,8 +117,17 @@ metrics! {
         "Requests that were turned away: unauthorized (401), forbidden (403), body_too_large (413), rate_limited (429), overloaded (503)");
     BUILD = everywhere(Twinfer, "twinfer_build_info", Gauge, &["version"],
         "1, with the version of Twinfer as a label");
+    CACHE = everywhere(
+        Twinfer, "twinfer_prediction_cache_total", Counter, &["model", "version", "result"],
+        "Predictions that the cache was asked for: hit or miss");
+    KSERVE_PREPROCESS = everywhere(
+        KServe, "request_preprocess_seconds", Histogram(SECONDS), &["model_name"],
+        "Time of the steps before the model, under the name that KServe's servers use");
+    KSERVE_POSTPROCESS = everywhere(
+        KServe, "request_postprocess_seconds", Histogram(SECONDS), &["model_name"],
+        "Time of the steps after the model, under the name that KServe's servers use");
     KSERVE_PREDICT = everywhere(KServe, "request_predict_seconds", Histogram(SECONDS), &["model_name"],
-        "Time of the predict step, under the name that KServe's servers use");
+        "Time that the model ran (all after loading, where the component does not say), under the name that KServe's servers use");
 
     IN_FLIGHT = host("twinfer_requests_in_flight", Gauge, &[],
         "Requests that are being answered now");
@@ -135,7 +144,7 @@ metrics! {
     INSTANCES_STARTED = host("twinfer_instances_started_total", Counter, &[],
         "Instances that were started");
     INSTANCES_ENDED = host("twinfer_instances_ended_total", Counter, &["reason"],
-        "Instances that were ended in order: idle for too long, or served_enough requests");
+        "Instances that were ended, by reason: idle for too long, served_enough requests, client_gone");
     INSTANCES_REPLACED = host("twinfer_instances_replaced_total", Counter, &["reason"],
         "Instances that were thrown away after a request, by error code (timeout, out_of_memory, internal)");
     MODEL_INSTANCES = host("twinfer_model_instances", Gauge, &["model", "version"],
@@ -184,17 +193,29 @@ metrics! {
     TRITON_FAILURE = everywhere(Triton, "nv_inference_request_failure", Counter, &["model", "version", "reason"],
         "Inference requests that failed: REJECTED (429, 503), CANCELED (499), BACKEND (other 5xx), OTHER");
     TRITON_COUNT = everywhere(Triton, "nv_inference_count", Counter, &["model", "version"],
-        "Inferences; a request counts as one, as in Triton for models without a batch dimension of its own");
+        "Inferences, without those of the cache; a request counts as one, as in Triton for models without a batch dimension of its own");
     TRITON_EXECUTIONS = everywhere(Triton, "nv_inference_exec_count", Counter, &["model", "version"],
-        "Executions of a model; one for each request that succeeded");
+        "Executions of a model: one for each request that succeeded and was not answered by the cache");
     TRITON_PENDING = everywhere(Triton, "nv_inference_pending_request_count", Gauge, &["model", "version"],
         "Inference requests that are not answered yet, of models that were asked before (the version is not known)");
     TRITON_REQUEST_US = everywhere(Triton, "nv_inference_request_duration_us", Counter, &["model", "version"],
         "Microseconds of all inference requests that succeeded, from head to answer");
     TRITON_QUEUE_US = everywhere(Triton, "nv_inference_queue_duration_us", Counter, &["model", "version"],
         "Microseconds that they waited for an instance (0 where the component counts by itself)");
+    TRITON_INPUT_US = everywhere(
+        Triton, "nv_inference_compute_input_duration_us", Counter, &["model", "version"],
+        "Microseconds that they took before the model ran");
+    TRITON_OUTPUT_US = everywhere(
+        Triton, "nv_inference_compute_output_duration_us", Counter, &["model", "version"],
+        "Microseconds that they took after the model ran");
+    TRITON_HITS = everywhere(
+        Triton, "nv_cache_num_hits_per_model", Counter, &["model", "version"],
+        "Inference requests that the cache answered");
+    TRITON_MISSES = everywhere(
+        Triton, "nv_cache_num_misses_per_model", Counter, &["model", "version"],
+        "Inference requests that the cache was asked for in vain");
     TRITON_COMPUTE_US = everywhere(Triton, "nv_inference_compute_infer_duration_us", Counter, &["model", "version"],
-        "Microseconds that they took in the loaded model");
+        "Microseconds that the model ran for them (all after loading, where the component does not say)");
 }
 
 #[cfg(test)]

@@ -203,7 +203,8 @@ impl HostMetrics {
             .set(reachable.into());
     }
 
-    /// Whether the place of shared state, such as `redis`, answers, and how much waits for its return.
+    /// Whether the place of shared state, such as `redis`, answers, and how much waits for its
+    /// return.
     pub fn state(&self, place: &str, connected: bool, pending: usize) {
         let pending = i64::try_from(pending).unwrap_or(i64::MAX);
         self.state_connected

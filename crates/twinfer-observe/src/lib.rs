@@ -1,10 +1,10 @@
 //! What can be seen of serving: metrics, traces, times.
 //!
-//! It has no host in it: no clock, no sockets, no randomness, no environment. Whoever uses it hands in what
-//! happened (an [`Observation`] for each request), when, and random identifiers; it gives back text
-//! for Prometheus ([`Metrics::encode`]), headers of W3C Trace Context ([`TraceContext`]) and the bytes of an
-//! OTLP export ([`otlp::encode`]). So the wasmtime host and the component itself count the same things under the
-//! same names.
+//! It has no host in it: no clock, no sockets, no randomness, no environment. Whoever uses it hands
+//! in what happened (an [`Observation`] for each request), when, and random identifiers; it gives
+//! back text for Prometheus ([`Metrics::encode`]), headers of W3C Trace Context ([`TraceContext`])
+//! and the bytes of an OTLP export ([`otlp::encode`]). So the wasmtime host and the component
+//! itself count the same things under the same names.
 //!
 //! | module | what |
 //! |---|---|

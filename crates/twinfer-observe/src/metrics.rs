@@ -8,6 +8,7 @@ use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::answered::Answered;
 use crate::catalogue::{self as all, Kind, Metric};
 use crate::labels::{Models, UNKNOWN};
 use crate::names::Selection;
@@ -45,8 +46,16 @@ pub struct Metrics {
     load_seconds: HistogramVec,
     predict_seconds: HistogramVec,
     refused: IntCounterVec,
-    kserve_predict: HistogramVec,
+    cache: IntCounterVec,
+    kserve: KServe,
     triton: Triton,
+}
+
+/// The times that KServe has of a model.
+struct KServe {
+    preprocess: HistogramVec,
+    predict: HistogramVec,
+    postprocess: HistogramVec,
 }
 
 /// What Triton counts of a model and version.
@@ -58,7 +67,11 @@ struct Triton {
     pending: IntGaugeVec,
     request_us: IntCounterVec,
     queue_us: IntCounterVec,
+    input_us: IntCounterVec,
     compute_us: IntCounterVec,
+    output_us: IntCounterVec,
+    hits: IntCounterVec,
+    misses: IntCounterVec,
 }
 
 impl Metrics {
@@ -79,7 +92,12 @@ impl Metrics {
             load_seconds: histogram(into, &all::LOAD_SECONDS)?,
             predict_seconds: histogram(into, &all::PREDICT_SECONDS)?,
             refused: counter(into, &all::REFUSED)?,
-            kserve_predict: histogram(into, &all::KSERVE_PREDICT)?,
+            cache: counter(into, &all::CACHE)?,
+            kserve: KServe {
+                preprocess: histogram(into, &all::KSERVE_PREPROCESS)?,
+                predict: histogram(into, &all::KSERVE_PREDICT)?,
+                postprocess: histogram(into, &all::KSERVE_POSTPROCESS)?,
+            },
             triton: Triton {
                 success: counter(into, &all::TRITON_SUCCESS)?,
                 failure: counter(into, &all::TRITON_FAILURE)?,
@@ -88,7 +106,11 @@ impl Metrics {
                 pending: gauge(into, &all::TRITON_PENDING)?,
                 request_us: counter(into, &all::TRITON_REQUEST_US)?,
                 queue_us: counter(into, &all::TRITON_QUEUE_US)?,
+                input_us: counter(into, &all::TRITON_INPUT_US)?,
                 compute_us: counter(into, &all::TRITON_COMPUTE_US)?,
+                output_us: counter(into, &all::TRITON_OUTPUT_US)?,
+                hits: counter(into, &all::TRITON_HITS)?,
+                misses: counter(into, &all::TRITON_MISSES)?,
             },
             registry,
         })
@@ -142,21 +164,36 @@ impl Metrics {
         if matched.inference {
             self.triton.observe(seen, [model, version], good);
         }
-        let Outcome::Answer(_, Some(by)) = seen.outcome else {
-            return;
-        };
-        if let Some(load) = by.load_ms {
-            self.load_seconds
-                .with_label_values(&[model, version])
-                .observe(load / 1e3);
+        if let Outcome::Answer(_, Some(by)) = seen.outcome {
+            self.observe_parts(by, [model, version], good);
         }
-        if let Some(predict) = by.predict_ms.filter(|_| good) {
-            self.predict_seconds
-                .with_label_values(&[model, version])
-                .observe(predict / 1e3);
-            self.kserve_predict
-                .with_label_values(&[model])
-                .observe(predict / 1e3);
+    }
+
+    /// Where the time of an answer went.
+    fn observe_parts(&self, by: &Answered, labels: [&str; 2], good: bool) {
+        let observe = |histogram: &HistogramVec, labels: &[&str], milliseconds: Option<f64>| {
+            if let Some(milliseconds) = milliseconds {
+                histogram
+                    .with_label_values(labels)
+                    .observe(milliseconds / 1e3);
+            }
+        };
+        observe(&self.load_seconds, &labels, by.load_ms);
+        let [model, version] = labels;
+        if let Some(hit) = by.cache_hit {
+            let result = if hit { "hit" } else { "miss" };
+            self.cache
+                .with_label_values(&[model, version, result])
+                .inc();
+        }
+        if !good {
+            return;
+        }
+        observe(&self.predict_seconds, &labels, by.predict_ms);
+        if by.cache_hit != Some(true) {
+            observe(&self.kserve.preprocess, &[model], by.preprocess_ms);
+            observe(&self.kserve.predict, &[model], by.run_ms.or(by.predict_ms));
+            observe(&self.kserve.postprocess, &[model], by.postprocess_ms);
         }
     }
 
@@ -189,20 +226,30 @@ impl Triton {
                 .inc();
             return;
         }
-        for counter in [&self.success, &self.count, &self.executions] {
-            counter.with_label_values(&labels).inc();
+        let add = |counter: &IntCounterVec, by: u64| {
+            counter.with_label_values(&labels).inc_by(by);
+        };
+        add(&self.success, 1);
+        add(&self.request_us, microseconds(seen.total));
+        add(&self.queue_us, microseconds(seen.queue.unwrap_or_default()));
+        let Outcome::Answer(_, Some(by)) = seen.outcome else {
+            return;
+        };
+        match by.cache_hit {
+            Some(true) => return add(&self.hits, 1),
+            Some(false) => add(&self.misses, 1),
+            None => {}
         }
-        self.request_us
-            .with_label_values(&labels)
-            .inc_by(microseconds(seen.total));
-        self.queue_us
-            .with_label_values(&labels)
-            .inc_by(microseconds(seen.queue.unwrap_or_default()));
-        if let Outcome::Answer(_, Some(by)) = seen.outcome {
-            let compute = Duration::try_from_secs_f64(by.predict_ms.unwrap_or_default() / 1e3);
-            self.compute_us
-                .with_label_values(&labels)
-                .inc_by(microseconds(compute.unwrap_or_default()));
+        add(&self.count, 1);
+        add(&self.executions, 1);
+        let parts = [
+            (&self.input_us, by.preprocess_ms),
+            (&self.compute_us, by.run_ms.or(by.predict_ms)),
+            (&self.output_us, by.postprocess_ms),
+        ];
+        for (counter, milliseconds) in parts {
+            let time = Duration::try_from_secs_f64(milliseconds.unwrap_or_default() / 1e3);
+            add(counter, microseconds(time.unwrap_or_default()));
         }
     }
 }

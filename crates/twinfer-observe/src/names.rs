@@ -7,9 +7,9 @@ pub enum Names {
     Twinfer,
     /// KServe's (`python/kserve/kserve/metrics.py`).
     KServe,
-    /// Those of the Triton Inference Server (its `docs/user_guide/metrics.md`). They break the naming rules of
-    /// Prometheus (counters without `_total`, microseconds), which `promtool check metrics` complains
-    /// about, so an exposition has them only when it is asked for them.
+    /// Those of the Triton Inference Server (its `docs/user_guide/metrics.md`). They break the
+    /// naming rules of Prometheus (counters without `_total`, microseconds), which `promtool check
+    /// metrics` complains about, so an exposition has them only when it is asked for them.
     Triton,
 }
 
@@ -44,8 +44,8 @@ impl Selection {
         Self(Names::ALL.to_vec())
     }
 
-    /// What the query string of `/metrics` asks for: `names=triton`, `names=twinfer,kserve`. Without `names`
-    /// the default; other parameters are ignored.
+    /// What the query string of `/metrics` asks for: `names=triton`, `names=twinfer,kserve`.
+    /// Without `names` the default; other parameters are ignored.
     ///
     /// # Errors
     /// A name that there is not: a sentence that says which there are.

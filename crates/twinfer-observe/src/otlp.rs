@@ -1,10 +1,10 @@
 //! The OpenTelemetry protocol over HTTP, in its JSON form.
 //!
 //! The fields are those of `ExportTraceServiceRequest` in
-//! <https://github.com/open-telemetry/opentelemetry-proto> (1.x, `trace.proto`, `common.proto`, `resource.proto`,
-//! `trace_service.proto`), written as
-//! <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding> says: names in lowerCamelCase, identifiers in
-//! hexadecimal, enumerations as numbers, 64-bit integers as strings.
+//! <https://github.com/open-telemetry/opentelemetry-proto> (1.x, `trace.proto`, `common.proto`,
+//! `resource.proto`, `trace_service.proto`), written as
+//! <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding> says: names in
+//! lowerCamelCase, identifiers in hexadecimal, enumerations as numbers, 64-bit integers as strings.
 
 use serde::{Deserialize, Serialize};
 

@@ -2,8 +2,8 @@
 
 use crate::trace::TraceId;
 
-/// Decides by the trace alone, so that all who take part decide alike (`TraceIdRatioBased` of the OpenTelemetry
-/// specification), and follows whoever began the trace unless told not to.
+/// Decides by the trace alone, so that all who take part decide alike (`TraceIdRatioBased` of the
+/// OpenTelemetry specification), and follows whoever began the trace unless told not to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampler {
     /// The share of the traces that begin here.
@@ -23,7 +23,8 @@ impl Default for Sampler {
 }
 
 impl Sampler {
-    /// That of `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`. An argument without a sampler is a ratio.
+    /// That of `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`. An argument without a sampler
+    /// is a ratio.
     ///
     /// # Errors
     /// A sampler that there is not, or a ratio that is not from 0 to 1: a sentence that says so.

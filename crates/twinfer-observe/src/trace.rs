@@ -106,8 +106,8 @@ impl TraceContext {
         self.flags & SAMPLED != 0
     }
 
-    /// What a request brings. `None` where there is no `traceparent`, or a malformed one, or two: then a
-    /// trace begins here (section 4.3), and `tracestate` is not read.
+    /// What a request brings. `None` where there is no `traceparent`, or a malformed one, or two:
+    /// then a trace begins here (section 4.3), and `tracestate` is not read.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let mut parents = headers.get_all(TRACEPARENT).iter();
         let (parent, more) = (parents.next()?, parents.next());

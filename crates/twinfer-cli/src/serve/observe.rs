@@ -16,6 +16,7 @@ enum Format {
 
 /// Flags of observability.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Observability")]
 pub struct ObserveArgs {
     /// Form of the log: a JSON object a line, or text for people
     #[arg(long, value_enum, default_value_t = Format::Json)]

@@ -14,8 +14,8 @@ use super::Observer;
 use crate::error::HostError;
 use crate::log::{Log, LogLevel};
 
-/// Attempts for a batch, and the pause after the first, which doubles: meanwhile the queue fills, and then spans
-/// are dropped.
+/// Attempts for a batch, and the pause after the first, which doubles: meanwhile the queue fills,
+/// and then spans are dropped.
 const ATTEMPTS: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause that a collector may ask for.
@@ -188,7 +188,8 @@ impl Task {
         }
     }
 
-    /// One attempt. What may be tried again is what the OTLP specification says (OTLP/HTTP, failures).
+    /// One attempt. What may be tried again is what the OTLP specification says (OTLP/HTTP,
+    /// failures).
     async fn post(&self, body: Vec<u8>) -> Result<otlp::Rejected, NotTaken> {
         let request = self
             .client

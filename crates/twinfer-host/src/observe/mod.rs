@@ -127,8 +127,8 @@ impl Observer {
         })))
     }
 
-    /// A host begins: exports spans, in the runtime that this is called in. `None` where there is nothing to
-    /// export, or another host does it.
+    /// A host begins: exports spans, in the runtime that this is called in. `None` where there is
+    /// nothing to export, or another host does it.
     pub(crate) fn begin(&self, config: &HostConfig, log: &Log) -> Option<Exporting> {
         self.0.host.limit_instances(config.limits.max_instances);
         let mut exporter = self
@@ -144,8 +144,8 @@ impl Observer {
         events::count(&self.0.host, level, event, fields);
     }
 
-    /// Whom to ask, at each scrape, how the place of shared state is. It must not block. The first one
-    /// counts.
+    /// Whom to ask, at each scrape, how the place of shared state is. It must not block. The first
+    /// one counts.
     pub fn watch_state(&self, probe: impl Fn() -> StateSeen + Send + Sync + 'static) {
         let _ = self.0.state.set(Box::new(probe));
     }

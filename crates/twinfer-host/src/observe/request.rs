@@ -14,6 +14,15 @@ use twinfer_observe::{
 use super::{Observer, wall};
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+/// Asked every few seconds by whoever runs the server: no trace worth keeping begins with these.
+const PROBES: [&str; 6] = [
+    "/healthz",
+    "/metrics",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/ping",
+    "/health",
+];
 /// Longer ones are cut: they are whatever a client sends.
 const MAX_AGENT: usize = 200;
 const MAX_PATH: usize = 1000;
@@ -33,8 +42,8 @@ pub(crate) struct RequestWatch {
     counted: Option<(Pending, Raised)>,
 }
 
-/// How long a request waited for an instance, told by whoever lets it wait. It travels in the extensions of
-/// the request.
+/// How long a request waited for an instance, told by whoever lets it wait. It travels in the
+/// extensions of the request.
 #[derive(Clone)]
 pub(crate) struct Queue {
     observer: Observer,
@@ -77,14 +86,14 @@ impl Drop for Waiting {
 }
 
 impl Observer {
-    /// A request has come. What it gives goes through [`RequestWatch::end`]; the request has our own trace context
-    /// from now on, and a [`Queue`] among its extensions.
+    /// A request has come. What it gives goes through [`RequestWatch::end`]; the request has our
+    /// own trace context from now on, and a [`Queue`] among its extensions.
     pub(crate) fn watch<B>(&self, request: &mut Request<B>) -> RequestWatch {
         let queue = Queue {
             observer: self.clone(),
             waited: Arc::new(AtomicU64::new(UNKNOWN)),
         };
-        let trace = self.trace(request.headers());
+        let trace = self.trace(request.headers(), request.uri().path());
         if let Some((own, _)) = &trace {
             own.write(request.headers_mut());
         }
@@ -109,7 +118,7 @@ impl Observer {
     }
 
     /// Our own span of a request, and its parent. `None` only where the system has no randomness.
-    fn trace(&self, headers: &HeaderMap) -> Option<(TraceContext, Option<SpanId>)> {
+    fn trace(&self, headers: &HeaderMap, path: &str) -> Option<(TraceContext, Option<SpanId>)> {
         let sampler = self.0.sampler;
         if let Some(theirs) = TraceContext::of(headers) {
             let takes = |sampler: twinfer_observe::Sampler| {
@@ -120,7 +129,8 @@ impl Observer {
             return Some((theirs.child(span_id()?, sampled), Some(theirs.span)));
         }
         let trace = random::<16>().and_then(TraceId::new)?;
-        let sampled = sampler.is_some_and(|sampler| sampler.takes(trace, None));
+        let takes = |sampler: twinfer_observe::Sampler| sampler.takes(trace, None);
+        let sampled = !PROBES.contains(&path) && sampler.is_some_and(takes);
         Some((TraceContext::root(trace, span_id()?, sampled), None))
     }
 }
@@ -141,8 +151,8 @@ impl RequestWatch {
         self.principal = Some(principal.into());
     }
 
-    /// The request is answered: counts it, records its spans, adds the host's times to the answer, and gives what
-    /// the log says more of it.
+    /// The request is answered: counts it, records its spans, adds the host's times to the answer,
+    /// and gives what the log says more of it.
     pub(crate) fn end<B>(mut self, answer: &mut Response<B>, id: &str) -> Map<String, Json> {
         let counted = self.counted.take();
         let total = self.started.elapsed();
@@ -210,7 +220,8 @@ impl RequestWatch {
         fields
     }
 
-    /// The spans of the request, where its trace is recorded: by the semantic conventions of OpenTelemetry for HTTP servers.
+    /// The spans of the request, where its trace is recorded: by the semantic conventions of
+    /// OpenTelemetry for HTTP servers.
     fn record(&self, answered: Option<&Answered>, status: u16, total: Duration, id: &str) {
         let Some(spans) = &self.observer.0.spans else {
             return;
@@ -266,8 +277,8 @@ impl RequestWatch {
         }
     }
 
-    /// Queue, load and predict. The component says how long the last two took, up to its answer: so they are laid from
-    /// its end backwards.
+    /// Queue, load and predict. The component says how long the last two took, up to its answer: so
+    /// they are laid from its end backwards.
     fn parts(&self, own: &TraceContext, answered: Option<&Answered>, end: u64) -> Vec<Span> {
         let mut parts = Vec::new();
         let mut part = |name: &str, start: u64, end: u64| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
-use twinfer_host::{HostConfig, LogFormat, ObserveOptions, Observer, StateSeen};
+use twinfer_host::{HostConfig, LogFormat, ObserveOptions, Observer, StateSeen, Trial};
 
 use crate::component::pack_into;
 use crate::support::{Answer, Fixture, real_component};
@@ -27,12 +27,16 @@ pub fn serving(change: impl FnOnce(&mut HostConfig)) -> Fixture {
     })
 }
 
-/// A prediction that works.
-pub fn predict(host: &Fixture) -> Answer {
+/// What the model takes.
+fn record() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/tumour-risk/golden.json");
     let golden: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let record = &golden["cases"][0]["input"]["record"];
-    let answer = host.post(PREDICT, "application/json", record.to_string().as_bytes());
+    golden["cases"][0]["input"]["record"].to_string()
+}
+
+/// A prediction that works.
+pub fn predict(host: &Fixture) -> Answer {
+    let answer = host.post(PREDICT, "application/json", record().as_bytes());
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer
 }
@@ -71,7 +75,7 @@ fn predictions_are_counted_and_timed_and_logged() {
     for _ in 0..3 {
         predict(&host);
     }
-    let refused = host.post(PREDICT, "application/json", b"{}");
+    let refused = host.post(PREDICT, "application/json", b"{");
     assert_eq!(refused.status, 400);
     host.post("/v2/models/made-up/predict", "application/json", b"{}");
     let answer = predict(&host);
@@ -142,7 +146,10 @@ fn predictions_are_counted_and_timed_and_logged() {
         .split(", ")
         .map(|part| part.split(';').next().unwrap())
         .collect();
-    assert_eq!(names, ["queue", "load", "predict", "total"]);
+    assert_eq!(
+        (names[..3].to_vec(), names.last()),
+        (vec!["queue", "load", "predict"], Some(&"total"))
+    );
 }
 
 #[test]
@@ -308,4 +315,47 @@ fn instances_and_memory_are_gone_with_them() {
         value(&text, r#"twinfer_instances{state="idle"}"#),
         Some(0.0)
     );
+}
+
+/// As on a host that knows nothing of models: [`Trial`] asks the component alone.
+#[test]
+fn the_component_by_itself_counts_where_it_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    pack_into(folder.path(), "models/tumour-risk");
+    let start = |on: &str| {
+        let mut config = HostConfig::new(real_component(), folder.path());
+        config.cache = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled"));
+        config.env = vec![("TWINFER_METRICS".into(), on.into())];
+        config.log = twinfer_host::LogSink::None;
+        Trial::start(&config, 1).unwrap()
+    };
+    let ask = |trial: &mut Trial, path: &str, body: &str| {
+        let method = if body.is_empty() { "GET" } else { "POST" };
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("http://localhost{path}"))
+            .header("content-type", "application/json")
+            .body(bytes::Bytes::from(body.to_owned()))
+            .unwrap();
+        let answer = trial.ask(request).unwrap();
+        let text = String::from_utf8(answer.body().to_vec()).unwrap();
+        (answer.status().as_u16(), text)
+    };
+    let mut counting = start("1");
+    for _ in 0..2 {
+        let (status, text) = ask(&mut counting, PREDICT, &record());
+        assert_eq!(status, 200, "{text}");
+    }
+    let (status, text) = ask(&mut counting, "/metrics?names=triton", "");
+    assert_eq!(status, 200, "{text}");
+    let line =
+        |line: &&str| line.starts_with(r#"nv_inference_request_success{model="tumour-risk""#);
+    let found = text.lines().find(line).unwrap();
+    assert!(found.ends_with(" 2"), "{found}");
+    let (status, text) = ask(&mut counting, "/metrics?names=seldon", "");
+    assert_eq!(status, 400);
+    assert!(text.contains(r#""code":"invalid_parameter""#), "{text}");
+
+    let (status, text) = ask(&mut start("0"), "/metrics", "");
+    assert_eq!(status, 404, "{text}");
 }

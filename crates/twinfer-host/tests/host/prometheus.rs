@@ -1,7 +1,7 @@
 //! A real Prometheus, of the Debian package, scrapes a running host.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -67,8 +67,8 @@ impl Prometheus {
             _folder: folder,
         };
         let begin = Instant::now();
-        while std::net::TcpStream::connect(address).is_err() {
-            assert!(begin.elapsed() < PATIENCE, "it does not listen");
+        while !is_ready(address) {
+            assert!(begin.elapsed() < PATIENCE, "it is not ready");
             sleep(Duration::from_millis(50));
         }
         Some(started)
@@ -102,6 +102,12 @@ impl Prometheus {
             sleep(Duration::from_millis(100));
         }
     }
+}
+
+/// It listens before it can answer queries.
+fn is_ready(address: SocketAddr) -> bool {
+    let request = b"GET /-/ready HTTP/1.1\r\nhost: p\r\nconnection: close\r\n\r\n";
+    TcpStream::connect(address).is_ok() && exchange(address, request).status == 200
 }
 
 impl Drop for Prometheus {
@@ -155,8 +161,8 @@ fn a_prometheus_knows_how_many_predictions_there_were() {
     ] {
         prometheus.wait_for(query, "7");
     }
-    // A second scrape, so that there are rates; then every query of the dashboard is one that it takes, and
-    // most have an answer.
+    // A second scrape, so that there are rates; then every query of the dashboard is one that it
+    // takes, and most have an answer.
     prometheus.wait_for(
         "count_over_time(twinfer_instances_limit[1m]) >= bool 3",
         "1",

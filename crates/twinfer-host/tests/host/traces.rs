@@ -213,6 +213,27 @@ fn whoever_began_a_trace_decides_whether_it_is_recorded() {
 }
 
 #[test]
+fn probes_begin_no_trace_that_is_recorded() {
+    let collector = Collector::start(&["200 OK|{}"]);
+    let host = Fixture::new(traced(collector.address, &[]));
+    for path in ["/healthz", "/metrics", "/v2/health/live"] {
+        host.get(path);
+    }
+    host.get("/v2/served");
+    let spans = collector.next().spans();
+    assert_eq!(
+        attribute(&spans[0], "url.path")["stringValue"],
+        "/v2/served"
+    );
+    // Unless somebody else began it.
+    host.get_with(
+        "/healthz",
+        &format!("traceparent: 00-{TRACE}-00f067aa0ba902b7-01\r\n"),
+    );
+    assert_eq!(collector.next().spans()[0]["traceId"], TRACE);
+}
+
+#[test]
 fn a_collector_that_is_busy_is_tried_again_and_one_that_complains_is_heard() {
     let complaint = r#"200 OK|{"partialSuccess":{"rejectedSpans":"1","errorMessage":"no room"}}"#;
     let answers = vec!["503 Busy|", complaint, "400 Bad|", "200 OK|{}"].leak();

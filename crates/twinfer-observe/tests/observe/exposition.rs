@@ -17,6 +17,10 @@ pub fn answered(model: &str, version: &str) -> Answered {
         digest: None,
         load_ms: Some(0.5),
         predict_ms: Some(12.0),
+        preprocess_ms: Some(1.5),
+        run_ms: Some(10.0),
+        postprocess_ms: Some(0.5),
+        cache_hit: None,
     }
 }
 
@@ -57,6 +61,7 @@ pub fn full() -> (Metrics, HostMetrics) {
         "/v2/models/m/infer",
         Outcome::Canceled,
     );
+    ask_the_cache(&metrics);
     host.waited(Duration::from_millis(2));
     host.limit_instances(2);
     host.instance_started();
@@ -116,9 +121,52 @@ fn a_prediction_is_counted_under_all_names() {
         r#"nv_inference_exec_count{model="m",version="1.0.0"} 3"#,
         r#"nv_inference_request_duration_us{model="m",version="1.0.0"} 60000"#,
         r#"nv_inference_queue_duration_us{model="m",version="1.0.0"} 4500"#,
-        r#"nv_inference_compute_infer_duration_us{model="m",version="1.0.0"} 36000"#,
+        r#"nv_inference_compute_infer_duration_us{model="m",version="1.0.0"} 30000"#,
+        r#"nv_inference_compute_input_duration_us{model="m",version="1.0.0"} 4500"#,
+        r#"nv_inference_compute_output_duration_us{model="m",version="1.0.0"} 1500"#,
+        r#"request_preprocess_seconds_count{model_name="m"} 3"#,
+        r#"request_predict_seconds_sum{model_name="m"} 0.03"#,
+        r#"request_postprocess_seconds_count{model_name="m"} 3"#,
     ] {
         has(&metrics, line);
+    }
+}
+
+#[test]
+fn what_the_cache_answers_is_no_inference() {
+    let metrics = Metrics::new().unwrap();
+    for cache_hit in [Some(false), Some(true), Some(true)] {
+        let by = Answered {
+            cache_hit,
+            run_ms: None,
+            ..answered("m", "1.0.0")
+        };
+        let outcome = Outcome::Answer(200, Some(&by));
+        see(&metrics, &Method::POST, "/v2/models/m/infer", outcome);
+    }
+    for line in [
+        r#"nv_inference_request_success{model="m",version="1.0.0"} 3"#,
+        r#"nv_inference_count{model="m",version="1.0.0"} 1"#,
+        r#"nv_cache_num_hits_per_model{model="m",version="1.0.0"} 2"#,
+        r#"nv_cache_num_misses_per_model{model="m",version="1.0.0"} 1"#,
+        r#"twinfer_prediction_cache_total{model="m",result="hit",version="1.0.0"} 2"#,
+        // Without parts, all after loading is the time of the model.
+        r#"nv_inference_compute_infer_duration_us{model="m",version="1.0.0"} 12000"#,
+        r#"request_predict_seconds_count{model_name="m"} 1"#,
+    ] {
+        has(&metrics, line);
+    }
+}
+
+/// The cache is asked, once in vain.
+fn ask_the_cache(metrics: &Metrics) {
+    for cache_hit in [Some(false), Some(true)] {
+        let by = Answered {
+            cache_hit,
+            ..answered("m", "1.0.0")
+        };
+        let outcome = Outcome::Answer(200, Some(&by));
+        see(metrics, &Method::POST, "/v2/models/m/infer", outcome);
     }
 }
 
@@ -321,6 +369,7 @@ fn a_component_by_itself_has_what_it_can_know() {
         "/v2/models/m/infer",
         Outcome::Answer(503, None),
     );
+    ask_the_cache(&metrics);
     let text = lines(&metrics);
     let there = |name: &str| {
         text.iter()

@@ -84,8 +84,8 @@ impl Schema {
         fields.insert(camel(name), Field { kind, repeated });
     }
 
-    /// Holds a JSON value to a message: every name is a field of it, every value of its type, in the form of
-    /// OTLP's JSON.
+    /// Holds a JSON value to a message: every name is a field of it, every value of its type, in
+    /// the form of OTLP's JSON.
     pub fn check(&self, message: &str, value: &Value) -> Result<(), String> {
         let fields = self
             .messages
@@ -116,7 +116,8 @@ impl Schema {
                 .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
         };
         let good = match kind {
-            // Identifiers are in hexadecimal, which is OTLP's own rule; the only other bytes are values that we have not.
+            // Identifiers are in hexadecimal, which is OTLP's own rule; the only other bytes are
+            // values that we have not.
             "bytes" => value.as_str().is_some_and(|text| {
                 let length = if at.ends_with(".traceId") { 32 } else { 16 };
                 at.ends_with("Id") && text.len() == length && hex(text)
