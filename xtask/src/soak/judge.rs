@@ -37,8 +37,8 @@ impl Bounds {
     };
     /// A soak of seconds, which is there to show that everything else holds. Memory is still being filled.
     pub const SHORT: Self = Self {
-        slope_per_minute: 4.0,
-        last_quarter: 2.0,
+        slope_per_minute: 2.0,
+        last_quarter: 1.5,
         files_at_work: 16.0,
         files_at_rest: 4.0,
     };
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_short_soak_may_fill_its_memory_and_nothing_else() {
-        let samples: Vec<Sample> = run(|s| 3e8 + 2e7 * s, |_| 40.0)
+        let samples: Vec<Sample> = run(|s| 3e8 + 4e6 * s, |_| 40.0)
             .into_iter()
             .take(20)
             .collect();
