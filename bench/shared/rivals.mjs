@@ -26,7 +26,7 @@ const json = (path, body) => post(path, "application/json", JSON.stringify(body)
 export const models = [
   { reference: "tumour-risk:1.0.0", what: "a record of 30 numbers", kind: "table", fused: "component, fused (tumour-risk)" },
   { reference: "face-detector:1.0.0", what: "a JPEG of 720 x 478", kind: "faces", fused: "component, fused (face)" },
-  { reference: "file-type:1.0.0", what: "bytes", kind: "file-type" },
+  { reference: "file-type:1.0.0", what: "bytes", kind: "file-type", fused: "component, fused (file-type)" },
 ];
 
 /** All contenders for a model; `sample` is the golden example that they are asked for. */
@@ -60,7 +60,6 @@ function modelFile({ reference }) {
 
 function fused({ fused: name, kind }) {
   const how = "twinfer serve, a component fused with the model, a fresh instance for each request";
-  if (!name) return { how, skip: "no fused component of it is made for the measures" };
   const { path, missing } = derived(name);
   const skip = missing ?? noFreshInstances;
   if (skip) return { how, skip };

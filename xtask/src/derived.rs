@@ -35,6 +35,7 @@ pub struct Kind {
 
 const FACE: &str = "face-detector:1.0.0";
 const TABLE: &str = "tumour-risk:1.0.0";
+const BYTES: &str = "file-type:1.0.0";
 /// An engine of a page is slim unless something else is asked for.
 const PAGE: &[&str] = &["--target", "page"];
 const COMPONENT: &[&str] = &["--target", "component"];
@@ -107,6 +108,13 @@ pub const MEASURED: &[Kind] = &[
         COMPONENT_SLIM,
         TABLE,
         "tumour-fused-slim.wasm",
+    ),
+    kind(
+        "component, fused (file-type)",
+        "fuse",
+        COMPONENT,
+        BYTES,
+        "file-type-fused.wasm",
     ),
 ];
 

@@ -71,6 +71,7 @@ pub fn test(only: &[String]) -> Result<()> {
             Ok(browser) => results.extend(
                 rest.into_iter()
                     .filter(|name| !NEED_PYTHON.contains(name) || python::program().is_some())
+                    .filter(|name| *name != "soak" || soak::POSSIBLE)
                     .map(|name| suite(name, |_| run(name, &browser))),
             ),
             // What cannot be built cannot be tested: that is a failure among the others, so that
