@@ -1,5 +1,7 @@
 """MLflow's own client and its own scoring server beside ours: the same models, the same requests."""
 
+# Environment: tests/python
+
 import atexit
 import json
 import logging

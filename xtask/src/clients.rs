@@ -15,6 +15,8 @@ use crate::test::watched;
 
 /// What scripts share, and is none of them.
 const HELPER: &str = "checks.py";
+/// Begins the line of a script that runs in the environment of the other tests.
+const OTHER_ENVIRONMENT: &str = "# Environment: tests/python";
 
 /// Runs every script of `tests/clients` against a server of its own registry. A script says what it
 /// found in its last line; one that breaks off is a failure.
@@ -36,7 +38,7 @@ pub fn suite(browser: &Path) -> Result<Counts> {
     let mut counts = Counts::default();
     for script in scripts()? {
         println!("==> {}", paths::show(&script));
-        let run = Run::new(&python)
+        let run = Run::new(environment(&script, &python)?)
             .args([&script])
             .args(["--address", server.address()])
             .args([Path::new("--registry"), &registry])
@@ -49,6 +51,20 @@ pub fn suite(browser: &Path) -> Result<Counts> {
         counts += ran(watched(run, Runner::Plain)?);
     }
     Ok(counts)
+}
+
+/// The Python that a script asks for.
+fn environment(script: &Path, clients: &Path) -> Result<PathBuf> {
+    let text = std::fs::read_to_string(script).context(|| paths::show(script))?;
+    if !text.lines().any(|line| line.starts_with(OTHER_ENVIRONMENT)) {
+        return Ok(clients.to_owned());
+    }
+    python::program().ok_or_else(|| {
+        Failure::new(format!(
+            "{} needs the packages of tests/python/requirements.txt",
+            paths::show(script)
+        ))
+    })
 }
 
 /// A script that checked nothing is a failure.

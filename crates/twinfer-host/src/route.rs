@@ -108,7 +108,7 @@ impl Router {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let origin = request.headers().get(ORIGIN).cloned();
         let observer = self.config.observer.as_ref();
-        let watch = observer.map(|observer| observer.watch(&mut request));
+        let mut watch = observer.map(|observer| observer.watch(&mut request));
         let line = RequestLine::new(&self.log, &id, &request, started);
         let target = self.target(&method, &path).await;
         let is_page = matches!(target, Target::Page(_));
@@ -122,6 +122,12 @@ impl Router {
             }
             _ => None,
         };
+        let principal = decision
+            .as_ref()
+            .and_then(|decision| decision.principal.as_ref());
+        if let (Some(watch), Some(principal)) = (&mut watch, principal) {
+            watch.set_principal(principal.to_string());
+        }
         let result = match decision.as_ref().and_then(access::refusal) {
             _ if is_preflight => Ok(headers::preflight()),
             Some(failure) => {

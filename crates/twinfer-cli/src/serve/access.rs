@@ -13,6 +13,7 @@ const MAX_FILE: u64 = 4 << 20;
 
 /// Flags about access.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Access")]
 pub struct AccessArgs {
     /// Who may ask what (TOML or JSON): API keys, tokens, certificates, rate limits; read again on
     /// SIGHUP [default: on a loopback address everything is open but admin, on others health and

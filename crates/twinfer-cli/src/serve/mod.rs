@@ -18,7 +18,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use twinfer::err;
-use twinfer_host::{Announcement, Host, HostConfig, Instances, Log, LogLevel, LogSink};
+use twinfer_host::{Announcement, Host, HostConfig, Instances, Log, LogLevel, LogSink, StateSeen};
 use twinfer_package::{Decision, Digest, Reference, Tagged, Verdict};
 
 use self::access::AccessArgs;
@@ -252,10 +252,19 @@ pub fn run(args: ServeArgs, registry: &Registry, trust: &Trust) -> twinfer::Resu
     let state = args.state.clone();
     let mut config = config(args, source.folder());
     config.access = access;
-    config.observer = Some(observer);
+    config.observer = Some(observer.clone());
     // Before anything is written for a folder that is not there.
     config.check().map_err(host_error)?;
     state.apply(&source.identity(), &log, &mut config)?;
+    let watched = config.state.clone();
+    observer.watch_state(move || {
+        let status = watched.status();
+        StateSeen {
+            place: status.kind,
+            connected: status.connected,
+            pending: status.pending,
+        }
+    });
     let polling = Polling::new(poll)?;
     let home = home(&source.identity());
     let mut follower = Follower::start(source, home.as_deref(), trust, &log, polling.stop())?;

@@ -2,10 +2,8 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use twinfer_gateway::{Rules, Scopes, Settings, Surface};
-use twinfer_state::State;
 
 use crate::config::HostConfig;
 
@@ -24,8 +22,6 @@ pub struct AccessConfig {
     pub health_paths: Vec<String>,
     /// More paths that ask the default model for a prediction.
     pub predict_paths: Vec<String>,
-    /// Where the buckets of the limits are. `None`: in this process.
-    pub state: Option<Arc<dyn State>>,
     /// Off, everybody may do everything: for programs that have a guard of their own, and for
     /// components that are not Twinfer's.
     pub guarded: bool,
@@ -39,7 +35,6 @@ impl Default for AccessConfig {
             folder: None,
             health_paths: Vec::new(),
             predict_paths: Vec::new(),
-            state: None,
             guarded: true,
         }
     }

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, Method, Response};
 use serde_json::json;
 use twinfer_gateway::{Decision, Gateway, Reason, Refetch, Refusal, Settings, Visitor};
-use twinfer_state::{MemoryState, State};
+use twinfer_state::State;
 
 pub use config::AccessConfig;
 pub(crate) use twinfer_gateway::forget_credentials;
@@ -42,11 +42,10 @@ impl Guard {
             return Ok(None);
         }
         let gateway = build(config, config.access.settings.clone())?;
-        let state = config.access.state.clone();
         Ok(Some(Arc::new(Self {
             gateway: RwLock::new(Arc::new(gateway)),
             config: config.clone(),
-            state: state.unwrap_or_else(|| Arc::new(MemoryState::new())),
+            state: config.state.clone(),
             issuer: Arc::new(Issuer::new(log.clone())),
             log: log.clone(),
         })))

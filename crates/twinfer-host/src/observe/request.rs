@@ -146,7 +146,6 @@ fn span_id() -> Option<SpanId> {
 
 impl RequestWatch {
     /// Who asked, once that is known.
-    #[allow(dead_code, reason = "for access control, which says who asked")]
     pub(crate) fn set_principal(&mut self, principal: impl Into<String>) {
         self.principal = Some(principal.into());
     }
