@@ -164,6 +164,8 @@ fn segments(path: &str) -> Option<Vec<String>> {
 fn by_table(segments: &[&str], reads: bool, surface: &Surface) -> Option<Wanted> {
     Some(match *segments {
         [] if reads => Wanted::plain(Scope::Page),
+        // What there is to know of one model.
+        ["console", "models", name] if reads => Wanted::named(name),
         ["console", ..] if reads => Wanted::plain(Scope::Page),
         ["openapi.json" | "swagger.json" | "api-description" | "favicon.ico"] => {
             Wanted::plain(Scope::Page)

@@ -24,6 +24,9 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) struct Deadline(Option<Instant>);
 
 impl Deadline {
+    /// Who asks waits as long as it takes.
+    pub(crate) const NONE: Self = Self(None);
+
     /// As the headers of a request say that arrived at `arrived`.
     ///
     /// # Errors

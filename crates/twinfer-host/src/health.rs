@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use twinfer_state::State;
 
+use crate::deadline::Deadline;
 use crate::log::rfc3339;
 use crate::pool::Pool;
 use crate::reply::{Body, ReplyCode, full};
@@ -67,7 +68,7 @@ async fn ask(pool: &Arc<Pool>) -> Component {
     let Ok(request) = Request::get(PROBE).body(Bytes::new()) else {
         return Component::Fails;
     };
-    match timeout(PATIENCE, pool.handle(admission, request)).await {
+    match timeout(PATIENCE, pool.handle(admission, request, Deadline::NONE)).await {
         Ok(Ok(answer)) if answer.status().is_success() => Component::Answers,
         Ok(Err(failure)) if failure.code() == ReplyCode::Overloaded => Component::Busy,
         Ok(_) => Component::Fails,

@@ -5,7 +5,9 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use twinfer_gateway::Gateway;
-use twinfer_state::{Document, MemoryState, Rate, Result, State, StateError, Taken};
+use twinfer_state::{
+    Changes, Document, MemoryState, Rate, Result, State, StateError, Status, Sum, Taken,
+};
 
 use crate::support::{Ask, NOW, code, described, gateway, key};
 
@@ -166,6 +168,15 @@ impl State for Gone {
     }
     fn take<'a>(&'a self, _: &'a str, _: Rate, _: u64) -> BoxFuture<'a, Result<Taken>> {
         gone()
+    }
+    fn changed<'a>(&'a self, _: &'a str, _: Option<u64>) -> BoxFuture<'a, Result<Changes>> {
+        gone()
+    }
+    fn merge<'a>(&'a self, _: &'a str, _: &'a [Sum]) -> BoxFuture<'a, Result<()>> {
+        gone()
+    }
+    fn status(&self) -> Status {
+        Status::lost("gone", std::time::SystemTime::UNIX_EPOCH, 0)
     }
 }
 
