@@ -18,6 +18,7 @@ use twinfer_serve::{
 };
 
 use crate::access::Host;
+use crate::bundle;
 use crate::environment::variable;
 use crate::fuse::fused;
 use crate::observe;
@@ -69,6 +70,9 @@ fn shell() -> &'static Shell {
         options.health_route = variable("AIP_HEALTH_ROUTE");
         options.predict_route = variable("AIP_PREDICT_ROUTE");
         options.trust = trust();
+        if let Some(bytes) = number("TWINFER_PREDICTION_CACHE") {
+            options.prediction_cache = bytes;
+        }
         options.repository = repository();
         options.metrics = variable("TWINFER_HOST_METRICS").filter(|path| path.starts_with('/'));
         let supply = Settings::read(&registry).map(|settings| settings.and_then(supply));
@@ -252,7 +256,11 @@ async fn answer_admitted(
         }
         bytes.extend_from_slice(&data);
     }
+    let is_bundle = bundle::is_bundle(&parts);
     let Some(supply) = supply.as_ref().filter(|_| !shell.has(&parts)) else {
+        if is_bundle {
+            return bundle::answer(app, bytes.freeze());
+        }
         return app.handle(http::Request::from_parts(parts, bytes.freeze()));
     };
     let started = milliseconds();
@@ -268,6 +276,7 @@ async fn answer_admitted(
         spin_sdk::wasip3::spawn(supply.follow(app));
     }
     match prepared {
+        Ok(()) if is_bundle => bundle::answer(app, bytes.freeze()),
         Ok(()) => {
             let request = http::Request::from_parts(parts, bytes.freeze());
             app.handle_since(request, Some(started))

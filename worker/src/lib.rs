@@ -14,6 +14,8 @@
 //! | `TWINFER_ACCESS` | who may ask what: the settings of access control as JSON; `host` where the host has decided already; when it is malformed, nothing but health is answered | health and predictions are open, all else is closed |
 //! | `TWINFER_OPEN` | what is open beside that, with commas between: `page,metrics` | nothing |
 //! | `TWINFER_INDEX` | a file that is read in the place of the `index.json` of a registry folder | none |
+//! | `TWINFER_PREDICTION_CACHE` | bytes of predictions that are kept and given again for the same inputs | 0: none |
+//! | `TWINFER_BUNDLE` | the secret by which it knows a bundle of requests of its host | none: there are no bundles |
 //! | `TWINFER_REPOSITORY` | `enabled`: the repository extension is on, for who shows the token | `disabled` |
 //! | `TWINFER_HOST_METRICS` | path of the host's metrics (Prometheus' text format), for the page | none |
 //! | `TWINFER_ADMIN_TOKEN` | the token, of 16 characters or more | none |
@@ -42,6 +44,8 @@
 
 #[cfg(all(target_family = "wasm", target_os = "wasi"))]
 mod access;
+#[cfg(all(target_family = "wasm", target_os = "wasi"))]
+mod bundle;
 #[cfg(all(target_family = "wasm", target_os = "wasi"))]
 mod component;
 #[cfg(all(target_family = "wasm", target_os = "wasi"))]

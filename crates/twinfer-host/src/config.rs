@@ -61,6 +61,9 @@ pub struct HostConfig {
     /// Whoever can write to it can run native code in this process, so it is
     /// created readable by its owner only.
     pub cache: Option<PathBuf>,
+    /// A secret that the guest knows too (`TWINFER_BUNDLE`): a request with it is a bundle of the
+    /// host. Needed for [`Limits::batch_window`].
+    pub bundle_token: Option<String>,
     /// Environment variables of the guest, after the host's own; of two with one name the last
     /// counts.
     pub env: Vec<(String, String)>,
@@ -139,6 +142,11 @@ pub struct Limits {
     pub max_instances: usize,
     /// Most requests waiting for an instance; one more gets `overloaded`.
     pub max_queue: usize,
+    /// How long the first of several requests for one path waits for others that run together with
+    /// it. `None`: each runs by itself.
+    pub batch_window: Option<Duration>,
+    /// Most requests that are handed to an instance together.
+    pub max_batch: usize,
     /// Most open connections; more wait in the kernel's queue.
     pub max_connections: usize,
     /// Most of them from one address (of IPv6: one network of 64 bits, which one client has); one
@@ -188,6 +196,7 @@ impl HostConfig {
             state: Arc::new(MemoryState::new()),
             key_value: None,
             cache: None,
+            bundle_token: None,
             env: Vec::new(),
             announce: Vec::new(),
             limits: Limits::default(),
@@ -306,6 +315,8 @@ impl Default for Limits {
             queue_timeout: Duration::from_secs(30),
             max_instances: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
             max_queue: 256,
+            batch_window: None,
+            max_batch: 32,
             max_connections: 1024,
             max_connections_per_address: 512,
             cancel_grace: Duration::from_secs(2),

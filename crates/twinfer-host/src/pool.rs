@@ -5,6 +5,7 @@ mod gone;
 mod pace;
 mod prepare;
 mod rest;
+mod together;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use tokio::time::timeout_at;
 use self::full::Full;
 use self::gone::{Gone, waiting};
 use self::pace::Pace;
+use self::together::Together;
 use crate::config::{HostConfig, Limits};
 use crate::deadline::{self, Deadline};
 use crate::engine::Program;
@@ -45,6 +47,8 @@ pub(crate) struct Pool {
     fresh: bool,
     /// Who answers when an instance lacks a function.
     full: Option<Full>,
+    /// Requests that wait for others to go with.
+    together: Option<Together>,
 }
 
 /// The instances that there are.
@@ -92,6 +96,7 @@ impl Pool {
         Ok(Self {
             fresh: program.fresh,
             full,
+            together: together(config),
             ..Self::new(factory, config.limits.clone(), log.clone())
         })
     }
@@ -111,6 +116,7 @@ impl Pool {
             log,
             fresh: false,
             full: None,
+            together: None,
         }
     }
 
@@ -151,11 +157,27 @@ impl Pool {
         Failure::new(ReplyCode::Overloaded, message).after(after)
     }
 
-    /// Runs a request in some instance. Dropped before it has the answer, it leaves the queue, or
-    /// ends the run: at once, or after a while where the instance is worth keeping.
+    /// Runs a request in some instance, with others where that is switched on. Dropped before it
+    /// has the answer, it leaves the queue, or ends the run: at once, or after a while where the
+    /// instance is worth keeping.
     pub(crate) async fn handle(
         self: &Arc<Self>,
         admission: Admission,
+        request: http::Request<Bytes>,
+        deadline: Deadline,
+    ) -> Result<http::Response<Bytes>, Failure> {
+        match &self.together {
+            Some(together) if together.takes(&request) => {
+                together.answer(self, admission, request, deadline).await
+            }
+            _ => self.handle_alone(Some(admission), request, deadline).await,
+        }
+    }
+
+    /// The same for a request by itself. Without an admission it is one that others have theirs for.
+    async fn handle_alone(
+        self: &Arc<Self>,
+        admission: Option<Admission>,
         request: http::Request<Bytes>,
         deadline: Deadline,
     ) -> Result<http::Response<Bytes>, Failure> {
@@ -325,6 +347,14 @@ impl Pool {
         // A panic while pushing or popping leaves lists that are still valid.
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Requests go together where the configuration has a window, and a secret by which the component
+/// knows a bundle of ours.
+fn together(config: &HostConfig) -> Option<Together> {
+    let (window, token) = (config.limits.batch_window?, config.bundle_token.as_deref()?);
+    let token = http::HeaderValue::from_str(token).ok()?;
+    Some(Together::new(window, config.limits.max_batch, token))
 }
 
 /// An instance that serves, as long as this lives.

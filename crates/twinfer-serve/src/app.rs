@@ -142,7 +142,7 @@ impl App {
 
     /// Answers several requests, each as [`App::handle`] would, to the bit. What their models have
     /// to run is run together where models allow that.
-    pub fn handle_all(&self, requests: Vec<Request<Bytes>>) -> Vec<Response<Bytes>> {
+    pub fn handle_all(&self, requests: Vec<Request<Bytes>>) -> Answers {
         let requests: Vec<(Parts, Bytes)> = requests.into_iter().map(Request::into_parts).collect();
         let mut answers: Vec<Option<Response<Bytes>>> = Vec::with_capacity(requests.len());
         let mut asked: BTreeMap<String, Vec<(usize, Values)>> = BTreeMap::new();
@@ -157,8 +157,11 @@ impl App {
                 }
             }
         }
+        let mut joined = 0;
         for (digest, runs) in asked {
-            for (at, outputs) in self.run_together(&digest, runs) {
+            let (outputs, together) = self.run_together(&digest, runs);
+            joined += together;
+            for (at, outputs) in outputs {
                 if let Some((parts, body)) = requests.get(at) {
                     let giving = Giving::new(outputs);
                     let answer = self.handle_with(parts, body.clone(), None, &giving);
@@ -167,23 +170,24 @@ impl App {
             }
         }
         let lost = || reply::error(&err!(Internal, "the request was not answered"));
-        answers
-            .into_iter()
-            .map(|a| a.unwrap_or_else(lost))
-            .collect()
+        let answers = answers.into_iter().map(|a| a.unwrap_or_else(lost));
+        Answers {
+            answers: answers.collect(),
+            joined,
+        }
     }
 
     fn run_together(
         &self,
         digest: &str,
         runs: Vec<(usize, Values)>,
-    ) -> Vec<(usize, Result<Values>)> {
+    ) -> (Vec<(usize, Result<Values>)>, usize) {
         let (places, inputs): (Vec<usize>, Vec<Values>) = runs.into_iter().unzip();
         let loaded = digest
             .parse()
             .ok()
             .and_then(|digest| self.models.loaded(&digest));
-        let outputs = match loaded {
+        let (outputs, joined) = match loaded {
             Some(loaded) => self
                 .together
                 .run(&loaded.model, &inputs, self.options.max_batch),
@@ -194,10 +198,10 @@ impl App {
                         "the model was dropped while requests for it came together: send it again"
                     ))
                 };
-                inputs.iter().map(gone).collect()
+                (inputs.iter().map(gone).collect(), 0)
             }
         };
-        places.into_iter().zip(outputs).collect()
+        (places.into_iter().zip(outputs).collect(), joined)
     }
 
     fn handle_with(
@@ -321,6 +325,14 @@ impl From<Response<Bytes>> for Answered {
     fn from(answer: Response<Bytes>) -> Self {
         Self { answer, of: None }
     }
+}
+
+/// The answers to several requests.
+pub struct Answers {
+    /// One for each, in their order.
+    pub answers: Vec<Response<Bytes>>,
+    /// How many of the requests ran together with others.
+    pub joined: usize,
 }
 
 /// What is known of a model without running it.

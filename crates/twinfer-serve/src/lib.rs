@@ -81,10 +81,10 @@ mod timing;
 mod trust;
 
 pub use address::{Address, redirected};
-pub use app::{App, Options};
+pub use app::{Answers, App, Options};
 pub use fused::Fused;
 pub use remote::{Remote, RemoteOptions};
-pub use reply::{body_too_large, broken_body};
+pub use reply::{body_too_large, broken_body, refused};
 pub use repository::AdminToken;
 pub use supply::Wants;
 pub use trust::{Guard, Trust};

@@ -69,6 +69,11 @@ pub fn body_too_large(limit: usize) -> Response<Bytes> {
     ))
 }
 
+/// The answer to a body that is not what it should be, for shells that read it.
+pub fn refused(cause: &dyn Display) -> Response<Bytes> {
+    error(&err!(InvalidRequest, "{cause}"))
+}
+
 /// The answer to a body that ended before its time, for shells that read it.
 pub fn broken_body(cause: &dyn Display) -> Response<Bytes> {
     let body = json!({"error": format!("the request body broke off: {cause}"), "code": ErrorCode::InvalidRequest.as_str()});

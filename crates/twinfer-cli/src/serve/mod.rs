@@ -10,6 +10,7 @@ mod polling;
 mod source;
 mod state;
 mod tls;
+mod together;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ use self::polling::Polling;
 use self::source::Source;
 use self::state::StateArgs;
 use self::tls::TlsArgs;
+use self::together::TogetherArgs;
 use crate::host_error::host_error;
 use crate::registry::Registry;
 use crate::trust::Trust;
@@ -188,6 +190,9 @@ pub struct ServeArgs {
     edge: EdgeArgs,
 
     #[command(flatten)]
+    together: TogetherArgs,
+
+    #[command(flatten)]
     observe: ObserveArgs,
 
     #[command(flatten)]
@@ -250,9 +255,11 @@ pub fn run(args: ServeArgs, registry: &Registry, trust: &Trust) -> twinfer::Resu
         .unwrap_or(if source.is_remote() { 30.0 } else { 2.0 });
     let reload = args.access.clone();
     let state = args.state.clone();
+    let together = args.together.clone();
     let mut config = config(args, source.folder());
     config.access = access;
     config.observer = Some(observer.clone());
+    together.apply(&mut config)?;
     // Before anything is written for a folder that is not there.
     config.check().map_err(host_error)?;
     state.apply(&source.identity(), &log, &mut config)?;

@@ -33,6 +33,7 @@ mod smuggling;
 mod state;
 mod support;
 mod tls;
+mod together;
 mod traces;
 mod web;
 mod wire;

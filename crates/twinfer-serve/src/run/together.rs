@@ -100,18 +100,22 @@ impl Together {
         !refused && allows(model)
     }
 
-    /// The outputs of all inputs, which are of one model, in their order. Batches have at most
-    /// `max_rows` rows, but for inputs that have more by themselves.
+    /// The outputs of all inputs, which are of one model, in their order, and how many of them ran
+    /// with others. Batches have at most `max_rows` rows, but for inputs that have more by themselves.
     pub(crate) fn run(
         &self,
         model: &Model,
         all: &[Values],
         max_rows: usize,
-    ) -> Vec<Result<Values>> {
+    ) -> (Vec<Result<Values>>, usize) {
+        let mut joined = 0;
         let mut outputs: Vec<Option<Result<Values>>> = all.iter().map(|_| None).collect();
         for group in groups(all, max_rows) {
             let members: Vec<&Values> = group.iter().filter_map(|at| all.get(*at)).collect();
             let results = self.run_group(model, &members);
+            if members.len() > 1 && self.may(model) {
+                joined += members.len();
+            }
             for (at, result) in group.into_iter().zip(results) {
                 if let Some(slot) = outputs.get_mut(at) {
                     *slot = Some(result);
@@ -121,7 +125,7 @@ impl Together {
         let direct = |(inputs, output): (&Values, Option<Result<Values>>)| {
             output.unwrap_or_else(|| model.run_values(inputs.clone()))
         };
-        all.iter().zip(outputs).map(direct).collect()
+        (all.iter().zip(outputs).map(direct).collect(), joined)
     }
 
     fn run_group(&self, model: &Model, members: &[&Values]) -> Vec<Result<Values>> {
