@@ -49,8 +49,13 @@ pub fn of_requests(requests: &[Request<Bytes>]) -> Bytes {
 pub fn of_responses(responses: &[Response<Bytes>]) -> Bytes {
     let mut body = BytesMut::new();
     for response in responses {
-        let first = response.status().as_str();
-        put(&mut body, first, response.headers(), response.body());
+        let status = response.status();
+        put(
+            &mut body,
+            status.as_str(),
+            response.headers(),
+            response.body(),
+        );
     }
     body.freeze()
 }

@@ -95,7 +95,7 @@ fn a_model_that_takes_no_batch_is_left_alone() {
 #[test]
 fn a_bundle_that_fails_costs_nobody_their_answer() {
     let fixture = Fixture::new(shared);
-    let answers = at_once(&fixture, "/v2/trap", &vec![json!({}); 8]);
+    let answers = at_once(&fixture, "/v2/panic", &vec![json!({}); 8]);
     assert!(
         answers
             .iter()

@@ -125,7 +125,7 @@ fn requests_that_run_together_count_once_each() {
     let answers = fixture
         .app
         .handle_all(vec![request(), request(), request()]);
-    assert!(answers.iter().all(|answer| answer.status() == 200));
+    assert!(answers.answers.iter().all(|answer| answer.status() == 200));
     let stats = fixture.get("/v2/models/types/stats").ok();
     let stats = &stats["model_stats"][0]["inference_stats"];
     assert_eq!(stats["success"]["count"], 3);
