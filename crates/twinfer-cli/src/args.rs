@@ -86,7 +86,7 @@ pub enum Command {
     Slim(slim::SlimArgs),
     Cache(cache::CacheCommand),
     Fuse(fuse::FuseArgs),
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
 }
 
 #[cfg(test)]

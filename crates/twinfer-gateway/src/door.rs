@@ -57,7 +57,7 @@ enum Kind {
     /// The host has decided already.
     Host,
     /// A gateway of ours, with limits that count in this instance.
-    Guarded(Box<Gateway>, MemoryState),
+    Guarded(Box<(Gateway, MemoryState)>),
     /// Settings that cannot be used: nothing but health is answered.
     Broken,
 }
@@ -74,7 +74,7 @@ impl<S: Surroundings> Door<S> {
             Kind::Host
         } else {
             match build(&access, &surroundings) {
-                Ok(gateway) => Kind::Guarded(Box::new(gateway), MemoryState::new()),
+                Ok(gateway) => Kind::Guarded(Box::new((gateway, MemoryState::new()))),
                 Err(error) => {
                     surroundings.log(&format!(
                         "TWINFER_ACCESS, TWINFER_OPEN: {error}; nothing but health is answered"
@@ -97,7 +97,7 @@ impl<S: Surroundings> Door<S> {
     ) -> std::result::Result<Admitted, Box<Response<B>>> {
         let (gateway, state) = match &self.kind {
             Kind::Host => return Ok(Admitted(None)),
-            Kind::Guarded(gateway, state) => (gateway, state),
+            Kind::Guarded(guarded) => (&guarded.0, &guarded.1),
             Kind::Broken => return broken(parts),
         };
         let now = self.surroundings.now();

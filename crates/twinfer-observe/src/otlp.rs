@@ -81,11 +81,13 @@ struct Attribute<'a> {
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 enum AnyValue<'a> {
-    StringValue(&'a str),
-    IntValue(String),
-    DoubleValue(f64),
+    #[serde(rename = "stringValue")]
+    Text(&'a str),
+    #[serde(rename = "intValue")]
+    Int(String),
+    #[serde(rename = "doubleValue")]
+    Double(f64),
 }
 
 /// The body of an export of spans.
@@ -95,7 +97,7 @@ enum AnyValue<'a> {
 pub fn encode(resource: &[(String, String)], spans: &[Span]) -> Result<Vec<u8>, serde_json::Error> {
     let attributes = resource.iter().map(|(key, value)| Attribute {
         key,
-        value: AnyValue::StringValue(value),
+        value: AnyValue::Text(value),
     });
     serde_json::to_vec(&Request {
         resource_spans: [ResourceSpans {
@@ -118,9 +120,9 @@ impl<'a> JsonSpan<'a> {
         let attributes = span.attributes.iter().map(|(key, value)| Attribute {
             key,
             value: match value {
-                Value::Text(text) => AnyValue::StringValue(text),
-                Value::Int(number) => AnyValue::IntValue(number.to_string()),
-                Value::Float(number) => AnyValue::DoubleValue(*number),
+                Value::Text(text) => AnyValue::Text(text),
+                Value::Int(number) => AnyValue::Int(number.to_string()),
+                Value::Float(number) => AnyValue::Double(*number),
             },
         });
         Self {

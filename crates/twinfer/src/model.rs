@@ -9,6 +9,9 @@ use crate::{
     value_to_json,
 };
 
+/// Inputs or outputs by name, of any kind.
+pub type NamedValues = Vec<(String, Value)>;
+
 /// How the numbers were computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -155,7 +158,7 @@ impl Model {
         &self,
         input: Input,
         parameters: &Parameters,
-        run: &mut dyn FnMut(Vec<(String, Value)>) -> Result<Vec<(String, Value)>>,
+        run: &mut dyn FnMut(NamedValues) -> Result<NamedValues>,
     ) -> Result<Prediction> {
         let Some(pipeline) = &self.config.pipeline else {
             if let Some((name, _)) = parameters.iter().next() {

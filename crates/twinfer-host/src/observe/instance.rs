@@ -1,6 +1,7 @@
 //! What is counted of an instance, as long as it lives.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use http::HeaderMap;
 use twinfer_observe::{Answered, HostMetrics};
@@ -35,13 +36,11 @@ impl InstanceWatch {
             return;
         };
         let Observer(inner) = &self.observer;
-        let raise = |(model, version): &(String, String)| {
-            HostMetrics::loaded(&inner.host, &inner.metrics, model, version)
-        };
-        let key = (model, version);
-        if !self.loaded.contains_key(&key) {
-            let raised = raise(&key);
-            self.loaded.insert(key, raised);
+        let entry = self.loaded.entry((model, version));
+        if let Entry::Vacant(entry) = entry {
+            let (model, version) = entry.key();
+            let raised = HostMetrics::loaded(&inner.host, &inner.metrics, model, version);
+            entry.insert(raised);
         }
     }
 }

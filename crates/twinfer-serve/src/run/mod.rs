@@ -8,14 +8,13 @@ mod together;
 
 use std::cell::Cell;
 
-use twinfer::{Model, Result, Value};
+use twinfer::{Model, Result};
 
 pub(crate) use cache::{Cache, Remembering};
 pub(crate) use running::{Called, Running};
 pub(crate) use together::{Asking, Giving, Together};
 
-/// Inputs or outputs of a model.
-pub(crate) type Values = Vec<(String, Value)>;
+pub(crate) use twinfer::NamedValues as Values;
 
 /// Runs models.
 pub(crate) trait Run {

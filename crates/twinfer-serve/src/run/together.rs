@@ -184,7 +184,7 @@ impl Together {
         }
         let times = tried.entry(what).or_insert(0);
         *times = times.wrapping_add(1);
-        *times <= TRIALS || *times % AGAIN == 0
+        *times <= TRIALS || times.is_multiple_of(AGAIN)
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
