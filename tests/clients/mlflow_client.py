@@ -264,13 +264,21 @@ for name, body in [
     ("two forms", {"instances": RECORDS, "inputs": RECORDS}),
     ("no form", {"params": {}}),
     ("a chat", {"messages": [{"role": "user", "content": "hi"}]}),
-    ("a list", RECORDS),
     ("a text", '"x"'),
     ("no JSON", "{"),
     ("nothing", ""),
     ("no UTF-8", b"\xff\xfe"),
 ]:
     agree(pair, name, body, 400)
+
+
+@checks.check("mlflow: a plain list, which SageMaker has, is taken beside MLflow's forms")
+def _():
+    theirs, ours = pair.both("/invocations", RECORDS, "application/json")
+    checks.expect((theirs.status, ours.status), (400, 200))
+    _, wrapped = pair.both("/invocations", {"instances": RECORDS}, "application/json")
+    checks.expect((wrapped.status, ours.json()), (200, wrapped.json()))
+
 
 for name, body, wanted in [
     ("CSV", CSV, 200),
