@@ -2,7 +2,7 @@
 onnxruntime's CPU provider.
 
     cargo build --release -p twinfer-tests --bin twinfer-native-turns
-    target/python/bin/python bench/quantisation.py [--rounds N] [--program FILE] [--out FILE] [--only TEXT]
+    target/python/bin/python bench/quantisation.py [--rounds N] [--program FILE] [--out FILE] [--only TEXT] [--commit ID]
 
 The forms are made by `onnxruntime.quantization` (and `onnxruntime.transformers.float16`) as the suite
 `quantised` makes them (`tests/onnx/quantised.py`), into a folder that is gone at the end. Both engines run one
@@ -11,11 +11,13 @@ onnxruntime has its optimisations on: it is compared as it is fastest.
 """
 
 import argparse
+import datetime
 import json
 import os
 import pathlib
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
 
@@ -124,6 +126,7 @@ def main():
     parser.add_argument("--program", default=ROOT / "target/release/twinfer-native-turns")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "bench/results/quantised.json")
     parser.add_argument("--only", help="models whose name has this in it")
+    parser.add_argument("--commit", help="that the program was built from [default: the present one]")
     options = parser.parse_args()
     results = []
     with tempfile.TemporaryDirectory() as folder:
@@ -144,8 +147,11 @@ def main():
     machine = {"system": f"{platform.system()} {platform.machine()}", "processors": os.cpu_count(),
                "load_at_end": os.getloadavg()[0]}
     options.out.parent.mkdir(parents=True, exist_ok=True)
+    commit = options.commit or subprocess.check_output(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip()
     options.out.write_text(json.dumps(
-        {"onnxruntime": onnxruntime.__version__, "rounds": options.rounds, "machine": machine, "results": results},
+        {"commit": commit, "when": datetime.date.today().isoformat(),
+         "onnxruntime": onnxruntime.__version__, "rounds": options.rounds, "machine": machine, "results": results},
         indent=2) + "\n")
 
 

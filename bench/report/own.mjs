@@ -75,7 +75,7 @@ ${table(
 /** And `quantisation.py`. */
 export function quantised({ quantised }) {
   if (!quantised) return "";
-  const { onnxruntime, rounds, machine, results } = quantised;
+  const { commit, onnxruntime, rounds, machine, results } = quantised;
   const plain = (model) => results.find((one) => one.model === model && one.form === "fp32");
   const rows = results
     .filter(({ skipped }) => !skipped)
@@ -88,7 +88,7 @@ export function quantised({ quantised }) {
 
 \`target/python/bin/python bench/quantisation.py\`: files by \`onnxruntime.quantization\`, a run natively on one
 thread beside onnxruntime ${onnxruntime} with its optimisations, in turns (${machine.system},
-${machine.processors} processors, ${rounds} rounds). Names: layout, then type of what flows and of the weights.
+${machine.processors} processors, ${rounds} rounds; release build of ${commit}). Names: layout, then type of what flows and of the weights.
 
 ${table(["model", "form", "kB", "of FP32's bytes", "Twinfer, ms", "onnxruntime, ms", "ratio", "of our FP32's time"], rows)}
 `;
