@@ -49,7 +49,7 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     // At one moment: another process may be making it.
     let looked_at = looked
         .busy_timeout(BUSY)
-        .and_then(|()| identify(&*looked.unchecked_transaction()?));
+        .and_then(|()| identify(&looked.unchecked_transaction()?));
     looked_at.map_err(|e| failed(path, &e))?.check(path)?;
     drop(looked);
     let mut connection = connect(path, Durability::Power)?;
