@@ -47,9 +47,10 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     // Before anything in it is changed.
     let looked = Connection::open(path).map_err(|e| failed(path, &e))?;
     // At one moment: another process may be making it.
-    let looked_at = looked
-        .busy_timeout(BUSY)
-        .and_then(|()| identify(&looked.unchecked_transaction()?));
+    let looked_at = looked.busy_timeout(BUSY).and_then(|()| {
+        let moment = looked.unchecked_transaction()?;
+        identify(&moment)
+    });
     looked_at.map_err(|e| failed(path, &e))?.check(path)?;
     drop(looked);
     let mut connection = connect(path, Durability::Power)?;
