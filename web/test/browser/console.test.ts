@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
-import { launch } from "../support/browser.js";
+import { complaintsOf, launch } from "../support/browser.js";
 import { DIST } from "../support/server.js";
 import { pack, serveModels } from "../support/twinfer.js";
 import type { Server } from "../support/twinfer.js";
@@ -34,11 +34,7 @@ after(async () => {
 
 beforeEach(async () => {
   page = await (await browser.newContext()).newPage();
-  complaints = [];
-  page.on("pageerror", (error) => complaints.push(`error: ${error.message}`));
-  page.on("console", (message) => {
-    if (message.type() === "error" || message.type() === "warning") complaints.push(`${message.type()}: ${message.text()}`);
-  });
+  complaints = complaintsOf(page);
   await page.goto(`${server.origin}/console`);
   await page.locator("main .pill.good").waitFor({ timeout: 60_000 });
 });

@@ -45,13 +45,19 @@ export async function openPage(browser: Browser, url: string): Promise<{ page: P
   return openPageIn(await browser.newContext(), url);
 }
 
-export async function openPageIn(context: BrowserContext, url: string): Promise<{ page: Page; complaints: string[] }> {
-  const page = await context.newPage();
+/** What a page complains of from now on: errors, and what its console warns of. */
+export function complaintsOf(page: Page): string[] {
   const complaints: string[] = [];
   page.on("pageerror", (error) => complaints.push(`error: ${error.message}`));
   page.on("console", (message) => {
     if (message.type() === "error" || message.type() === "warning") complaints.push(`${message.type()}: ${message.text()}`);
   });
+  return complaints;
+}
+
+export async function openPageIn(context: BrowserContext, url: string): Promise<{ page: Page; complaints: string[] }> {
+  const page = await context.newPage();
+  const complaints = complaintsOf(page);
   // Under the page's policy like any script of its own.
   await page.addInitScript(() => Object.assign(window, { twinfer: import(`${location.origin}/twinfer/index.js`) }));
   await page.goto(url);

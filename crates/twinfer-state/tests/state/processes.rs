@@ -25,6 +25,10 @@ fn child(file: &Path, job: &str) -> Child {
         .unwrap()
 }
 
+// `counting` and `writing` are ignored because they are no tests by themselves: each is what a
+// process does that one of the tests here starts (`child`, with `--ignored`), on that test's file.
+// So they do run, in every run of the tests, and what they do is judged by who starts them.
+
 fn state() -> SqliteState {
     SqliteState::open(std::env::var_os(FILE).unwrap()).unwrap()
 }
