@@ -18,6 +18,7 @@ Exit codes:
      trust policy refuses it
   4  a folder, the disk, the network or the server failed
   5  a defect in Twinfer itself
+  6  batch: done, and some rows could not be answered
 
 Errors go to standard error as `error[code]: message`; docs/errors.md lists the codes.";
 
@@ -87,6 +88,7 @@ pub enum Command {
     Cache(cache::CacheCommand),
     Fuse(fuse::FuseArgs),
     Serve(Box<ServeArgs>),
+    Batch(Box<batch::BatchArgs>),
 }
 
 #[cfg(test)]

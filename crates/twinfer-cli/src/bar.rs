@@ -35,14 +35,24 @@ impl Bar {
 
     /// Says that so much of something is there, if that was not said a moment ago.
     pub fn line(&mut self, what: &str, done: u64, of: u64) {
+        let what: String = what.chars().filter(|c| !c.is_control()).take(200).collect();
+        self.text(|| format!("{what}  {} of {}", bytes(done), bytes(of)));
+    }
+
+    /// Whether there is somebody who looks.
+    pub fn is_on(&self) -> bool {
+        self.on
+    }
+
+    /// Shows a text, if nothing was shown a moment ago.
+    pub fn text(&mut self, text: impl FnOnce() -> String) {
         const OFTEN: Duration = Duration::from_millis(100);
         let soon = self.shown.is_some_and(|shown| shown.elapsed() < OFTEN);
         if !self.on || soon {
             return;
         }
         self.shown = Some(Instant::now());
-        let what: String = what.chars().filter(|c| !c.is_control()).take(200).collect();
-        let text = format!("{what}  {} of {}", bytes(done), bytes(of));
+        let text = text();
         let width = self.width;
         self.width = text.chars().count();
         self.write(&format!("\r{text:<width$}"));

@@ -67,6 +67,11 @@ pub fn run(args: Args, output: &Output) -> Result<()> {
             fuse::run(&args, registry, store, &trust, output)
         }),
         Command::Slim(args) => slim::run(&args, &registry, &trust, policy.as_deref(), output),
+        // Of a model file no registry is wanted.
+        Command::Batch(args) if args.is_file() => batch::run(&args, None, &trust, output),
+        Command::Batch(args) => registry.read(output, |_, store| {
+            batch::run(&args, Some(store), &trust, output)
+        }),
         Command::Serve(args) => crate::serve::run(*args, &registry, &trust),
     }
 }

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         _ => dispatch::run(args, &output),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => output.exit_code(),
         Err(error) => output.fail(&error),
     }
 }

@@ -1,5 +1,6 @@
 //! What is printed, and how the process ends.
 
+use std::cell::Cell;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -10,11 +11,18 @@ use twinfer::{Error, ErrorCode, Result};
 /// Prints results for people or as JSON for programs.
 pub struct Output {
     json: bool,
+    done: Cell<u8>,
 }
+
+/// The exit code of a batch that is done, with rows that could not be answered.
+pub const BAD_ROWS: u8 = 6;
 
 impl Output {
     pub fn new(json: bool) -> Self {
-        Self { json }
+        Self {
+            json,
+            done: Cell::new(0),
+        }
     }
 
     /// Whether results are for programs.
@@ -47,6 +55,16 @@ impl Output {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What the process ends with when nothing fails.
+    pub fn end_with(&self, code: u8) {
+        self.done.set(code);
+    }
+
+    /// The exit code when nothing failed.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.done.get())
     }
 
     /// Says something beside the result, where errors go.

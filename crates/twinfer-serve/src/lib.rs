@@ -64,6 +64,7 @@ mod media;
 mod metadata;
 mod model_config;
 mod models;
+pub mod offline;
 mod openapi;
 mod predict;
 mod protocol;

@@ -75,7 +75,7 @@ pub(crate) fn tensors(model: &Running<'_>, rows: Vec<Json>) -> Result<Vec<Json>>
 }
 
 /// The input of a pipeline that a row is.
-fn input(step: &InputStep, row: Json) -> Result<Input> {
+pub(crate) fn input(step: &InputStep, row: Json) -> Result<Input> {
     match step {
         InputStep::Record(step) => {
             let mut record = record(step, row)?;
@@ -188,7 +188,7 @@ fn batch(signature: &Signature, rows: usize) -> Result<Batch> {
 }
 
 /// The inputs of the model, with an axis of rows in front.
-fn together(signature: &Signature, rows: &[Json]) -> Result<Vec<(String, Value)>> {
+pub(crate) fn together(signature: &Signature, rows: &[Json]) -> Result<Vec<(String, Value)>> {
     let column = |spec: &TensorSpec| {
         let cell = |(at, row)| {
             cell(signature, spec, row).map_err(|e: twinfer::Error| e.context(format!("row {at}")))

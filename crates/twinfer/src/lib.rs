@@ -26,7 +26,7 @@ pub use element::Element;
 pub use error::{Error, ErrorCode, Result};
 pub use from_json::value_from_json;
 pub use json::{number_from_words, number_to_json, value_to_json};
-pub use model::{Mode, Model, NamedValues, Prediction};
+pub use model::{Mode, Model, NamedValues, Prediction, Prepared};
 pub use ops::MissingOperator;
 pub use pipeline::{
     Activation, BoxFormat, BoxesOutput, BytesInput, Channels, ClassesOutput, Column,

@@ -160,6 +160,20 @@ impl Model {
         parameters: &Parameters,
         run: &mut dyn FnMut(NamedValues) -> Result<NamedValues>,
     ) -> Result<Prediction> {
+        let mut prepared = self.prepare(input, parameters)?;
+        let outputs = match prepared.take_values() {
+            Some(values) => run(values)?,
+            None => Vec::new(),
+        };
+        self.finish(prepared, outputs)
+    }
+
+    /// The first half of [`Model::predict`]: up to what the model runs on. For those who prepare many
+    /// inputs, run them together, and then [`finish`](Model::finish) each.
+    ///
+    /// # Errors
+    /// Those of [`Model::preprocess`]; `unknown_parameter` and `invalid_parameter`.
+    pub fn prepare(&self, input: Input, parameters: &Parameters) -> Result<Prepared> {
         let Some(pipeline) = &self.config.pipeline else {
             if let Some((name, _)) = parameters.iter().next() {
                 bail!(
@@ -167,33 +181,35 @@ impl Model {
                     "there is no parameter `{name}`; this model has no pipeline"
                 );
             }
-            let values = match input {
-                Input::Tensors(tensors) => values_of(tensors),
-                Input::Values(values) => values,
-                input => bail!(
-                    InvalidInput,
-                    "this model has no pipeline: it takes tensors, got {}",
-                    input.kind()
-                ),
-            };
-            let mut outputs = Map::new();
-            for (name, value) in run(values)? {
-                outputs.insert(name, value_to_json(&value)?);
-            }
-            return Ok(self.prediction(outputs));
+            return Ok(Prepared {
+                before: self.before(input)?,
+                parameters: Map::new(),
+            });
         };
         let parameters = pipeline.parameters(parameters)?;
-        let outputs = match self.before(input)? {
-            Before::Short(label) => pipeline.answer_short(&label),
-            Before::Tensors { tensors, picture } => {
-                let values = run(values_of(tensors))?;
-                pipeline.after(&values, picture, &parameters, &self.config)?
-            }
-            Before::Values(values) => {
-                let values = run(values)?;
-                pipeline.after(&values, None, &parameters, &self.config)?
-            }
+        Ok(Prepared {
+            before: self.before(input)?,
+            parameters,
+        })
+    }
+
+    /// The second half: the answer, from what the model gave for [`Prepared::take_values`].
+    ///
+    /// # Errors
+    /// `wrong_shape` when it ran on more than one input; `invalid_package` when it gives what the
+    /// pipeline cannot read.
+    pub fn finish(&self, prepared: Prepared, outputs: NamedValues) -> Result<Prediction> {
+        let Some(pipeline) = &self.config.pipeline else {
+            let named = |(name, value): (String, Value)| Ok((name, value_to_json(&value)?));
+            let outputs = outputs.into_iter().map(named).collect::<Result<_>>()?;
+            return Ok(self.prediction(outputs));
         };
+        let picture = match prepared.before {
+            Before::Short(label) => return Ok(self.prediction(pipeline.answer_short(&label))),
+            Before::Tensors { picture, .. } => picture,
+            Before::Values(_) => None,
+        };
+        let outputs = pipeline.after(&outputs, picture, &prepared.parameters, &self.config)?;
         Ok(self.prediction(outputs))
     }
 
@@ -221,6 +237,32 @@ impl Model {
             digest: self.digest.clone(),
             mode: Mode::Strict,
         }
+    }
+}
+
+/// An input after the steps before the model.
+pub struct Prepared {
+    before: Before,
+    parameters: Parameters,
+}
+
+impl Prepared {
+    /// What the model is to run on, once; `None` when the answer needs no model (input that is too
+    /// short for it).
+    pub fn take_values(&mut self) -> Option<NamedValues> {
+        match &mut self.before {
+            Before::Tensors { tensors, .. } => Some(values_of(std::mem::take(tensors))),
+            Before::Values(values) => Some(std::mem::take(values)),
+            Before::Short(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prepared")
+            .field("parameters", &self.parameters)
+            .finish_non_exhaustive()
     }
 }
 

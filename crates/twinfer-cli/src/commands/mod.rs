@@ -1,6 +1,7 @@
 //! The commands, a file each: their arguments, and what they do.
 
 pub mod api_key;
+pub mod batch;
 pub mod cache;
 pub mod copy;
 pub mod diff;

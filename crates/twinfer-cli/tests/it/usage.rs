@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 25] = [
     "pack",
     "inspect",
     "predict",
@@ -29,6 +29,7 @@ const COMMANDS: [&str; 24] = [
     "cache",
     "fuse",
     "serve",
+    "batch",
 ];
 
 #[test]
@@ -86,6 +87,10 @@ fn wrong_usage_ends_with_2() {
         &["ls", "--offline", "--cache-policy", "online"],
         &["ls", "--offline", "--no-package-cache"],
         &["ls", "--mirror", "oci://"],
+        &["batch", "m", "--input", "in.csv"],
+        &[
+            "batch", "m", "--input", "in.csv", "--output", "o.csv", "--batch", "0",
+        ],
     ] {
         let said = place.twinfer(arguments);
         assert_eq!(said.code, Some(2), "{arguments:?}: {}", said.err);

@@ -48,6 +48,22 @@ pub(crate) fn rows(columns: &Columns<'_>, body: &Bytes) -> Result<Vec<Json>> {
     Ok(reader.rows)
 }
 
+/// Rows of one batch that is in memory already, as [`rows`] gives them; those who have it check the
+/// schema before, once.
+///
+/// # Errors
+/// `invalid_request`, `wrong_dtype`.
+pub(crate) fn rows_of(columns: &Columns<'_>, batch: &RecordBatch) -> Result<Vec<Json>> {
+    let mut reader = Reader {
+        columns,
+        rows_left: usize::MAX,
+        text_left: usize::MAX,
+        rows: Vec::new(),
+    };
+    reader.read(batch)?;
+    Ok(reader.rows)
+}
+
 fn malformed(error: ArrowError) -> Error {
     err!(
         InvalidRequest,
@@ -63,7 +79,7 @@ struct Reader<'a> {
 }
 
 /// Whether the model takes columns of these names and types.
-fn check_columns(columns: &Columns<'_>, schema: &Schema) -> Result<()> {
+pub(crate) fn check_columns(columns: &Columns<'_>, schema: &Schema) -> Result<()> {
     let names: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
     Columns::check(&names)?;
     for (at, field) in schema.fields().iter().enumerate() {

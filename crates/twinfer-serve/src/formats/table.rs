@@ -169,7 +169,8 @@ pub(crate) fn columns(items: &[Item]) -> Vec<Answers> {
     columns
 }
 
-fn flatten(prefix: &str, map: &Item, found: &mut impl FnMut(&str, &Json)) {
+/// What is in an answer, with the names of nested objects joined by dots, in its order.
+pub(crate) fn flatten(prefix: &str, map: &Item, found: &mut impl FnMut(&str, &Json)) {
     for (key, value) in map {
         let name = if prefix.is_empty() {
             key.clone()

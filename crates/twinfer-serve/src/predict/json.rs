@@ -38,7 +38,7 @@ struct Encoded {
 ///
 /// # Errors
 /// `invalid_json`, `invalid_request`, `unknown_input`, and those of tensors.
-pub(super) fn from_json(model: &Model, body: &[u8]) -> Result<(Input, Parameters)> {
+pub(crate) fn from_json(model: &Model, body: &[u8]) -> Result<(Input, Parameters)> {
     let fields: Inputs<'_> = object("the request", body)?;
     let is_record = matches!(
         model.config().pipeline.as_ref().map(|p| &p.input),
@@ -56,7 +56,7 @@ pub(super) fn from_json(model: &Model, body: &[u8]) -> Result<(Input, Parameters
 
 /// Whether an object with these names is the envelope. A record whose own column is called `inputs`
 /// is still a record.
-pub(super) fn is_envelope(model: &Model, has: impl Fn(&str) -> bool) -> bool {
+pub(crate) fn is_envelope(model: &Model, has: impl Fn(&str) -> bool) -> bool {
     let own = match model.config().pipeline.as_ref().map(|p| &p.input) {
         Some(InputStep::Record(step)) => step.columns.iter().any(|c| c.name == "inputs"),
         _ => false,

@@ -3,7 +3,7 @@
 mod answer;
 mod body;
 mod form;
-mod json;
+pub(crate) mod json;
 
 use bytes::Bytes;
 use http::Response;
@@ -108,9 +108,18 @@ fn from_value(model: &Model, value: &Value) -> Result<(Input, Parameters)> {
 fn one(
     model: &Running<'_>,
     input: Input,
-    mut parameters: Parameters,
+    parameters: Parameters,
     beside: &Parameters,
 ) -> Result<Item> {
+    let parameters = joined(parameters, beside)?;
+    Ok(model.predict(input, &parameters)?.outputs)
+}
+
+/// Parameters in the body and beside it.
+///
+/// # Errors
+/// `invalid_parameter` for one that is in both.
+pub(crate) fn joined(mut parameters: Parameters, beside: &Parameters) -> Result<Parameters> {
     for (name, value) in beside {
         if parameters.contains_key(name) {
             bail!(
@@ -120,7 +129,7 @@ fn one(
         }
         parameters.insert(name.clone(), value.clone());
     }
-    Ok(model.predict(input, &parameters)?.outputs)
+    Ok(parameters)
 }
 
 fn answer_lines(model: &Running<'_>, body: &[u8], beside: &Parameters) -> Answers {
@@ -154,14 +163,18 @@ pub(crate) fn outputs(
     parameters: &Parameters,
 ) -> Result<Vec<Item>> {
     let answers = rows::predict(model, rows, parameters)?.into_iter();
+    Ok(answers.map(|answer| named(model, answer)).collect())
+}
+
+/// An answer of [`rows`] as an object.
+pub(crate) fn named(model: &Model, answer: Value) -> Item {
     let only = match (&model.config().pipeline, &model.signature().outputs[..]) {
         (None, [only]) => Some(&only.name),
         _ => None,
     };
-    let named = |answer| match (only, answer) {
+    match (only, answer) {
         (Some(name), answer) => Map::from_iter([(name.clone(), answer)]),
         (None, Value::Object(outputs)) => outputs,
         (None, other) => Map::from_iter([("output".to_owned(), other)]),
-    };
-    Ok(answers.map(named).collect())
+    }
 }

@@ -1,7 +1,7 @@
 //! Who runs the model for a request: at once, together with other requests, or not at all because
 //! the answer is known.
 
-mod batch;
+pub(crate) mod batch;
 mod cache;
 mod running;
 mod together;

@@ -1,0 +1,116 @@
+"""Tables of pyarrow and pandas through `twinfer batch`, and its own read by them.
+
+    python tests/python/batch_tables.py TWINFER FOLDER PICTURES
+
+FOLDER has `in.csv`, with columns of tumour-risk and `id`, and a registry with tumour-risk and
+face-detector. Prints `all the same` as its last line.
+"""
+
+import base64
+import datetime
+import json
+import pathlib
+import subprocess
+import sys
+
+import pandas
+import pyarrow
+import pyarrow.parquet
+
+PROGRAM, FOLDER, PICTURES = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
+
+
+def batch(*arguments, code=0):
+    """Runs it, and gives its report."""
+    said = subprocess.run(
+        [PROGRAM, "batch", *arguments, "--json"], cwd=FOLDER, capture_output=True, text=True
+    )
+    assert said.returncode == code, (arguments, said.returncode, said.stderr)
+    return json.loads(said.stdout) if said.stdout else json.loads(said.stderr)
+
+
+def same(ours, wanted):
+    pandas.testing.assert_frame_equal(ours, wanted, check_dtype=False, rtol=1e-6, atol=1e-9)
+
+
+table = pandas.read_csv(FOLDER / "in.csv")
+batch("tumour-risk", "-i", "in.csv", "-o", "csv.csv", "--keep", "id")
+answers = pandas.read_csv(FOLDER / "csv.csv")
+names = ["id", "label", "probabilities.benign", "probabilities.malignant"]
+assert list(answers.columns) == names, answers.columns
+assert list(answers["id"]) == list(table["id"])
+
+# CSV in, Parquet out: the same rows, with types, in row groups.
+batch("tumour-risk", "-i", "in.csv", "-o", "csv.parquet", "--keep", "id", "--row-group", "256")
+file = pyarrow.parquet.ParquetFile(FOLDER / "csv.parquet")
+assert file.metadata.num_rows == 700 and file.metadata.num_row_groups > 1, file.metadata
+assert file.metadata.row_group(0).column(0).compression == "SNAPPY"
+assert [str(field.type) for field in file.schema_arrow] == ["string", "string", "double", "double"]
+same(pandas.read_parquet(FOLDER / "csv.parquet"), answers)
+
+# Parquet as pandas and as pyarrow write it: compressions, versions, dictionaries, narrow types.
+forms = {
+    "pandas": {},
+    "gzip": {"compression": "gzip"},
+    "lz4": {"compression": "lz4"},
+    "plain": {"compression": "none", "use_dictionary": False},
+    "v2": {"data_page_version": "2.0", "version": "2.6", "row_group_size": 100},
+}
+for form, options in forms.items():
+    table.to_parquet(FOLDER / f"{form}.parquet", engine="pyarrow", **options)
+    batch("tumour-risk", "-i", f"{form}.parquet", "-o", f"{form}.csv", "--keep", "id")
+    same(pandas.read_csv(FOLDER / f"{form}.csv"), answers)
+table.to_parquet(FOLDER / "zstd.parquet", compression="zstd")
+refused = batch("tumour-risk", "-i", "zstd.parquet", "-o", "zstd.csv", code=1)
+assert refused["code"] == "invalid_input" and "Snappy" in refused["error"], refused
+
+# What is kept of Parquet keeps its types, and what is missing stays missing.
+rich = table.head(50).copy()
+rich["when"] = pandas.Timestamp("2026-11-27T12:30:00Z")
+rich["day"] = datetime.date(2026, 11, 27)
+rich["count"] = pandas.array([None, 2] * 25, dtype="Int64")
+rich["ward"] = pandas.Categorical(["a", "b"] * 25)
+rich["codes"] = [[1, 2], []] * 25
+rich.loc[3, "mean radius"] = None
+source = pyarrow.Table.from_pandas(rich, preserve_index=False)
+pyarrow.parquet.write_table(source, FOLDER / "rich.parquet")
+kept = ["when", "day", "count", "ward", "codes"]
+batch("tumour-risk", "-i", "rich.parquet", "-o", "kept.parquet", "--keep", ",".join(kept))
+found = pyarrow.parquet.read_table(FOLDER / "kept.parquet")
+for name in kept:
+    assert found[name].to_pylist() == source[name].to_pylist(), name
+    assert found.schema.field(name).type == source.schema.field(name).type, name
+batch("tumour-risk", "-i", "rich.parquet", "-o", "kept.jsonl", "--keep", ",".join(kept))
+lines = [json.loads(line) for line in (FOLDER / "kept.jsonl").read_text().splitlines()]
+assert lines[1]["when"] == "2026-11-27T12:30:00Z" and lines[1]["day"] == "2026-11-27", lines[1]
+assert lines[0]["count"] is None and lines[0]["codes"] == [1, 2], lines[0]
+assert [line["label"] for line in lines] == found["label"].to_pylist()
+
+# JSON Lines of pandas.
+table.drop(columns="id").to_json(FOLDER / "in.jsonl", orient="records", lines=True, double_precision=15)
+batch("tumour-risk", "-i", "in.jsonl", "-o", "jsonl.parquet")
+same(pandas.read_parquet(FOLDER / "jsonl.parquet"), answers.drop(columns="id"))
+
+# Columns of the wrong type are an error of the table, not of each row.
+wrong = table.assign(**{"mean radius": "large"})
+wrong.to_parquet(FOLDER / "wrong.parquet")
+refused = batch("tumour-risk", "-i", "wrong.parquet", "-o", "wrong.csv", code=1)
+assert refused["code"] == "wrong_dtype", refused
+
+# Pictures in a column: bytes, as the library datasets has them, and base64.
+pictures = sorted(PICTURES.glob("*.jpg"))[:3]
+contents = [picture.read_bytes() for picture in pictures]
+batch("face-detector", "-i", str(PICTURES), "-o", "folder.jsonl", "--max-bad", "1000")
+known = [json.loads(line) for line in (FOLDER / "folder.jsonl").read_text().splitlines()]
+known = {line["file"]: line["boxes"] for line in known}
+columns = {
+    "bytes": contents,
+    "structs": [{"bytes": content, "path": "x.jpg"} for content in contents],
+    "base64": [base64.b64encode(content).decode() for content in contents],
+}
+for form, cells in columns.items():
+    pyarrow.parquet.write_table(pyarrow.table({"picture": cells}), FOLDER / f"{form}.parquet")
+    batch("face-detector", "-i", f"{form}.parquet", "-o", f"{form}-out.parquet")
+    boxes = pyarrow.parquet.read_table(FOLDER / f"{form}-out.parquet")["boxes"].to_pylist()
+    assert boxes == [known[picture.name] for picture in pictures], form
+print("all the same")
