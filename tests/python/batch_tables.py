@@ -1,9 +1,9 @@
 """Tables of pyarrow and pandas through `twinfer batch`, and its own read by them.
 
-    python tests/python/batch_tables.py TWINFER FOLDER PICTURES
+    python tests/python/batch_tables.py TWINFER FOLDER PICTURES MODEL
 
 FOLDER has `in.csv`, with columns of tumour-risk and `id`, and a registry with tumour-risk and
-face-detector. Prints `all the same` as its last line.
+face-detector; MODEL is an ONNX file that takes rows of numbers. Prints `all the same` as its last line.
 """
 
 import base64
@@ -18,6 +18,7 @@ import pyarrow
 import pyarrow.parquet
 
 PROGRAM, FOLDER, PICTURES = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
+MODEL = sys.argv[4]
 
 
 def batch(*arguments, code=0):
@@ -113,4 +114,21 @@ for form, cells in columns.items():
     batch("face-detector", "-i", f"{form}.parquet", "-o", f"{form}-out.parquet")
     boxes = pyarrow.parquet.read_table(FOLDER / f"{form}-out.parquet")["boxes"].to_pylist()
     assert boxes == [known[picture.name] for picture in pictures], form
+
+# A model without a pipeline: its elements as columns, and as one column of lists.
+said = subprocess.run([PROGRAM, "inspect", MODEL, "--json"], capture_output=True, text=True, check=True)
+width = json.loads(said.stdout)["signature"]["inputs"][0]["shape"][1]
+rows = [[(row * 7 + column) % 5 - 1.5 for column in range(width)] for row in range(10)]
+wide = {f"c{column}": [row[column] for row in rows] for column in range(width)}
+pyarrow.parquet.write_table(pyarrow.table(wide), FOLDER / "wide.parquet")
+lists = pyarrow.table({"id": list(range(10)), "features": pyarrow.array(rows, pyarrow.list_(pyarrow.float32()))})
+pyarrow.parquet.write_table(lists, FOLDER / "lists.parquet")
+batch(MODEL, "-i", "wide.parquet", "-o", "wide.jsonl")
+batch(MODEL, "-i", "lists.parquet", "-o", "lists.jsonl", "--keep", "id")
+batch(MODEL, "-i", "wide.parquet", "-o", "wide-kept.parquet", "--keep-all")
+wide, lists = ([json.loads(line) for line in (FOLDER / f"{name}.jsonl").read_text().splitlines()] for name in ("wide", "lists"))
+assert [line.pop("id") for line in lists] == list(range(10))
+assert wide == lists and len(wide) == 10
+kept = pyarrow.parquet.read_table(FOLDER / "wide-kept.parquet")
+assert kept["c0"].to_pylist() == [row[0] for row in rows] and kept.num_columns > width
 print("all the same")

@@ -275,3 +275,113 @@ fn line<'a>(text: &mut Vec<u8>, cells: impl Iterator<Item = &'a str>) {
     }
     text.push(b'\n');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::{Float32Type, Float64Type};
+    use serde_json::json;
+
+    /// What `columns` makes of a model, as a checkpoint has it.
+    fn encoder(format: OutputFormat) -> Encoder {
+        let columns = json!([
+            {"path": ["y"], "kind": {"value": "FP32"}},
+            {"path": ["p", "a"], "kind": {"value": "FP64"}},
+            {"path": ["l"], "kind": {"lists": [2, "FP32"]}},
+            {"path": ["b"], "kind": "boxes"},
+            {"path": ["j"], "kind": "json"},
+        ]);
+        Encoder {
+            format,
+            columns: serde_json::from_value(columns).unwrap(),
+            kept: KeptColumns::Named(vec!["id".into()]),
+            row_number: Some("row".into()),
+            prefix: "m ".into(),
+        }
+    }
+
+    fn answers() -> (Vec<Result<Numbered>>, Kept) {
+        let item = |json: Json| json.as_object().unwrap().clone();
+        let answers = vec![
+            Ok((
+                5,
+                item(json!({
+                    "y": "NaN", "p": {"a": "-Infinity"}, "l": [[1.5, 2]],
+                    "b": [{"x": 1, "y": 2, "width": 3, "height": 4, "score": 0.5}], "j": {"k": 1},
+                })),
+            )),
+            Err(err!(InvalidRecord, "no")),
+            Ok((
+                7,
+                item(json!({"y": 0.25, "p": null, "l": [], "b": [], "j": null})),
+            )),
+        ];
+        let kept = ["a", "b", "c\"d"].map(|id| Map::from_iter([("id".to_owned(), id.into())]));
+        (answers, Kept::Json(kept.into()))
+    }
+
+    #[test]
+    fn columns_have_types_and_bad_rows_are_left_out() {
+        let encoder = encoder(OutputFormat::Parquet);
+        let (mut rows, kept) = answers();
+        let Encoded::Table(batch) = encoder.encode(&mut rows, kept).unwrap() else {
+            panic!("text");
+        };
+        assert_eq!(batch.num_rows(), 2);
+        assert!(
+            batch
+                .column(2)
+                .as_primitive::<Float32Type>()
+                .value(0)
+                .is_nan()
+        );
+        let probabilities = batch.column(3).as_primitive::<Float64Type>();
+        assert_eq!(
+            probabilities.iter().collect::<Vec<_>>(),
+            [Some(f64::NEG_INFINITY), None]
+        );
+        assert_eq!(
+            json_rows(&batch.project(&[0, 1, 4, 5, 6]).unwrap()).unwrap(),
+            [
+                json!({"row": 5, "id": "a", "m l": [[1.5, 2.0]], "m j": "{\"k\":1}",
+                    "m b": [{"x": 1.0, "y": 2.0, "width": 3.0, "height": 4.0, "score": 0.5}]}),
+                json!({"row": 7, "id": "c\"d", "m l": [], "m j": null, "m b": []}),
+            ]
+            .map(|row| row.as_object().unwrap().clone())
+        );
+    }
+
+    #[test]
+    fn an_answer_that_is_not_what_the_signature_says_is_a_bad_row() {
+        let encoder = encoder(OutputFormat::Parquet);
+        let (mut rows, kept) = answers();
+        if let Ok((_, item)) = &mut rows[2] {
+            item.insert("y".into(), json!([1, 2]));
+        }
+        let Encoded::Table(batch) = encoder.encode(&mut rows, kept).unwrap() else {
+            panic!("text");
+        };
+        assert_eq!(batch.num_rows(), 1);
+        assert_eq!(
+            rows[2].as_ref().unwrap_err().code(),
+            twinfer::ErrorCode::WrongShape
+        );
+    }
+
+    #[test]
+    fn text() {
+        let encoder = encoder(OutputFormat::Csv);
+        let (mut rows, kept) = answers();
+        let Encoded::Text(text) = encoder.encode(&mut rows, kept).unwrap() else {
+            panic!("table");
+        };
+        let text = [encoder.header(), text].concat();
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "row,id,m y,m p.a,m l,m b,m j\n\
+             5,a,NaN,-Infinity,\"[[1.5,2]]\",\"[{\"\"x\"\":1,\"\"y\"\":2,\"\"width\"\":3,\"\"height\"\":4,\"\"score\"\":0.5}]\",\"{\"\"k\"\":1}\"\n\
+             7,\"c\"\"d\",0.25,,[],[],\n"
+        );
+    }
+}

@@ -9,7 +9,7 @@ use twinfer_serve::offline::{BatchAxis, Rows, Table};
 use crate::columns;
 use crate::decode::{Decoder, How, Taken};
 use crate::encode::{KeptColumns, json_rows};
-use crate::job::{Input, InputFormat, Job, Keep, OutputFormat};
+use crate::job::{Input, InputFormat, Job, Keep, Output, OutputFormat};
 use crate::read::{Shape, Source};
 
 /// Rows that are worked on as a whole where the model takes one at a time.
@@ -40,6 +40,16 @@ impl<'a> Plan<'a> {
     pub(crate) fn of(model: &'a Model, job: &Job) -> Result<Self> {
         let rows = Rows::of(model);
         rows.check(&job.parameters)?;
+        if let (Input::Path(input), Output::Path(output)) = (&job.input, &job.output)
+            && let (Ok(input), Ok(output)) = (input.canonicalize(), output.canonicalize())
+            && input == output
+        {
+            bail!(
+                InvalidInput,
+                "input and output are the same file, {}",
+                input.display()
+            );
+        }
         let (mut source, shape) = Source::open(&job.input, job.input_format)?;
         let (how, kept, ignored) = match shape {
             Shape::Rows if job.input_format == InputFormat::Folder => of_folder(rows, job)?,
@@ -172,11 +182,7 @@ fn of_table<'a>(
             let used: Vec<String> = (read.iter())
                 .map(|at| names.get(*at).cloned().unwrap_or_default())
                 .collect();
-            let aside: Vec<String> = (read.iter().zip(&used))
-                .filter(|(at, _)| chosen.kept.contains(at))
-                .map(|(_, name)| name.clone())
-                .collect();
-            let table = Table::named(model, &used, &aside)?;
+            let table = Table::named(model, &used, &chosen.aside)?;
             table.check(&schema)?;
             Taken::Columns(table)
         }
@@ -198,7 +204,8 @@ fn of_table<'a>(
 /// Columns of a table, by their places.
 struct Chosen {
     kept: Vec<usize>,
-    kept_names: Vec<String>,
+    /// Names of those that the model gets only where it knows them.
+    aside: Vec<String>,
     content: Option<usize>,
 }
 
@@ -218,12 +225,15 @@ impl Chosen {
                 )
             })
         };
-        let kept_names = match &job.keep {
-            Keep::Named(names) => names.clone(),
-            Keep::All if names.is_some() => all.to_vec(),
+        let kept = match &job.keep {
+            Keep::Named(names) => names.iter().map(at).collect::<Result<_>>()?,
+            Keep::All if names.is_some() => (0..all.len()).collect(),
             Keep::All => bail!(InvalidInput, "columns without names cannot be kept"),
         };
-        let kept = kept_names.iter().map(at).collect::<Result<_>>()?;
+        let aside = match &job.keep {
+            Keep::Named(names) => names.clone(),
+            Keep::All => Vec::new(),
+        };
         let content = match (rows.content_name(), &job.column) {
             (Some(_), Some(column)) => Some(at(column)?),
             (Some(_), None) if width == 1 => Some(0),
@@ -240,7 +250,7 @@ impl Chosen {
         };
         Ok(Self {
             kept,
-            kept_names,
+            aside,
             content,
         })
     }
@@ -252,7 +262,7 @@ impl Chosen {
         width: usize,
     ) -> Result<Table<'a>> {
         match names {
-            Some(names) => Table::named(model, names, &self.kept_names),
+            Some(names) => Table::named(model, names, &self.aside),
             None => Table::unnamed(model, width),
         }
     }

@@ -59,6 +59,7 @@ export const ERROR_CODES = {
   timeout: "It took longer than the limit.",
   overloaded: "Too many requests at once; try again later.",
   out_of_memory: "The memory limit was reached.",
+  checkpoint_mismatch: "A batch job that was begun with another input, model or options.",
   engine_function_missing: "A slim or fused engine lacks what this call needs, and there is no full engine to fall back to.",
   internal: "A defect in Twinfer; please report it.",
 } as const;

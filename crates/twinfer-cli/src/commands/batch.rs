@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args as ClapArgs, ValueEnum, value_parser};
 use serde_json::json;
-use twinfer::{Model, Result, bail, err};
+use twinfer::{ErrorCode, Model, Result, bail, err};
 use twinfer_batch::{
     Content, CsvForm, Input, InputFormat, Job, Keep, Output as Target, OutputFormat, Progress,
     Report, Resume,
@@ -180,7 +180,11 @@ pub fn run(
     let mut shown = Shown::new(output);
     let done = twinfer_batch::run(&model, &job, &mut |progress| shown.show(progress));
     shown.bar.clear();
-    let report = done?;
+    let report = match done {
+        // `twinfer batch … --output - | head` is no failure.
+        Err(e) if e.code() == ErrorCode::Aborted && job.output == Target::Stdout => return Ok(()),
+        done => done?,
+    };
     say(&report, &job, &model, output)?;
     if report.bad > 0 && args.max_bad.is_none() {
         output.end_with(BAD_ROWS);

@@ -124,6 +124,17 @@ impl<'a> Table<'a> {
     pub fn rows(&self, batch: &RecordBatch) -> Result<Vec<Json>> {
         let batch = (batch.project(&self.used))
             .map_err(|e| err!(Internal, "columns of the table are gone: {e}"))?;
-        crate::formats::arrow::rows_of(&self.columns, &batch)
+        let mut rows = crate::formats::arrow::rows_of(&self.columns, &batch)?;
+        if let (Columns::Elements(_), [_]) = (&self.columns, &self.used[..]) {
+            // One column of lists has all the elements of a row.
+            for row in &mut rows {
+                if let Json::Array(cells) = row
+                    && let [Json::Array(elements)] = &mut cells[..]
+                {
+                    *row = Json::Array(std::mem::take(elements));
+                }
+            }
+        }
+        Ok(rows)
     }
 }

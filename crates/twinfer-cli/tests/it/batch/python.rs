@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{csv, records};
-use crate::support::Place;
+use crate::support::{Place, core_model};
 
 #[test]
 fn pyarrow_and_pandas_read_and_write_the_same() {
@@ -36,6 +36,7 @@ fn pyarrow_and_pandas_read_and_write_the_same() {
         .arg(env!("CARGO_BIN_EXE_twinfer"))
         .arg(place.path(""))
         .arg(pictures)
+        .arg(core_model("mlp_binary"))
         .env_remove("TWINFER_REGISTRY")
         .env("TWINFER_TRUST_STATE", place.path("trust-state.json"))
         .env("TWINFER_CACHE_DIR", place.path("package-cache"));
