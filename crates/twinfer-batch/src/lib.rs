@@ -22,6 +22,7 @@ mod decode;
 mod encode;
 mod files;
 mod job;
+mod place;
 mod plan;
 mod progress;
 mod read;
@@ -29,6 +30,7 @@ mod run;
 mod task;
 mod workers;
 mod write;
+mod writer;
 
 pub use job::{Content, CsvForm, Input, InputFormat, Job, Keep, Output, OutputFormat, Resume};
 pub use progress::{Progress, Report};

@@ -1,31 +1,30 @@
 //! A job from its beginning, or from its last checkpoint, to its end.
 
-use std::fs::{self, File};
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
-use twinfer::{Model, Result, bail, err};
+use twinfer::{Model, Result, bail};
+use twinfer_serve::offline::BatchAxis;
 
 use crate::bad::BadFile;
 use crate::checkpoint::{Checkpoint, identity};
 use crate::chunk::Chunk;
 use crate::columns::columns;
 use crate::encode::Encoder;
-use crate::files::{remove, rename, storage, sync_folder_of};
-use crate::job::{Input, Job, Output, Resume, beside};
+use crate::files::remove;
+use crate::job::{Input, Job, Output, Resume};
+use crate::place::{self, Place};
 use crate::plan::Plan;
 use crate::progress::{Meter, Progress, Report};
 use crate::read::{Chunks, fingerprint};
-use crate::task::{Done, Task};
+use crate::task::Task;
 use crate::workers;
-use crate::write::{Sink, whole};
+use crate::writer::Writer;
 
 /// Rows of the first chunk that are answered together and alone, to see whether they influence each
 /// other.
 const ROWS_TRIED: usize = 16;
-/// What the name of the folder beside the output ends with.
-const FOLDER: &str = ".batch";
 
 /// Answers the rows of a job. `observe` is told how far it is after each chunk.
 ///
@@ -40,64 +39,51 @@ pub fn run(model: &Model, job: &Job, observe: &mut dyn FnMut(&Progress)) -> Resu
         Output::Path(path) => Some(Place::open(path)?),
         Output::Stdout => None,
     };
-    let checkpoint_path = match (&place, &job.input) {
-        (Some(place), Input::Path(_)) => Some(place.checkpoint()),
-        // What was read of standard input is gone.
-        _ => None,
-    };
-    let begun = begun(model, job, &plan, checkpoint_path.as_deref())?;
-    let resumed = (begun.next != plan.source.start()).then_some(begun.next.row);
+    let found = place.as_ref().map(Place::checkpoint);
+    let begun = begun(model, job, &plan, found.as_deref())?;
+    let resumed_at = (begun.next != plan.source.start()).then_some(begun.next.row);
     let meter = Meter::new(plan.source.length(), begun.next);
-    let threads = threads(job);
-    let mut report = Report {
-        rows: 0,
-        good: 0,
-        bad: 0,
-        bad_file: None,
-        resumed_at: resumed,
-        batch: begun.batch,
-        rows_influence_each_other: false,
-        threads,
-        seconds: 0.0,
-        ignored_columns: std::mem::take(&mut plan.ignored),
-    };
+    let ignored_columns = std::mem::take(&mut plan.ignored);
     let finished = if begun.finished {
         begun
     } else {
-        let begun_before = resumed.is_some();
         let chunks = plan.source.chunks(begun.next, plan.chunk)?;
+        let bad_file = match job.bad_path() {
+            Some(path) => Some(BadFile::open(&path, begun.bad_bytes)?),
+            None => None,
+        };
         let writer = Writer {
             job,
             folder: place.as_ref().map(|place| place.folder.clone()),
-            path: checkpoint_path,
-            bad_file: job
-                .bad_path()
-                .map(|p| BadFile::open(&p, begun.bad_bytes))
-                .transpose()?,
+            // What was read of standard input is gone, so there is no going on with it.
+            path: found.filter(|_| job.input != Input::Stdin),
+            bad_file,
             sink: None,
             state: begun,
             last: Instant::now(),
             meter: &meter,
             observe,
         };
-        answer_all(model, job, plan, chunks, writer, (threads, begun_before))?
+        answer_all(model, job, plan, chunks, writer, resumed_at.is_some())?
     };
-    if let (Some(place), Output::Path(path)) = (&place, &job.output) {
-        if let Some(bad) = job.bad_path() {
-            BadFile::put(&bad, finished.bad_bytes)?;
-        }
-        place.put(path)?;
-    } else if let Some(bad) = job.bad_path() {
+    if let Some(bad) = job.bad_path() {
         BadFile::put(&bad, finished.bad_bytes)?;
     }
-    report.rows = finished.next.row;
-    report.good = finished.good;
-    report.bad = finished.bad;
-    report.bad_file = job.bad_path().filter(|_| finished.bad > 0);
-    report.batch = finished.batch;
-    report.rows_influence_each_other = finished.rows_influence_each_other;
-    report.seconds = meter.elapsed().as_secs_f64();
-    Ok(report)
+    if let (Some(place), Output::Path(path)) = (&place, &job.output) {
+        place.put(path)?;
+    }
+    Ok(Report {
+        rows: finished.next.row,
+        good: finished.good,
+        bad: finished.bad,
+        bad_file: job.bad_path().filter(|_| finished.bad > 0),
+        resumed_at,
+        batch: finished.batch,
+        rows_influence_each_other: finished.rows_influence_each_other,
+        threads: threads(job),
+        seconds: meter.elapsed().as_secs_f64(),
+        ignored_columns,
+    })
 }
 
 fn threads(job: &Job) -> usize {
@@ -124,12 +110,12 @@ fn begun(model: &Model, job: &Job, plan: &Plan<'_>, path: Option<&Path>) -> Resu
     match found {
         Some(found) => {
             found.check(&identity)?;
-            match found.finished && is_gone(job) {
+            match found.finished && is_gone(&job.output) {
                 true => Ok(fresh(identity)),
                 false => Ok(found),
             }
         }
-        None if job.resume == Resume::Always => match path {
+        None if job.resume == Resume::Always => match path.filter(|_| job.input != Input::Stdin) {
             Some(path) => bail!(
                 CheckpointMismatch,
                 "there is no job to go on with: {} is not there",
@@ -145,11 +131,8 @@ fn begun(model: &Model, job: &Job, plan: &Plan<'_>, path: Option<&Path>) -> Resu
 }
 
 /// Whether a finished output was removed before the job could say so.
-fn is_gone(job: &Job) -> bool {
-    match &job.output {
-        Output::Path(path) => !path.exists() && !whole(&beside(path, FOLDER)).exists(),
-        Output::Stdout => false,
-    }
+fn is_gone(output: &Output) -> bool {
+    matches!(output, Output::Path(path) if place::is_gone(path))
 }
 
 /// Answers what is left of the input, and gives what is durable then.
@@ -159,7 +142,7 @@ fn answer_all(
     plan: Plan<'_>,
     mut chunks: Box<dyn Chunks>,
     mut writer: Writer<'_>,
-    (threads, begun_before): (usize, bool),
+    begun_before: bool,
 ) -> Result<Checkpoint> {
     let mut task = Task {
         decoder: plan.decoder,
@@ -180,7 +163,7 @@ fn answer_all(
     }
     writer.open(&task.encoder)?;
     let work = |chunk: &Chunk| task.work(chunk);
-    workers::each(chunks, threads, &work, &mut |done| writer.take(done))?;
+    workers::each(chunks, threads(job), &work, &mut |done| writer.take(done))?;
     writer.end()
 }
 
@@ -226,10 +209,7 @@ fn try_batch(
     writer: &mut Writer<'_>,
 ) -> Result<bool> {
     let rows = task.decoder.rows;
-    if matches!(
-        rows.batch_axis(),
-        twinfer_serve::offline::BatchAxis::Fixed(_)
-    ) {
+    if matches!(rows.batch_axis(), BatchAxis::Fixed(_)) {
         return Ok(true);
     }
     let decoded = task.decoder.decode(&chunk.rows)?.asked.into_iter();
@@ -249,187 +229,4 @@ fn try_batch(
     task.batch = 1;
     writer.state.rows_influence_each_other = true;
     Ok(true)
-}
-
-/// Writes what is done, in order, and makes it durable.
-struct Writer<'a> {
-    job: &'a Job,
-    folder: Option<PathBuf>,
-    /// Where checkpoints go.
-    path: Option<PathBuf>,
-    sink: Option<Sink>,
-    bad_file: Option<BadFile>,
-    /// What is written; what is durable of it is in the last checkpoint.
-    state: Checkpoint,
-    last: Instant,
-    meter: &'a Meter,
-    observe: &'a mut dyn FnMut(&Progress),
-}
-
-impl Writer<'_> {
-    /// Opens the output, if that was not done.
-    fn open(&mut self, encoder: &Encoder) -> Result<()> {
-        if self.sink.is_none() {
-            self.sink = Some(match &self.folder {
-                Some(folder) => Sink::open(
-                    folder,
-                    encoder,
-                    self.job.row_group.max(1),
-                    self.state.output,
-                )?,
-                None => Sink::stream(encoder)?,
-            });
-        }
-        Ok(())
-    }
-
-    /// Counts rows, and writes the bad ones.
-    fn note(&mut self, mut done: Done) -> Result<()> {
-        let bad_before = self.state.bad;
-        self.state.good += done.good;
-        self.state.bad += done.bad.len() as u64;
-        self.state.next = done.next;
-        if let Some(file) = &mut self.bad_file {
-            file.write(&done.bad_lines)?;
-        }
-        let progress = self.meter.progress(&self.state.next, self.state.bad);
-        (self.observe)(&progress);
-        if let Some(most) = self.job.max_bad
-            && self.state.bad > most
-            && let Some(at) = usize::try_from(most.saturating_sub(bad_before)).ok()
-            && at < done.bad.len()
-        {
-            let (row, error) = done.bad.swap_remove(at);
-            return Err(error.context(format!(
-                "row {row} is bad, and at most {most} bad rows are allowed"
-            )));
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, done: Done) -> Result<()> {
-        let Some(sink) = &mut self.sink else {
-            bail!(Internal, "answers before the output is open");
-        };
-        // A copy of nothing: the output is moved out, the rest is counted.
-        let Done {
-            next,
-            good,
-            bad,
-            bad_lines,
-            output,
-        } = done;
-        let can_sync = sink.write(output)?;
-        self.note(Done {
-            next,
-            good,
-            bad,
-            bad_lines,
-            output: crate::encode::Encoded::Text(Vec::new()),
-        })?;
-        if can_sync && self.path.is_some() && self.last.elapsed() >= self.job.checkpoint_every {
-            self.checkpoint()?;
-        }
-        Ok(())
-    }
-
-    /// Makes durable what is written: first the output, then the bad rows, then the file that says
-    /// how much of both counts.
-    fn checkpoint(&mut self) -> Result<()> {
-        if let Some(sink) = &mut self.sink {
-            self.state.output = sink.sync()?;
-        }
-        if let Some(file) = &mut self.bad_file {
-            self.state.bad_bytes = file.sync()?;
-        }
-        if let Some(path) = &self.path {
-            self.state.write(path)?;
-        }
-        self.last = Instant::now();
-        Ok(())
-    }
-
-    /// Everything is written: makes it durable as a whole.
-    fn end(mut self) -> Result<Checkpoint> {
-        let Some(mut sink) = self.sink.take() else {
-            bail!(Internal, "the output was not opened");
-        };
-        sink.end()?;
-        self.sink = Some(sink);
-        self.checkpoint()?;
-        if let (Some(folder), Some(sink)) = (&self.folder, self.sink.take()) {
-            sink.join(folder)?;
-            sync_folder_of(&whole(folder))?;
-        }
-        self.state.finished = true;
-        if let Some(path) = &self.path {
-            self.state.write(path)?;
-        }
-        Ok(self.state)
-    }
-}
-
-/// The folder beside the output in which it grows. One process at a time has it.
-struct Place {
-    folder: PathBuf,
-    _lock: File,
-}
-
-impl Place {
-    /// # Errors
-    /// `storage`, also when another process works on the same output.
-    fn open(output: &Path) -> Result<Self> {
-        if output.is_dir() {
-            bail!(
-                InvalidInput,
-                "the output {} is a folder: name a file in it",
-                output.display()
-            );
-        }
-        let folder = beside(output, FOLDER);
-        fs::create_dir_all(&folder).map_err(|e| storage("make", &folder, &e))?;
-        let path = folder.join("lock");
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path);
-        let lock = lock.map_err(|e| storage("write", &path, &e))?;
-        if let Err(error) = lock.try_lock() {
-            return Err(match error {
-                fs::TryLockError::WouldBlock => err!(
-                    Storage,
-                    "another process works on {}: wait for it, or end it",
-                    output.display()
-                ),
-                fs::TryLockError::Error(e) => storage("lock", &path, &e),
-            });
-        }
-        Ok(Self {
-            folder,
-            _lock: lock,
-        })
-    }
-
-    fn checkpoint(&self) -> PathBuf {
-        self.folder.join("checkpoint.json")
-    }
-
-    /// Puts the whole output in its place, and removes the folder.
-    fn put(&self, output: &Path) -> Result<()> {
-        let whole = whole(&self.folder);
-        if whole.exists() {
-            rename(&whole, output)?;
-        }
-        let entries = fs::read_dir(&self.folder).map_err(|e| storage("read", &self.folder, &e))?;
-        for entry in entries {
-            let path = entry.map_err(|e| storage("read", &self.folder, &e))?.path();
-            // The checkpoint goes last: until then the job is known to be finished.
-            if path != self.checkpoint() {
-                remove(&path)?;
-            }
-        }
-        remove(&self.checkpoint())?;
-        fs::remove_dir(&self.folder).map_err(|e| storage("remove", &self.folder, &e))
-    }
 }
