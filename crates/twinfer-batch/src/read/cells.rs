@@ -1,6 +1,6 @@
 //! Tables in text (RFC 4180), record by record.
 
-use std::io::BufRead;
+use std::io::{BufRead, Cursor, Read};
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use twinfer::{Result, bail, err};
@@ -27,13 +27,23 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub(super) fn new(text: Text, delimiter: u8, place: Place) -> Self {
+    /// # Errors
+    /// `storage`.
+    pub(super) fn new(text: Text, delimiter: u8, mut place: Place) -> Result<Self> {
         let mut reader = ReaderBuilder::new().delimiter(delimiter).build();
-        if place.byte > 0 {
-            // In the middle of a file there is no byte order mark to be left out.
-            reader.read_record(b"\n", &mut [0; 8], &mut [0; 8]);
-        }
-        Self {
+        // The reader leaves out a byte order mark wherever it begins, and takes one that comes alone for
+        // the end. So it sees none.
+        reader.read_record(b"\n", &mut [0; 8], &mut [0; 8]);
+        let text = match place.byte {
+            0 => {
+                let (text, mark) =
+                    without_mark(text).map_err(|e| err!(Storage, "cannot read the input: {e}"))?;
+                place.byte = mark;
+                text
+            }
+            _ => text,
+        };
+        Ok(Self {
             text,
             reader,
             place,
@@ -41,7 +51,7 @@ impl Records {
             ends: vec![0; 64],
             max_row: MAX_ROW,
             peeked: None,
-        }
+        })
     }
 
     /// The place before the next record.
@@ -154,6 +164,19 @@ impl Records {
     }
 }
 
+/// Leaves out the byte order mark of UTF-8 at the beginning, and says how many bytes it has.
+fn without_mark(mut text: Text) -> std::io::Result<(Text, u64)> {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    let mut begin = Vec::new();
+    (&mut text)
+        .take(MARK.len() as u64)
+        .read_to_end(&mut begin)?;
+    if begin == MARK {
+        return Ok((text, MARK.len() as u64));
+    }
+    Ok((Box::new(Cursor::new(begin).chain(text)), 0))
+}
+
 pub(super) struct Cells {
     records: Records,
     rows: usize,
@@ -192,7 +215,7 @@ mod tests {
 
     fn records(text: &'static str, from: Place) -> Records {
         let text = &text.as_bytes()[from.byte as usize..];
-        Records::new(Box::new(BufReader::with_capacity(3, text)), b',', from)
+        Records::new(Box::new(BufReader::with_capacity(3, text)), b',', from).unwrap()
     }
 
     fn shown(chunk: &Chunk) -> Vec<(u64, Vec<String>)> {
@@ -243,7 +266,7 @@ mod tests {
     fn without_names_the_first_line_is_a_row() {
         let mut all = records("\u{feff}1,2\n3,4\n", Place::default());
         assert_eq!(all.first_line(false).unwrap(), (None, 2));
-        assert_eq!(all.place(), Place::default());
+        assert_eq!((all.place().row, all.place().byte), (0, 3));
         let mut cells = Cells::new(all, 9);
         let chunk = cells.next().unwrap().unwrap();
         assert_eq!((chunk.first, chunk.next.row, chunk.rows.len()), (0, 2, 2));

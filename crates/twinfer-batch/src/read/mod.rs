@@ -103,7 +103,7 @@ impl Source {
                     origin.text(&Place::default())?,
                     form.delimiter,
                     Place::default(),
-                );
+                )?;
                 let (names, width) = records.first_line(form.header)?;
                 let start = records.place();
                 let begun = matches!(origin, Origin::Stream(_)).then_some(records);
@@ -177,7 +177,7 @@ impl Source {
             } => {
                 let records = match begun.take() {
                     Some(records) => records,
-                    None => cells::Records::new(origin.text(&from)?, *delimiter, from),
+                    None => cells::Records::new(origin.text(&from)?, *delimiter, from)?,
                 };
                 Box::new(cells::Cells::new(records, rows))
             }
