@@ -82,6 +82,11 @@ impl BadFile {
             .map_err(|e| storage("write", &self.partial, &e))
     }
 
+    /// Where it grows.
+    pub(crate) fn partial(&self) -> &Path {
+        &self.partial
+    }
+
     /// Makes it durable, and gives its length.
     ///
     /// # Errors

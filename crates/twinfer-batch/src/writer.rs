@@ -63,8 +63,12 @@ impl Writer<'_> {
             && at < done.bad.len()
         {
             let (row, error) = done.bad.swap_remove(at);
+            let place = match &self.bad_file {
+                Some(file) => format!("; those before it are in {}", file.partial().display()),
+                None => String::new(),
+            };
             return Err(error.context(format!(
-                "row {row} is bad, and at most {most} bad rows are allowed"
+                "row {row} is bad, and at most {most} bad rows are allowed{place}"
             )));
         }
         Ok(())
