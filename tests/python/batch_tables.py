@@ -73,8 +73,8 @@ rich["count"] = pandas.array([None, 2] * 25, dtype="Int64")
 rich["ward"] = pandas.Categorical(["a", "b"] * 25)
 rich["codes"] = [[1, 2], []] * 25
 rich.loc[3, "mean radius"] = None
-source = pyarrow.Table.from_pandas(rich, preserve_index=False)
-pyarrow.parquet.write_table(source, FOLDER / "rich.parquet")
+pyarrow.parquet.write_table(pyarrow.Table.from_pandas(rich, preserve_index=False), FOLDER / "rich.parquet")
+source = pyarrow.parquet.read_table(FOLDER / "rich.parquet")
 kept = ["when", "day", "count", "ward", "codes"]
 batch("tumour-risk", "-i", "rich.parquet", "-o", "kept.parquet", "--keep", ",".join(kept))
 found = pyarrow.parquet.read_table(FOLDER / "kept.parquet")

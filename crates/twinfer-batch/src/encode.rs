@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, StringArray, UInt64Array,
+    ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, StringArray, UInt64Array, make_array,
 };
 use arrow_json::writer::LineDelimited;
 use arrow_json::{ReaderBuilder, WriterBuilder};
@@ -226,7 +226,8 @@ fn json_of(kept: Kept) -> Result<Vec<Map<String, Json>>> {
     }
 }
 
-/// Rows of a table as objects; dates and decimals as text, binary values in hexadecimal digits.
+/// Rows of a table as objects; dates and decimals as text, times with a zone in UTC, binary values in
+/// hexadecimal digits.
 ///
 /// # Errors
 /// `wrong_dtype` for types that have no form in JSON.
@@ -235,7 +236,8 @@ pub(crate) fn json_rows(batch: &RecordBatch) -> Result<Vec<Map<String, Json>>> {
     let mut writer = WriterBuilder::new()
         .with_explicit_nulls(true)
         .build::<_, LineDelimited>(Vec::new());
-    writer.write(batch).map_err(|e| failed(&e))?;
+    let batch = in_utc(batch).map_err(|e| failed(&e))?;
+    writer.write(&batch).map_err(|e| failed(&e))?;
     writer.finish().map_err(|e| failed(&e))?;
     let text = writer.into_inner();
     let lines = text
@@ -244,6 +246,30 @@ pub(crate) fn json_rows(batch: &RecordBatch) -> Result<Vec<Map<String, Json>>> {
     lines
         .map(|line| serde_json::from_slice(line).map_err(|e| failed(&e)))
         .collect()
+}
+
+/// The same moments. Names of zones would need their tables in the program, and numbers do not.
+fn in_utc(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let schema = batch.schema();
+    let mut fields: Vec<FieldRef> = Vec::with_capacity(batch.num_columns());
+    let mut arrays: Vec<ArrayRef> = Vec::with_capacity(batch.num_columns());
+    for (field, array) in schema.fields().iter().zip(batch.columns()) {
+        let DataType::Timestamp(unit, Some(_)) = field.data_type() else {
+            fields.push(field.clone());
+            arrays.push(array.clone());
+            continue;
+        };
+        let utc = DataType::Timestamp(*unit, Some("+00:00".into()));
+        let data = array
+            .to_data()
+            .into_builder()
+            .data_type(utc.clone())
+            .build()?;
+        fields.push(Arc::new(Field::new(field.name(), utc, field.is_nullable())));
+        arrays.push(make_array(data));
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)
 }
 
 fn shown(value: &Json) -> String {
