@@ -50,6 +50,15 @@ pub fn command(output: &Output) -> Result<()> {
         .run()
 }
 
+/// The native command that ships.
+pub fn release_command(output: &Output) -> Result<()> {
+    Run::new("cargo")
+        .args(["build", "--release"])
+        .args(native_selection())
+        .to(output)
+        .run()
+}
+
 /// The component.
 pub fn component(cargo_profile: &str, output: &Output) -> Result<()> {
     component_of("twinfer-worker", cargo_profile, output)

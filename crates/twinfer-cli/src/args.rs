@@ -87,6 +87,7 @@ pub enum Command {
     Cache(cache::CacheCommand),
     Fuse(fuse::FuseArgs),
     Serve(Box<ServeArgs>),
+    Health(health::HealthArgs),
 }
 
 #[cfg(test)]
