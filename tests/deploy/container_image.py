@@ -14,10 +14,19 @@ import places
 from container import Container, blob, free_port, unpack
 
 here = places.options()
+
+
+@places.check("Compose starts what the image is, without rights")
+def _():
+    [compose] = places.load("container/compose.yaml")
+    server = compose["services"]["twinfer"]
+    places.expect((server["read_only"], server["cap_drop"]), (True, ["ALL"]))
+    places.expect(server["healthcheck"]["test"], ["CMD", "/usr/bin/twinfer", "health"])
+    places.expect(sorted(mount.split(":")[1] for mount in server["volumes"]), ["/registry", "/var/cache/twinfer"])
+
+
 if here.image is None:
     places.left_out("the container image", "there is none")
-    # What is left is not nothing: that it can be said.
-    places.check("the image's file is there")(lambda: (places.DEPLOY / "container/Containerfile").read_text())
     places.finish()
 
 PULLED = here.folder / "pulled"
@@ -73,7 +82,7 @@ config = image.config["config"]
 def _():
     places.expect(config["User"], "65532:65532")
     places.expect((config["Entrypoint"], config["Cmd"]), (["/usr/bin/twinfer"], ["serve"]))
-    places.expect(list(config["ExposedPorts"]), ["8080/tcp"] if "8080/tcp" in config["ExposedPorts"] else ["8080"])
+    places.expect([port.removesuffix("/tcp") for port in config["ExposedPorts"]], ["8080"])
     places.expect(sorted(config["Volumes"]), ["/var/cache/twinfer", "/var/lib/twinfer"])
     labels = {n.removeprefix("org.opencontainers.image."): v for n, v in config["Labels"].items()}
     places.expect(sorted(labels), ["description", "licenses", "revision", "title", "version"])
@@ -177,11 +186,11 @@ def _():
     def buildah(*arguments):
         subprocess.run(["buildah", *storage, *arguments], check=True, capture_output=True, text=True)
 
-    buildah("pull", "-q", f"oci:{here.image}:test")
-    buildah("tag", f"{here.image}:test".lstrip("/"), "localhost/twinfer:test") if False else None
+    place = f"[vfs@{here.folder / 'storage'}+{here.folder / 'run'}]localhost/twinfer:test"
+    skopeo("copy", "-q", f"oci:{here.image}:test", f"containers-storage:{place}")
     buildah(
         *["build", "-q", "--isolation", "chroot", "-t", "twinfer-models"],
-        *["--build-arg", f"IMAGE=oci:{here.image}:test", "-f", places.DEPLOY / "container/Containerfile", context],
+        *["--build-arg", "IMAGE=localhost/twinfer:test", "-f", places.DEPLOY / "container/Containerfile", context],
     )
     buildah("push", "-q", "localhost/twinfer-models", f"oci:{with_models}:test")
     buildah("rmi", "--all", "--force")

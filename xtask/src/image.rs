@@ -133,7 +133,7 @@ impl Image {
         let _ = std::fs::remove_dir_all(&work);
         let root = work.join("root");
         self.fill(&root, output)?;
-        let buildah = Buildah::new(output);
+        let buildah = Buildah::new();
         let container = buildah.read(&["from", "scratch"])?;
         let made = self.layer(&buildah, &container, &work, &root);
         let removed = buildah.run(&["rm", &container]);
@@ -178,7 +178,7 @@ impl Image {
     /// One layer with these files, and the image's settings.
     fn layer(
         &self,
-        buildah: &Buildah<'_>,
+        buildah: &Buildah,
         container: &str,
         work: &Path,
         root: &Path,
@@ -246,7 +246,7 @@ impl Image {
             "--cmd=serve".into(),
             format!("--user={USER}"),
             "--workingdir=/".into(),
-            "--port=8080".into(),
+            "--port=8080/tcp".into(),
             "--stop-signal=SIGTERM".into(),
         ];
         flags.extend(ENVIRONMENT.map(|(name, value)| format!("--env={name}={value}")));
@@ -280,15 +280,13 @@ impl Image {
 }
 
 /// `buildah` with a storage of our own, which needs neither a daemon nor an overlay file system.
-struct Buildah<'a> {
-    output: &'a Output,
+struct Buildah {
     storage: PathBuf,
 }
 
-impl<'a> Buildah<'a> {
-    fn new(output: &'a Output) -> Self {
+impl Buildah {
+    fn new() -> Self {
         Self {
-            output,
             storage: paths::target().join("image"),
         }
     }
@@ -302,7 +300,8 @@ impl<'a> Buildah<'a> {
     }
 
     fn run<S: AsRef<str>>(&self, arguments: &[S]) -> Result<()> {
-        self.command(arguments).to(self.output).run()
+        // On standard output it names what it made, by ids that nobody needs.
+        self.command(arguments).read().map(drop)
     }
 
     fn read(&self, arguments: &[&str]) -> Result<String> {
