@@ -1,6 +1,6 @@
 //! `twinfer health`
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ pub fn run(args: &HealthArgs, ca_file: Option<&Path>, output: &Output) -> Result
         .enable_all()
         .build()
         .map_err(|e| err!(Internal, "no runtime: {e}"))?;
-    let (status, body) = runtime.block_on(asked(&url, args.timeout, ca_file))?;
+    let (status, body) = runtime.block_on(asked(&url, args, ca_file))?;
     if status != 200 {
         bail!(Overloaded, "{url} answered {status}: {}", body.trim());
     }
@@ -65,7 +65,8 @@ pub fn run(args: &HealthArgs, ca_file: Option<&Path>, output: &Output) -> Result
     output.print(&said, || said.to_string())
 }
 
-async fn asked(url: &Url, seconds: u64, ca_file: Option<&Path>) -> Result<(u16, String)> {
+async fn asked(url: &Url, args: &HealthArgs, ca_file: Option<&Path>) -> Result<(u16, String)> {
+    let (seconds, is_own) = (args.timeout, args.server.is_none());
     let failed = |e: reqwest::Error| err!(Network, "{url} does not answer: {}", e.without_url());
     // Fails only when there is one already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -73,7 +74,11 @@ async fn asked(url: &Url, seconds: u64, ca_file: Option<&Path>) -> Result<(u16, 
         Some(path) => authorities(path)?,
         None => Vec::new(),
     };
-    let builder = || Client::builder().timeout(Duration::from_secs(seconds));
+    let builder = || {
+        let client = Client::builder().timeout(Duration::from_secs(seconds));
+        // A proxy does not lead to this machine.
+        if is_own { client.no_proxy() } else { client }
+    };
     let client = builder()
         .tls_certs_merge(certificates.clone())
         .build()
@@ -100,9 +105,15 @@ fn authorities(path: &Path) -> Result<Vec<Certificate>> {
 fn own(listen: Option<&str>, port: Option<&str>) -> Result<Url> {
     let mut address = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
     if let Some(listen) = listen {
-        address = listen
-            .parse()
+        let mut found = listen
+            .to_socket_addrs()
             .map_err(|e| err!(InvalidParameter, "TWINFER_LISTEN is `{listen}`: {e}"))?;
+        address = found.next().ok_or_else(|| {
+            err!(
+                InvalidParameter,
+                "TWINFER_LISTEN is `{listen}`, which has no address"
+            )
+        })?;
     }
     if let Some(port) = port {
         let port = port
