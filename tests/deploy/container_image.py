@@ -89,6 +89,16 @@ def _():
     places.expect(image.config["os"], "linux")
 
 
+@places.check("the archive for Docker is the same, with a health check")
+def _():
+    said = json.loads(skopeo("inspect", "--config", "--raw", f"docker-archive:{here.folder / 'twinfer.tar'}"))
+    health = said["config"].pop("Healthcheck")
+    places.expect(health["Test"], ["CMD", "/usr/bin/twinfer", "health"])
+    for name in ("User", "Entrypoint", "Cmd", "Env", "Volumes", "Labels"):
+        places.expect(said["config"][name], config[name])
+    places.expect(said["rootfs"]["diff_ids"], image.config["rootfs"]["diff_ids"])
+
+
 @places.check("nothing in it but the command, the component and what they need")
 def _():
     files = sorted(

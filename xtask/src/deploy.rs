@@ -1,7 +1,7 @@
 //! The suite of the places where it is deployed: the files of `deploy/`, held against the schemas of
 //! those places, and the container image, started as each of them starts it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::clients::{environment, ran, scripts};
 use crate::counts::{Counts, Runner};
@@ -46,8 +46,8 @@ pub fn suite() -> Result<Counts> {
     Ok(counts)
 }
 
-/// Makes the image of what is built, twice: the same files must give the same digest. Says whether
-/// this machine can make one, and start it.
+/// Makes the image of what is built, twice: the same files must give the same digest. And once more
+/// as an archive for Docker. Says whether this machine can make images, and start them.
 fn images(image: &Path) -> Result<bool> {
     if !cfg!(target_os = "linux") || find_program(&["buildah"]).is_none() || !debian::is_root() {
         println!(
@@ -55,29 +55,28 @@ fn images(image: &Path) -> Result<bool> {
         );
         return Ok(false);
     }
-    let again = image.with_file_name("image-again");
-    let mut digests = Vec::new();
-    for out in [image.to_owned(), again] {
-        let made = image_of(&out)?;
-        digests.push(step("make the image", |output| made.make(output))?);
+    let digest = made(image, "oci")?;
+    let again = made(&image.with_file_name("image-again"), "oci")?;
+    if digest != again {
+        return Err(Failure::new(format!(
+            "the same files gave two images: {digest} and {again}"
+        )));
     }
-    if digests[0] == digests[1] {
-        return Ok(true);
-    }
-    Err(Failure::new(format!(
-        "the same files gave two images: {}",
-        digests.join(" and ")
-    )))
+    made(&image.with_file_name("twinfer.tar"), "docker")?;
+    Ok(true)
 }
 
-fn image_of(out: &Path) -> Result<Image> {
-    let out: PathBuf = out.into();
-    Image::new(
+/// Makes the image of the development build in this form; gives its digest.
+fn made(out: &Path, form: &str) -> Result<String> {
+    let image = Image::new(
         Some("dev".into()),
         Some("test".into()),
-        None,
+        Some(form),
         Some(out.display().to_string()),
-    )
+    )?;
+    step(&format!("make the image ({form})"), |output| {
+        image.make(output)
+    })
 }
 
 #[cfg(test)]

@@ -267,7 +267,8 @@ impl Image {
         }
         if self.form == Form::Docker {
             flags.extend([
-                "--healthcheck=CMD [\"/usr/bin/twinfer\", \"health\"]".to_owned(),
+                // Words, which buildah makes a list of: there is no shell.
+                "--healthcheck=CMD /usr/bin/twinfer health".to_owned(),
                 "--healthcheck-interval=10s".into(),
                 "--healthcheck-timeout=5s".into(),
                 // Compiling the component takes half a minute on two processors.
