@@ -50,6 +50,21 @@ pub fn command(output: &Output) -> Result<()> {
         .run()
 }
 
+/// The native command that ships. Alone: each program more would be optimised as a whole, for minutes.
+pub fn release_command(output: &Output) -> Result<()> {
+    Run::new("cargo")
+        .args([
+            "build",
+            "--release",
+            "-p",
+            "twinfer-cli",
+            "--bin",
+            "twinfer",
+        ])
+        .to(output)
+        .run()
+}
+
 /// The component.
 pub fn component(cargo_profile: &str, output: &Output) -> Result<()> {
     component_of("twinfer-worker", cargo_profile, output)

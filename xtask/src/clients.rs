@@ -15,8 +15,8 @@ use crate::test::watched;
 
 /// What scripts share, and is none of them.
 const HELPER: &str = "checks.py";
-/// Begins the line of a script that runs in the environment of the other tests.
-const OTHER_ENVIRONMENT: &str = "# Environment: tests/python";
+/// Begins the line of a script that runs in another environment than that of its folder.
+const OTHER_ENVIRONMENT: &str = "# Environment: ";
 
 /// Runs every script of `tests/clients` against a server of its own registry. A script says what it
 /// found in its last line; one that breaks off is a failure.
@@ -36,7 +36,7 @@ pub fn suite(browser: &Path) -> Result<Counts> {
         })
     })?;
     let mut counts = Counts::default();
-    for script in scripts()? {
+    for script in scripts("tests/clients", &[HELPER])? {
         println!("==> {}", paths::show(&script));
         let run = Run::new(environment(&script, &python)?)
             .args([&script])
@@ -53,22 +53,34 @@ pub fn suite(browser: &Path) -> Result<Counts> {
     Ok(counts)
 }
 
-/// The Python that a script asks for.
-fn environment(script: &Path, clients: &Path) -> Result<PathBuf> {
+/// The Python that a script asks for, which is mostly that of its folder.
+///
+/// # Errors
+/// An environment that does not exist, or could not be made.
+pub fn environment(script: &Path, own: &Path) -> Result<PathBuf> {
     let text = std::fs::read_to_string(script).context(|| paths::show(script))?;
-    if !text.lines().any(|line| line.starts_with(OTHER_ENVIRONMENT)) {
-        return Ok(clients.to_owned());
-    }
-    python::program().ok_or_else(|| {
-        Failure::new(format!(
-            "{} needs the packages of tests/python/requirements.txt",
+    let other = text
+        .lines()
+        .find_map(|line| line.strip_prefix(OTHER_ENVIRONMENT));
+    // A sentence may follow.
+    match other.and_then(|name| name.split([' ', ',', ';', '.']).next()) {
+        None => Ok(own.to_owned()),
+        Some("tests/clients") => step("Python packages of tests/clients", python::for_clients),
+        Some("tests/python") => python::program().ok_or_else(|| {
+            Failure::new(format!(
+                "{} needs the packages of tests/python/requirements.txt",
+                paths::show(script)
+            ))
+        }),
+        Some(name) => Err(Failure::new(format!(
+            "{} asks for the environment {name}, which does not exist",
             paths::show(script)
-        ))
-    })
+        ))),
+    }
 }
 
 /// A script that checked nothing is a failure.
-fn ran(counts: Counts) -> Counts {
+pub fn ran(counts: Counts) -> Counts {
     if counts == Counts::default() {
         return Counts {
             passed: 0,
@@ -78,13 +90,17 @@ fn ran(counts: Counts) -> Counts {
     counts
 }
 
-/// In the order of their names.
-fn scripts() -> Result<Vec<PathBuf>> {
-    let folder = paths::root().join("tests/clients");
+/// The scripts of a folder but for what they share, in the order of their names.
+///
+/// # Errors
+/// A folder without a script.
+pub fn scripts(folder: &str, helpers: &[&str]) -> Result<Vec<PathBuf>> {
+    let folder = paths::root().join(folder);
     let entries = std::fs::read_dir(&folder).context(|| paths::show(&folder))?;
     let mut scripts: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|e| e == "py") && !path.ends_with(HELPER))
+        .filter(|path| path.extension().is_some_and(|e| e == "py"))
+        .filter(|path| !helpers.iter().any(|helper| path.ends_with(helper)))
         .collect();
     scripts.sort();
     if scripts.is_empty() {
@@ -102,7 +118,7 @@ mod tests {
 
     #[test]
     fn there_are_scripts_and_the_helper_is_none() {
-        let scripts = scripts().unwrap();
+        let scripts = scripts("tests/clients", &[HELPER]).unwrap();
         assert!(scripts.iter().any(|path| path.ends_with("triton.py")));
         assert!(!scripts.iter().any(|path| path.ends_with(HELPER)));
     }

@@ -16,6 +16,7 @@ mod compare;
 mod counts;
 mod debian;
 mod demo;
+mod deploy;
 mod derived;
 mod engines;
 mod failure;
@@ -24,6 +25,8 @@ mod golden;
 #[path = "../../tests/src/http.rs"]
 #[allow(dead_code)] // The suites use more of it.
 mod http;
+mod image;
+mod libraries;
 mod lint;
 mod npm;
 mod onnx;
@@ -54,7 +57,7 @@ usage: cargo xtask COMMAND [OPTIONS]
                --listen ADDRESS  where to serve (default 127.0.0.1:8080)
   test       setup, build, and every test there is; the last line is `N passed, N failed`
                --only SUITE      one suite only: fmt, xtask, sizes, rust, npm, conformance,
-                                 cache, clients, soak, onnx, python (may be repeated)
+                                 cache, clients, deploy, soak, onnx, python (may be repeated)
   conformance
              how the backend tests of ONNX end
                --json            as JSON
@@ -75,6 +78,11 @@ usage: cargo xtask COMMAND [OPTIONS]
   soak       twinfer serve under mixed load while its models change: right answers only, memory and open
              files that do not grow, a clean end; writes target/soak.json
                --minutes N       how long (default 10)
+  image      the container image of the server, without a daemon (needs buildah); prints its digest
+               --profile NAME    release (default), or dev: what demo and tests have built
+               --format NAME     oci (default): an OCI image layout; docker: an archive for `docker load`
+               --tag TAG         its tag (default: the version)
+               --output PATH     where it goes (default target/image/oci, target/image/twinfer.tar)
   help       this text
 ";
 
@@ -161,6 +169,16 @@ fn dispatch(arguments: &[String]) -> Result<()> {
             let minutes = options.value("--minutes")?.unwrap_or_else(|| "10".into());
             options.end()?;
             soak::soak(soak::minutes(&minutes)?)
+        }
+        "image" => {
+            let image = image::Image::new(
+                options.value("--profile")?,
+                options.value("--tag")?,
+                options.value("--format")?.as_deref(),
+                options.value("--output")?,
+            )?;
+            options.end()?;
+            image.build()
         }
         "help" | "--help" | "-h" => {
             print!("{HELP}");

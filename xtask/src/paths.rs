@@ -29,6 +29,13 @@ pub fn command() -> PathBuf {
         .join(format!("twinfer{}", std::env::consts::EXE_SUFFIX))
 }
 
+/// The `twinfer` command that ships.
+pub fn release_command() -> PathBuf {
+    let command = command();
+    let name = command.file_name().unwrap_or_default();
+    target().join("release").join(name)
+}
+
 /// The component of a cargo profile.
 pub fn component(cargo_profile: &str) -> PathBuf {
     target()

@@ -84,6 +84,20 @@ pub fn for_clients(output: &Output) -> Result<PathBuf> {
     )
 }
 
+/// The environment of the places of `deploy/`, made when it is not what
+/// `tests/deploy/requirements.txt` says.
+///
+/// # Errors
+/// As [`for_bench`].
+pub fn for_deploy(output: &Output) -> Result<PathBuf> {
+    prepared(
+        &paths::target().join("deploy/python"),
+        &paths::root().join("tests/deploy/requirements.txt"),
+        "the files of deploy/ are checked by packages of Python 3.11 with its module venv",
+        output,
+    )
+}
+
 /// Rivals that hold back packages which others want newer: each has an environment of its own in
 /// `target/bench`, of `bench/rivals/NAME.txt`.
 pub const RIVALS: [&str; 2] = ["mlserver", "mlflow"];

@@ -11,6 +11,7 @@ use crate::clients;
 use crate::counts::{Counts, Runner, failures, read};
 use crate::debian;
 use crate::demo::{pack_models, run_cases};
+use crate::deploy;
 use crate::engines;
 use crate::failure::{Context, Failure, Result};
 use crate::onnx;
@@ -24,7 +25,7 @@ use crate::soak;
 use crate::steps::{Job, Output, nothing_to_do, step, together, took};
 
 /// The suites, in the order in which they run: what fails soonest comes first.
-const SUITES: [&str; 11] = [
+const SUITES: [&str; 12] = [
     "fmt",
     "xtask",
     "sizes",
@@ -33,13 +34,14 @@ const SUITES: [&str; 11] = [
     "conformance",
     "cache",
     "clients",
+    "deploy",
     "soak",
     "onnx",
     "python",
 ];
 
 /// Suites that are left out, and said to be, where there is no Python.
-const NEED_PYTHON: [&str; 3] = ["clients", "onnx", "python"];
+const NEED_PYTHON: [&str; 4] = ["clients", "deploy", "onnx", "python"];
 
 /// Runs the suites of these names, or all.
 pub fn test(only: &[String]) -> Result<()> {
@@ -90,6 +92,7 @@ fn run(name: &str, browser: &Path) -> Result<Counts> {
         "python" => references(),
         "onnx" => onnx::run(),
         "clients" => clients::suite(browser),
+        "deploy" => deploy::suite(),
         "cache" => watched(cache::suite(browser)?, Runner::Plain),
         "soak" => soak::suite(),
         _ => conformance(browser),

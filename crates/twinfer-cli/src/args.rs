@@ -89,6 +89,7 @@ pub enum Command {
     Fuse(fuse::FuseArgs),
     Serve(Box<ServeArgs>),
     Batch(Box<batch::BatchArgs>),
+    Health(health::HealthArgs),
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub fn run(args: Args, output: &Output) -> Result<()> {
     let trust = Trust::read(args.trust.as_deref(), args.trust_state)?;
     let args_cache = args.cache.clone();
     let plain_http = args.network.plain_http;
+    let ca_file = args.network.ca_file.clone();
     let policy = args.trust;
     match args.command {
         Command::Pack(mut args) => {
@@ -73,5 +74,6 @@ pub fn run(args: Args, output: &Output) -> Result<()> {
             batch::run(&args, Some(store), &trust, output)
         }),
         Command::Serve(args) => crate::serve::run(*args, &registry, &trust),
+        Command::Health(args) => health::run(&args, ca_file.as_deref(), output),
     }
 }

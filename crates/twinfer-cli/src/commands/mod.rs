@@ -7,6 +7,7 @@ pub mod copy;
 pub mod diff;
 pub mod fuse;
 pub mod gc;
+pub mod health;
 pub mod inspect;
 pub mod keygen;
 pub mod ls;

@@ -10,6 +10,7 @@ mod cache;
 mod columns;
 mod crash;
 mod follow;
+mod health;
 mod inspect;
 mod maintain;
 mod mlflow;

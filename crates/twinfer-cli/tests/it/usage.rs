@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 26] = [
     "pack",
     "inspect",
     "predict",
@@ -30,6 +30,7 @@ const COMMANDS: [&str; 25] = [
     "fuse",
     "serve",
     "batch",
+    "health",
 ];
 
 #[test]
