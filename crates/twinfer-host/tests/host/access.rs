@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 use twinfer_gateway::{ApiKey, Scope, Scopes, Settings};
-use twinfer_host::{Host, HostConfig, HostErrorKind};
+use twinfer_host::{AccessConfig, Host, HostConfig, HostErrorKind};
 
 use crate::support::{Answer, Fixture, misbehaving_guest, read_answer, real_component};
 use crate::web::Web;
@@ -283,12 +283,18 @@ fn other_settings_are_taken_while_it_runs() {
     let host = guarded(|config| config.access.settings = Some(settings("")));
     let handle = host.host.as_ref().unwrap().handle();
     assert_eq!(host.get("/").status, 401);
-    handle.reload_access(settings("open = [\"page\"]")).unwrap();
+    let access = |settings| AccessConfig {
+        settings: Some(settings),
+        ..AccessConfig::default()
+    };
+    handle
+        .reload_access(access(settings("open = [\"page\"]")))
+        .unwrap();
     assert_eq!(host.get("/").status, 200);
     // What cannot be used changes nothing.
     let broken = json!({"jwt": {"jwks": "/no/such/keys", "issuer": "i", "audience": "a"}});
     let broken = Settings::from_json(&broken.to_string()).unwrap();
-    let error = handle.reload_access(broken).unwrap_err();
+    let error = handle.reload_access(access(broken)).unwrap_err();
     assert!(error.to_string().contains("/no/such/keys"), "{error}");
     assert_eq!(host.get("/").status, 200);
     assert_eq!(
