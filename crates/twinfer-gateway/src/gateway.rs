@@ -148,6 +148,14 @@ impl Gateway {
         self.failing.load(Ordering::Relaxed)
     }
 
+    /// Takes over what another gateway has fetched from an issuer that is also the issuer of this
+    /// one, so that other settings do not make it ask anew.
+    pub fn adopt(&self, before: &Self) {
+        if let (Some(jwt), Some(before)) = (&self.jwt, &before.jwt) {
+            jwt.adopt(before);
+        }
+    }
+
     /// Takes the keys of the issuer (JWKS). `now` is in milliseconds since 1970.
     ///
     /// # Errors

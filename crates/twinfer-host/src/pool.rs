@@ -342,17 +342,25 @@ impl Pool {
     /// Drops what has been idle for too long. The most recently used instance
     /// is taken first, so that the others age.
     fn drop_idle(&self) {
-        let idle_timeout = self.config().limits.idle_timeout;
-        let expired: Vec<Guest> = {
-            let idle = &mut self.guests().idle;
+        let config = self.config();
+        let limits = &config.limits;
+        let (expired, too_many): (Vec<Guest>, Vec<Guest>) = {
+            let guests = &mut *self.guests();
+            let idle = &mut guests.idle;
             let keep = idle
                 .iter()
-                .position(|g| g.idle_since.elapsed() < idle_timeout)
+                .position(|g| g.idle_since.elapsed() < limits.idle_timeout)
                 .unwrap_or(idle.len());
-            idle.drain(..keep).collect()
+            let expired = idle.drain(..keep).collect();
+            // There may have been more of them before.
+            let there = idle.len() + guests.busy.len();
+            let surplus = there.saturating_sub(limits.max_instances);
+            (expired, idle.drain(..surplus.min(idle.len())).collect())
         };
-        for guest in &expired {
-            self.log_end(guest, "idle");
+        for (guests, why) in [(expired, "idle"), (too_many, "settings")] {
+            for guest in &guests {
+                self.log_end(guest, why);
+            }
         }
     }
 

@@ -30,6 +30,11 @@ pub struct AccessArgs {
 }
 
 impl AccessArgs {
+    /// Whether a file says who may ask what.
+    pub fn is_given(&self) -> bool {
+        self.access.is_some()
+    }
+
     /// As the host takes it.
     ///
     /// # Errors
@@ -48,19 +53,11 @@ impl AccessArgs {
 
     /// Reads the file again, and says in the log what came of it. One that cannot be used changes
     /// nothing. Says whether it could.
-    ///
-    /// `check`: what else has to hold of it.
-    pub fn reload(
-        &self,
-        handle: &Handle,
-        log: &Log,
-        check: impl FnOnce(&AccessConfig) -> Result<()>,
-    ) -> bool {
+    pub fn reload(&self, handle: &Handle, log: &Log) -> bool {
         let file = &self.access;
-        let config = self
+        let used = self
             .config()
-            .and_then(|config| check(&config).map(|()| config));
-        let used = config.and_then(|config| handle.reload_access(config).map_err(host_error));
+            .and_then(|config| handle.reload_access(config).map_err(host_error));
         match used {
             Ok(()) => {
                 if file.is_some() {

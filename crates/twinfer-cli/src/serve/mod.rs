@@ -278,7 +278,7 @@ pub fn run(
     let begun = Begun::new(&args, source.folder(), default_poll)?;
     let mut config = begun.config(&args, trust)?;
     config.access = access;
-    repository::check(args.repository, &config)?;
+    repository::check(args.repository, args.access.is_given(), config.listen)?;
     config.observer = Some(observer.clone());
     // Before anything is written for a folder that is not there.
     config.check().map_err(host_error)?;

@@ -3,6 +3,7 @@
 //! Each file by itself: settings, access, trust policy. What is wrong with one keeps the others
 //! from nothing, and changes nothing.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
@@ -26,6 +27,7 @@ pub struct Begun {
     observe: super::ObserveArgs,
     /// Seconds between two looks at the registry, where nobody says how many.
     poll: f64,
+    listen: SocketAddr,
 }
 
 impl Begun {
@@ -39,6 +41,7 @@ impl Begun {
             content: content.to_owned(),
             observe: args.observe.clone(),
             poll,
+            listen: config(args.clone(), content).listen,
         })
     }
 
@@ -99,7 +102,7 @@ impl Reload {
         // Each of them, whatever the others say.
         let settings = self.take_settings();
         let policy = self.take_policy(follower);
-        let access = self.take_access();
+        let access = self.args.access.reload(&self.handle, &self.log);
         self.handle.set_reloaded(settings && policy && access);
         self.args.poll.unwrap_or(self.begun.poll)
     }
@@ -145,32 +148,21 @@ impl Reload {
         true
     }
 
-    /// What the host would be told by other settings, with the access and the policy of now.
+    /// What the host is told by other settings, with the policy of now.
     fn checked(&self, args: &ServeArgs) -> Result<HostConfig> {
         let config = self.begun.config(args, &self.trust)?;
-        // The file of access is another matter; whether there is one is not.
-        let mut with_access = config.clone();
-        with_access.access = args.access.config()?;
-        repository::check(args.repository, &with_access)?;
+        repository::check(args.repository, args.access.is_given(), self.begun.listen)?;
         Ok(config)
     }
 
     fn take_policy(&mut self, follower: &mut Follower) -> bool {
-        let taken = self.trust.again(self.policy.as_deref()).and_then(|trust| {
-            let config = self.begun.config(&self.args, &trust)?;
-            self.handle.reload(config).map_err(host_error)?;
-            Ok(trust)
-        });
-        match taken {
-            Ok(trust) => {
-                let is_same = trust.policy().map(|policy| policy.json())
-                    == self.trust.policy().map(|policy| policy.json());
-                if !is_same {
-                    follower.trust(&trust);
-                    let fields = json!({"file": self.policy});
-                    self.log.event(LogLevel::Info, "trust_reloaded", fields);
-                }
+        match self.other_policy() {
+            Ok(None) => true,
+            Ok(Some(trust)) => {
+                follower.trust(&trust);
                 self.trust = trust;
+                let fields = json!({"file": self.policy});
+                self.log.event(LogLevel::Info, "trust_reloaded", fields);
                 true
             }
             Err(error) => {
@@ -180,12 +172,16 @@ impl Reload {
         }
     }
 
-    fn take_access(&self) -> bool {
-        self.args.access.reload(&self.handle, &self.log, |access| {
-            let mut config = self.begun.config(&self.args, &self.trust)?;
-            config.access = access.clone();
-            repository::check(self.args.repository, &config)
-        })
+    /// The policy that the file has now, handed over, where it is not that of before.
+    fn other_policy(&self) -> Result<Option<Trust>> {
+        let trust = self.trust.again(self.policy.as_deref())?;
+        let json = |trust: &Trust| trust.policy().map(|policy| policy.json().to_owned());
+        if json(&trust) == json(&self.trust) {
+            return Ok(None);
+        }
+        let config = self.begun.config(&self.args, &trust)?;
+        self.handle.reload(config).map_err(host_error)?;
+        Ok(Some(trust))
     }
 
     fn later(&self, setting: &str, help: &str) {

@@ -74,6 +74,7 @@ impl Guard {
     /// Settings that cannot be used: those from before go on being used.
     pub(crate) fn reload(&self, config: &HostConfig) -> Result<(), HostError> {
         let gateway = Arc::new(build(config)?);
+        gateway.adopt(&self.gateway());
         *self.gateway.write().unwrap_or_else(PoisonError::into_inner) = gateway;
         Ok(())
     }
@@ -221,4 +222,52 @@ fn now() -> u64 {
         .map_or(u64::MAX, |since| {
             u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+    use twinfer_gateway::{ApiKey, Rules, Settings};
+    use twinfer_state::MemoryState;
+
+    /// What is decided of a request for the model `a` with a key for that one.
+    async fn decision() -> Decision {
+        let key = ApiKey::new(&[1; 32]);
+        let settings = json!({"keys": [
+            {"id": "k", "sha256": key.sha256(), "scopes": ["predict"], "models": ["a"]},
+        ]});
+        let rules = Rules {
+            settings: Some(Settings::from_json(&settings.to_string()).unwrap()),
+            ..Rules::default()
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert("x-api-key", HeaderValue::from_str(key.secret()).unwrap());
+        let visitor = Visitor {
+            method: &Method::POST,
+            path: "/v2/models/a/infer",
+            headers: &headers,
+            address: None,
+            certificate: None,
+        };
+        let gateway = Gateway::new(rules).unwrap();
+        gateway.admit(visitor, &MemoryState::new(), 0).await
+    }
+
+    /// If the door and the component ever read one request in two ways, the answer stays here.
+    #[tokio::test]
+    async fn an_answer_of_another_model_than_was_granted_is_kept_back() {
+        let decision = decision().await;
+        assert!(decision.verdict.is_ok());
+        let answer = |model: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-twinfer-model", HeaderValue::from_static(model));
+            headers
+        };
+        check_answer(Some(&decision), &answer("a")).unwrap();
+        check_answer(Some(&decision), &HeaderMap::new()).unwrap();
+        check_answer(None, &answer("b")).unwrap();
+        let kept = check_answer(Some(&decision), &answer("b")).unwrap_err();
+        assert_eq!(kept.code(), ReplyCode::Forbidden);
+    }
 }

@@ -342,3 +342,19 @@ fn milliseconds(duration: Duration) -> f64 {
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scheme_is_that_of_the_connection() {
+        let address = ([127, 0, 0, 1], 80).into();
+        let mut extensions = Extensions::new();
+        assert_eq!(scheme(&extensions), "http");
+        extensions.insert(Peer::plain(address));
+        assert_eq!(scheme(&extensions), "http");
+        extensions.insert(Peer::secured(address, None).unwrap());
+        assert_eq!(scheme(&extensions), "https");
+    }
+}
