@@ -148,7 +148,7 @@ impl Handle {
         };
         let pool = self.pool.upgrade();
         if let Some(pool) = &pool {
-            pool.network.allow(&config)?;
+            pool.allow(&config)?;
         }
         self.log.change(config.log_level, config.log_format);
         if let Some(observer) = &config.observer {

@@ -120,6 +120,14 @@ impl Pool {
         }
     }
 
+    /// From now on instances may reach what this configuration says.
+    ///
+    /// # Errors
+    /// An origin that is none.
+    pub(crate) fn allow(&self, config: &HostConfig) -> Result<(), HostError> {
+        self.network.allow(config)
+    }
+
     /// The settings that count now.
     fn config(&self) -> Arc<HostConfig> {
         self.live.get()

@@ -144,7 +144,7 @@ metrics! {
     INSTANCES_STARTED = host("twinfer_instances_started_total", Counter, &[],
         "Instances that were started");
     INSTANCES_ENDED = host("twinfer_instances_ended_total", Counter, &["reason"],
-        "Instances that were ended, by reason: idle for too long, served_enough requests, client_gone");
+        "Instances that were ended, by reason: idle for too long, served_enough requests, client_gone, other settings");
     INSTANCES_REPLACED = host("twinfer_instances_replaced_total", Counter, &["reason"],
         "Instances that were thrown away after a request, by error code (timeout, out_of_memory, internal)");
     MODEL_INSTANCES = host("twinfer_model_instances", Gauge, &["model", "version"],

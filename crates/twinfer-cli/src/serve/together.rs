@@ -48,7 +48,7 @@ impl TogetherArgs {
     }
 }
 
-fn window(text: &str) -> std::result::Result<f64, String> {
+fn window(text: &str) -> Result<f64, String> {
     let window: f64 = text.parse().map_err(|e| format!("{e}"))?;
     match (0.0..=MAX_WINDOW).contains(&window) {
         true => Ok(window),

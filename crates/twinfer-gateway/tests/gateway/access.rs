@@ -160,7 +160,7 @@ fn what_shows_all_models_is_for_nobody_who_may_see_some() {
     }
     let ask = |number: u8, path: &str| {
         let ask = Ask::post(path).bearer(key(number).secret());
-        ask.of(&gateway, &twinfer_state::MemoryState::new())
+        ask.of(&gateway, &MemoryState::new())
     };
     let admitted = ask(1, "/v2/models/a/infer");
     assert!(admitted.covers("a") && !admitted.covers("b"));
