@@ -63,7 +63,7 @@ impl Live {
 /// Places that are taken and given back, whose number can change.
 pub(crate) struct Places {
     semaphore: Arc<Semaphore>,
-    /// How many there are, or will be when those above are given back.
+    /// How many there are, or will be when those that are too many are given back.
     size: AtomicUsize,
 }
 
@@ -90,14 +90,19 @@ impl Places {
     }
 
     fn take_away(&self, fewer: usize) {
-        for _ in self.semaphore.forget_permits(fewer)..fewer {
-            let semaphore = self.semaphore.clone();
-            tokio::spawn(async move {
+        let taken = fewer - self.semaphore.forget_permits(fewer);
+        if taken == 0 {
+            return;
+        }
+        let semaphore = self.semaphore.clone();
+        tokio::spawn(async move {
+            // One by one: whoever waits for many at once keeps all others waiting.
+            for _ in 0..taken {
                 if let Ok(permit) = semaphore.acquire().await {
                     permit.forget();
                 }
-            });
-        }
+            }
+        });
     }
 }
 

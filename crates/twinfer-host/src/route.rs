@@ -277,7 +277,7 @@ impl Router {
             let needed = bytes.len().div_ceil(UNIT);
             let more = needed - paid.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
             let more = u32::try_from(more).unwrap_or(u32::MAX);
-            let buffers = self.buffers.of(units(limits)).clone();
+            let buffers = self.buffers.of(units(&self.live.get().limits)).clone();
             let permit = buffers.try_acquire_many_owned(more);
             let permit =
                 permit.map_err(|_| self.pool.overloaded("too many large requests at once"))?;
