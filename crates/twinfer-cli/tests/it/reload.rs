@@ -38,6 +38,17 @@ fn hang_up(server: &mut Server, event: &str) -> Json {
     server.events(event).pop().unwrap()
 }
 
+/// Waits for what is so soon after its line of the log.
+fn until(done: impl Fn() -> bool) {
+    for _ in 0..4000 {
+        if done() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    panic!("it did not come to be");
+}
+
 fn predict(port: u16) -> u16 {
     request(port, "POST", PREDICT, "{\"mean radius\": 14.2}").status
 }
@@ -150,22 +161,12 @@ fn a_file_that_is_malformed_changes_nothing() {
         place.write("twinfer.toml", text);
         let failed = hang_up(&mut server, "settings_reload_failed");
         assert!(failed["error"].as_str().unwrap().contains(part), "{failed}");
-        assert_eq!(
-            (told(), limited()),
-            ((json!("not reloaded"), "0".into()), 413)
-        );
-        assert_eq!(predict(port), 200);
+        until(|| told() == (json!("not reloaded"), "0".into()));
+        assert_eq!((limited(), predict(port)), (413, 200));
     }
     place.write("twinfer.toml", "max-body = 5\n");
     hang_up(&mut server, "settings_reloaded");
-    // The next line of the log comes before health is told.
-    for _ in 0..2000 {
-        if told().1 == "1" {
-            break;
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    assert_eq!(told(), (json!("in effect"), "1".into()));
+    until(|| told() == (json!("in effect"), "1".into()));
     assert_ne!(limited(), 413);
 }
 
@@ -188,21 +189,12 @@ fn the_trust_policy_is_read_again() {
     assert_eq!(predict(port), 200);
     policy("refuse");
     hang_up(&mut server, "trust_reloaded");
-    let refused = |wanted: u16| {
-        for _ in 0..4000 {
-            if predict(port) == wanted {
-                return;
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        panic!("it is not {wanted}: {}", predict(port));
-    };
     // As soon as the instances have it.
-    refused(403);
+    until(|| predict(port) == 403);
     assert_eq!(get(port, MODEL).json["code"], "unsigned_package");
     policy("allow");
     hang_up(&mut server, "trust_reloaded");
-    refused(200);
+    until(|| predict(port) == 200);
 }
 
 #[test]
@@ -249,12 +241,7 @@ fn the_repository_is_for_keys_of_administrators_only() {
     assert_eq!(index(&admin).status, 404);
     place.write("twinfer.toml", "repository = true\n");
     hang_up(&mut server, "settings_reloaded");
-    for _ in 0..4000 {
-        if index(&admin).status == 200 {
-            break;
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
+    until(|| index(&admin).status == 200);
     let found = index(&admin);
     assert_eq!(found.json[0]["name"], "tumour-risk-mlp", "{}", found.json);
     assert_eq!(index(&metrics).status, 403);
