@@ -6,8 +6,8 @@ what is slow in Python is numpy's or OpenCV's. One session with one thread: ther
 """
 
 import io
-import json
 import pathlib
+import sys
 
 import numpy as np
 import onnxruntime
@@ -83,43 +83,23 @@ class FileType:
     """Bytes to a label and its score, in Magika's mode `high_confidence`."""
 
     def __init__(self, model: str):
-        folder = pathlib.Path(model).parent
-        self.config = json.loads((folder / "config.min.json").read_text())
-        self.types = json.loads((folder / "content_types_kb.min.json").read_text())
+        # Its rules lie beside the model, as the reference has them: `models/file-type/rules.py`.
+        folder = pathlib.Path(model).resolve().parent
+        sys.path.insert(0, str(folder))
+        from rules import Rules
+
+        self.rules = Rules(folder)
+        self.labels = self.rules.config["target_labels_space"]
         self.session = session(model)
 
     def predict(self, content: bytes) -> tuple[str, float]:
-        config = self.config
-        tokens = self.features(content)
-        shortest = config["min_file_size_for_dl"]
-        if len(content) < shortest or tokens[shortest - 1] == config["padding_token"]:
-            return self.short(content), 1.0
+        tokens = self.rules.tokens(content)
+        if tokens is None:
+            return self.rules.short(content), 1.0
         scores = self.session.run(["target_label"], {"bytes": np.array([tokens], dtype=np.int32)})[0][0]
         best = int(scores.argmax())
-        return self.decide(config["target_labels_space"][best], float(scores[best])), float(scores[best])
-
-    def features(self, content: bytes) -> list[int]:
-        config = self.config
-        block = min(config["block_size"], len(content))
-        begin = content[:block].lstrip()[: config["beg_size"]]
-        end = content[len(content) - block :].rstrip()[-config["end_size"] :]
-        padding = [config["padding_token"]]
-        before = padding * (config["beg_size"] - len(begin))
-        return [*begin, *before, *padding * (config["end_size"] - len(end)), *end]
-
-    def short(self, content: bytes) -> str:
-        try:
-            content[: self.config["block_size"]].decode("utf-8")
-        except UnicodeDecodeError:
-            return "unknown"
-        return "txt" if content else "empty"
-
-    def decide(self, model_label: str, score: float) -> str:
-        label = self.config["overwrite_map"].get(model_label, model_label)
-        threshold = self.config["thresholds"].get(model_label, self.config["medium_confidence_threshold"])
-        if score >= threshold:
-            return label
-        return "txt" if self.types[label]["is_text"] else "unknown"
+        label, _ = self.rules.decide(self.labels[best], float(scores[best]), "high_confidence")
+        return label, float(scores[best])
 
 
 KINDS = {"table": Table, "faces": Faces, "file-type": FileType}

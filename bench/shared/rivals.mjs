@@ -54,7 +54,7 @@ function modelFile({ reference }) {
   mkdirSync(folder, { recursive: true });
   const file = join(folder, "model.onnx");
   writeFileSync(file, sampleModel(plan.registry, reference).onnx);
-  if (name === "file-type") for (const beside of ["config.min.json", "content_types_kb.min.json"]) cpSync(here(`../../models/${name}/${beside}`), join(folder, beside));
+  if (name === "file-type") for (const beside of ["config.min.json", "content_types_kb.min.json", "rules.py"]) cpSync(here(`../../models/${name}/${beside}`), join(folder, beside));
   return file;
 }
 

@@ -1,7 +1,6 @@
 """The reference of `file-type`: makes labels.json and golden.json.
 
-Magika's own rules (google/magika, python/src/magika/magika.py of version 1.0.3), written again
-here for bytes in memory, with onnxruntime as the engine. Every one of the 141 reference
+Magika's own rules (rules.py), with onnxruntime as the engine. Every one of the 141 reference
 examples that Magika publishes with the model must come out as published, or nothing is written.
 
 Run: python models/file-type/reference.py
@@ -17,8 +16,9 @@ import numpy as np
 import onnxruntime
 
 FOLDER = Path(__file__).resolve().parent
-sys.path.insert(0, str(FOLDER.parent))
+sys.path[:0] = [str(FOLDER), str(FOLDER.parent)]
 import recipes  # noqa: E402
+import rules  # noqa: E402
 
 # As in the repository google/magika at the commit that twinfer.toml states.
 FILES = {
@@ -38,14 +38,13 @@ REASON = (
 )
 
 
-class Magika:
+class Magika(rules.Rules):
     def __init__(self, folder: Path):
         for name, expected in FILES.items():
             found = recipes.sha256((folder / name).read_bytes())
             if found != expected:
                 raise SystemExit(f"{name} has sha256 {found}, expected {expected}")
-        self.config = json.loads((folder / "config.min.json").read_text())
-        self.types = json.loads((folder / "content_types_kb.min.json").read_text())
+        super().__init__(folder)
         self.session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
 
     def labels(self) -> list[dict]:
@@ -53,21 +52,10 @@ class Magika:
         names = [*self.config["target_labels_space"], *OTHER_LABELS]
         return [{"name": name, "text": self.types[name]["is_text"]} for name in names]
 
-    def features(self, content: bytes) -> list[int]:
-        """The first tokens of the first block and the last of the last one, stripped."""
-        config = self.config
-        block = min(config["block_size"], len(content))
-        begin = content[:block].lstrip()[: config["beg_size"]]
-        end = content[len(content) - block :].rstrip()[-config["end_size"] :]
-        padding = [config["padding_token"]]
-        before = padding * (config["beg_size"] - len(begin))
-        return [*begin, *before, *padding * (config["end_size"] - len(end)), *end]
-
     def scores(self, content: bytes) -> np.ndarray | None:
         """The model's output [1, 214], or None where there is too little to ask it."""
-        shortest = self.config["min_file_size_for_dl"]
-        tokens = self.features(content)
-        if len(content) < shortest or tokens[shortest - 1] == self.config["padding_token"]:
+        tokens = self.tokens(content)
+        if tokens is None:
             return None
         return self.session.run(["target_label"], {"bytes": np.array([tokens], dtype=np.int32)})[0]
 
@@ -80,27 +68,6 @@ class Magika:
         model_label = self.config["target_labels_space"][best]
         label, reason = self.decide(model_label, score, mode)
         return {"label": label, "score": score, "model_label": model_label, "overwrite_reason": reason}
-
-    def short(self, content: bytes) -> str:
-        try:
-            content[: self.config["block_size"]].decode("utf-8")
-        except UnicodeDecodeError:
-            return "unknown"
-        return "txt" if content else "empty"
-
-    def decide(self, model_label: str, score: float, mode: str) -> tuple[str, str]:
-        label = self.config["overwrite_map"].get(model_label, model_label)
-        reason = "none" if label == model_label else "overwrite_map"
-        medium = self.config["medium_confidence_threshold"]
-        threshold = {
-            "best_guess": 0.0,
-            "medium_confidence": medium,
-            "high_confidence": self.config["thresholds"].get(model_label, medium),
-        }[mode]
-        if score >= threshold:
-            return label, reason
-        label = "txt" if self.types[label]["is_text"] else "unknown"
-        return label, "none" if label == model_label else "low_confidence"
 
 
 def published() -> list[tuple[str, bytes, dict]]:

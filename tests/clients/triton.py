@@ -1,6 +1,5 @@
 """The client of Triton (tritonclient.http) against the server."""
 
-import os
 import pathlib
 import tempfile
 
@@ -140,39 +139,16 @@ def _():
     assert "uncompressed" in message, message
 
 
-if "model_repository" not in client.get_server_metadata()["extensions"]:
-
-    @checks.check("triton: the repository is for administrators, of whom there are none here")
-    def _():
-        # The door of the host comes before the component, which would say 404 and what to do.
-        for call in (
-            client.get_model_repository_index,
-            lambda: client.load_model("types"),
-            lambda: client.unload_model("types"),
-        ):
-            refused(401, call)
-
-else:
-    # A server that was started with it tells nobody its token but who started it.
-    admin = {"Authorization": f"Bearer {os.environ['TWINFER_ADMIN_TOKEN']}"}
-
-    @checks.check("triton: the repository is for administrators")
-    def _():
-        refused(401, client.get_model_repository_index)
-        refused(401, lambda: client.load_model("types", headers={"Authorization": "Bearer of-another-server"}))
-
-    @checks.check("triton: the index, loading and unloading")
-    def _():
-        index = client.get_model_repository_index(headers=admin)
-        [entry] = [entry for entry in index if entry["name"] == "types"]
-        checks.expect((entry["version"], entry["state"]), ("1.0.0", "READY"))
-        client.load_model("types", headers=admin)
-        client.unload_model("types", headers=admin, unload_dependents=True)
-        # What is served is decided by the registry.
-        right(client.infer("types", given(True)))
-        message = refused(400, lambda: client.load_model("types", headers=admin, config="{}"))
-        assert "`config`" in message, message
-        assert "nobody" in refused(404, lambda: client.load_model("nobody", headers=admin))
+@checks.check("triton: the repository is for administrators, of whom there are none here")
+def _():
+    # The door of the host comes before the component, which would say 404 and what to do. A server that
+    # has it: triton_repository.py.
+    for call in (
+        client.get_model_repository_index,
+        lambda: client.load_model("types"),
+        lambda: client.unload_model("types"),
+    ):
+        refused(401, call)
 
 
 @checks.check("triton: what only Triton has is for administrators, as there")

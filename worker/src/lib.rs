@@ -17,7 +17,7 @@
 //! | `TWINFER_PREDICTION_CACHE` | bytes of predictions that are kept and given again for the same inputs | 0: none |
 //! | `TWINFER_BUNDLE` | the secret by which it knows a bundle of requests of its host | none: there are no bundles |
 //! | `TWINFER_REPOSITORY` | `enabled`: the repository extension is on, for who shows the token | `disabled` |
-//! | `TWINFER_HOST_METRICS` | path of the host's metrics (Prometheus' text format), for the page | none |
+//! | `TWINFER_HOST_METRICS` | path of the host's metrics (Prometheus' text format, Triton's names), with its query, for the page | none |
 //! | `TWINFER_ADMIN_TOKEN` | the token, of 16 characters or more | none |
 //! | `TWINFER_METRICS` | `1`: count, and answer `/metrics` with what this instance counted | off |
 //!

@@ -1,5 +1,6 @@
 //! From the command line to the command.
 
+use clap::ArgMatches;
 use twinfer::Result;
 
 use crate::args::{Args, Command};
@@ -9,11 +10,11 @@ use crate::output::Output;
 use crate::registry::Registry;
 use crate::trust::Trust;
 
-/// Does what the command line says.
+/// Does what the command line says: `args`, read from `given`.
 ///
 /// # Errors
 /// Those of the command.
-pub fn run(args: Args, output: &Output) -> Result<()> {
+pub fn run(args: Args, given: &ArgMatches, output: &Output) -> Result<()> {
     let registry = Registry::new(args.registry, &args.network, &args.cache);
     let trust = Trust::read(args.trust.as_deref(), args.trust_state)?;
     let args_cache = args.cache.clone();
@@ -73,7 +74,7 @@ pub fn run(args: Args, output: &Output) -> Result<()> {
         Command::Batch(args) => registry.read(output, |_, store| {
             batch::run(&args, Some(store), &trust, output)
         }),
-        Command::Serve(args) => crate::serve::run(*args, &registry, &trust),
+        Command::Serve(args) => crate::serve::run(*args, given, &registry, &trust),
         Command::Health(args) => health::run(&args, ca_file.as_deref(), output),
     }
 }

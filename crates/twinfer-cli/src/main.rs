@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         args::Command::Serve(serve) if serve.print_config => {
             output.text(&settings::print(&matches))
         }
-        _ => dispatch::run(args, &output),
+        _ => dispatch::run(args, &matches, &output),
     };
     match done {
         Ok(()) => output.exit_code(),

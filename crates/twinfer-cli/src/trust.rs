@@ -53,6 +53,14 @@ impl Trust {
         })
     }
 
+    /// The same, with the policy that is in this file now.
+    ///
+    /// # Errors
+    /// As [`Trust::read`].
+    pub fn again(&self, policy: Option<&Path>) -> Result<Self> {
+        Self::read(policy, self.state.clone())
+    }
+
     /// The same, with a policy that accepts this key only.
     ///
     /// # Errors

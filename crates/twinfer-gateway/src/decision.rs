@@ -7,6 +7,7 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue};
 
 use crate::limit::{self, Limit};
+use crate::pattern::Patterns;
 use crate::refusal::Refusal;
 use crate::scope::Scope;
 use crate::wanted::Wanted;
@@ -18,7 +19,7 @@ pub enum Principal {
     Key(String),
     /// The subject of a token.
     Token(String),
-    /// The subject of a certificate.
+    /// The subject of a certificate, or another of its names.
     Certificate(String),
 }
 
@@ -44,12 +45,20 @@ pub struct Decision {
     /// Whether it may.
     pub verdict: Result<(), Refusal>,
     pub(crate) limits: Vec<Limit>,
+    /// The models that were granted, where those are not all.
+    pub(crate) models: Option<Patterns>,
 }
 
 impl Decision {
     /// Whether an operator wants to know later who did this: it changes what is served.
     pub fn is_audited(&self) -> bool {
         self.wanted.scope == Scope::Admin && self.wanted.known
+    }
+
+    /// Whether the answer may be one of this model. A door that learns only from the answer which
+    /// model it is of asks once more, so that no two readings of one path open another model.
+    pub fn covers(&self, model: &str) -> bool {
+        self.models.as_ref().is_none_or(|models| models.fit(model))
     }
 
     /// Adds to the headers of the answer, whoever gave it: what is left of the limits, why it was

@@ -111,7 +111,7 @@ impl<S: Surroundings> Door<S> {
             path: parts.uri.path(),
             headers: &parts.headers,
             address: None,
-            subject: None,
+            certificate: None,
         };
         let decision = gateway.admit(visitor, state, now).await;
         if decision.is_audited() {

@@ -7,6 +7,7 @@ use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, Method};
 use twinfer_state::{MemoryState, Rate, State};
 
+use crate::certificate::{Certificate, Matcher};
 use crate::credentials::Credentials;
 use crate::decision::{Decision, Principal};
 use crate::error::{Result, wrong};
@@ -44,8 +45,8 @@ pub struct Visitor<'a> {
     pub headers: &'a HeaderMap,
     /// The address of the connection.
     pub address: Option<IpAddr>,
-    /// The subject of the client's certificate, which the host has verified.
-    pub subject: Option<&'a str>,
+    /// The client's certificate, which the host has verified.
+    pub certificate: Option<Certificate<'a>>,
 }
 
 /// Decides who may ask what. It can be shared between threads.
@@ -53,7 +54,7 @@ pub struct Gateway {
     open: Scopes,
     surface: Surface,
     keys: Vec<Key>,
-    certificates: Vec<(Patterns, Grant)>,
+    certificates: Vec<(Matcher, Grant)>,
     jwt: Option<Jwt>,
     token_rate: Option<Rate>,
     address_rate: Option<Rate>,
@@ -113,9 +114,8 @@ impl Gateway {
             })
         });
         let certificates = settings.certificates.iter().map(|certificate| {
-            let subject = Patterns::new(vec![certificate.subject.clone()]);
             let grant = granted(certificate.scopes, &certificate.models, certificate.rate)?;
-            Ok((subject, grant))
+            Ok((Matcher::new(certificate)?, grant))
         });
         let address_header = settings.address_header.as_deref().map(|name| {
             let name = HeaderName::from_bytes(name.as_bytes());
@@ -146,6 +146,14 @@ impl Gateway {
     /// alone then.
     pub fn is_degraded(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
+    }
+
+    /// Takes over what another gateway has fetched from an issuer that is also the issuer of this
+    /// one, so that other settings do not make it ask anew.
+    pub fn adopt(&self, before: &Self) {
+        if let (Some(jwt), Some(before)) = (&self.jwt, &before.jwt) {
+            jwt.adopt(before);
+        }
     }
 
     /// Takes the keys of the issuer (JWKS). `now` is in milliseconds since 1970.
@@ -183,6 +191,7 @@ impl Gateway {
             address: self.address(&visitor),
             verdict: Ok(()),
             limits: Vec::new(),
+            models: None,
         };
         decision.verdict = self.decide(&visitor, state, now, &mut decision).await;
         decision
@@ -215,7 +224,7 @@ impl Gateway {
                 count(limit, refused, &mut decision.limits)?;
             }
         }
-        self.authorise(&decision.wanted, visitor.headers, known.as_ref())?;
+        decision.models = self.authorise(&decision.wanted, visitor.headers, known.as_ref())?;
         content_type(&decision.wanted, visitor.headers)
     }
 
@@ -230,8 +239,8 @@ impl Gateway {
         }
         match Credentials::of(visitor.headers) {
             Credentials::None => Ok(visitor
-                .subject
-                .and_then(|subject| self.certificate(subject))),
+                .certificate
+                .and_then(|certificate| self.certificate(&certificate))),
             Credentials::Malformed => Err(Refusal::invalid("malformed or several credentials")),
             Credentials::Key(key) => self.key(key, now).map(Some),
             Credentials::Bearer(text) => match &self.jwt {
@@ -249,10 +258,11 @@ impl Gateway {
         }
     }
 
-    fn certificate(&self, subject: &str) -> Option<Known> {
+    fn certificate(&self, certificate: &Certificate<'_>) -> Option<Known> {
         let mut fitting = self.certificates.iter();
-        let (_, grant) = fitting.find(|(pattern, _)| pattern.fit(subject))?;
-        Some((Principal::Certificate(subject.to_owned()), grant.clone()))
+        let (_, grant) = fitting.find(|(matcher, _)| matcher.fits(certificate))?;
+        let principal = Principal::Certificate(certificate.name().to_owned());
+        Some((principal, grant.clone()))
     }
 
     fn key(&self, key: &str, now: u64) -> std::result::Result<Known, Refusal> {
@@ -269,14 +279,15 @@ impl Gateway {
         Ok((Principal::Key(key.id.clone()), key.grant.clone()))
     }
 
+    /// Gives the models that the answer may be of; `None`: any.
     fn authorise(
         &self,
         wanted: &Wanted,
         headers: &HeaderMap,
         known: Option<&Known>,
-    ) -> std::result::Result<(), Refusal> {
+    ) -> std::result::Result<Option<Patterns>, Refusal> {
         if self.open.has(wanted.scope) {
-            return Ok(());
+            return Ok(None);
         }
         let granted = known.filter(|(_, grant)| grant.scopes.has(wanted.scope));
         let Some((_, grant)) = granted else {
@@ -296,7 +307,7 @@ impl Gateway {
             ModelWanted::Unnamed | ModelWanted::All => grant.models.are_all(),
         };
         if may && target_models(headers).all(|name| grant.models.fit(name)) {
-            return Ok(());
+            return Ok((!grant.models.are_all()).then(|| grant.models.clone()));
         }
         let message = match wanted.model {
             ModelWanted::Named(_) => "these credentials are not for this model",

@@ -6,13 +6,14 @@
 //! | step | where |
 //! |---|---|
 //! | what a request asks for: scope and model, by method and path | [`Wanted::of`] |
-//! | who asks | [`Gateway::admit`]: `Authorization: Bearer`, `X-API-Key`, the subject of a certificate |
+//! | who asks | [`Gateway::admit`]: `Authorization: Bearer`, `X-API-Key`, the names in a certificate |
 //! | how often | token buckets in a [`twinfer_state::State`], for each address and each principal |
 //! | keys of a JWT issuer, where they are at an address | [`Gateway::wants_keys`] and [`Gateway::put_keys`]: the door fetches |
 //!
 //! [`Settings`] are what an operator writes, in TOML or JSON. See `docs/access.md`.
 #![deny(missing_docs)]
 
+mod certificate;
 mod credentials;
 mod decision;
 mod door;
@@ -27,6 +28,7 @@ mod scope;
 mod settings;
 mod wanted;
 
+pub use certificate::Certificate;
 pub use decision::{Decision, Principal};
 pub use door::{Admitted, Door, Surroundings, forget_credentials};
 pub use error::{Result, SettingsError};

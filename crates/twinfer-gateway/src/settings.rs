@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use twinfer_state::Rate;
 
+use crate::certificate::Matcher;
 use crate::error::{Result, wrong};
 use crate::pattern::Patterns;
 use crate::scope::{Scope, Scopes};
@@ -89,8 +90,25 @@ pub struct JwtSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CertificateSettings {
-    /// The subject as the host says it, such as `CN=client,O=Example`, or a pattern.
-    pub subject: String,
+    /// The whole subject as the host says it, such as `O=Example, CN=client`, or a pattern. Of
+    /// this and the names below one at least; a certificate has to fit all that are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// The common name, or a pattern. A certificate with several has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub common_name: Option<String>,
+    /// An alternative name that is a host's, or a pattern; upper and lower case are the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<String>,
+    /// An alternative name that is a URI, such as `spiffe://example/ns/lab/sa/robot`, or a pattern.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+    /// An alternative name that is an e-mail address, or a pattern.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// An alternative name that is an IP address: this one, or one of a network (`10.1.0.0/16`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
     /// What it may do.
     pub scopes: Scopes,
     /// The models for which it may.
@@ -176,9 +194,9 @@ impl Settings {
             }
         }
         for (at, certificate) in self.certificates.iter().enumerate() {
-            let checked = name("subject", &certificate.subject)
-                .and_then(|()| grant(certificate.scopes, &certificate.models, certificate.rate));
-            checked.map_err(|e| wrong!("certificates[{at}]: {e}"))?;
+            certificate
+                .check()
+                .map_err(|e| wrong!("certificates[{at}]: {e}"))?;
         }
         if let Some(jwt) = &self.jwt {
             jwt.check().map_err(|e| wrong!("jwt: {e}"))?;
@@ -212,6 +230,29 @@ impl KeySettings {
         let since = time.duration_since(std::time::UNIX_EPOCH);
         let since = since.map_err(|_| wrong!("`expires` is before 1970"))?;
         Ok(Some(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl CertificateSettings {
+    /// What is said of the names in it, with the field that says it.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&'static str, Option<&str>)> {
+        [
+            ("subject", self.subject.as_deref()),
+            ("common_name", self.common_name.as_deref()),
+            ("dns", self.dns.as_deref()),
+            ("uri", self.uri.as_deref()),
+            ("email", self.email.as_deref()),
+            ("ip", self.ip.as_deref()),
+        ]
+        .into_iter()
+    }
+
+    fn check(&self) -> Result<()> {
+        for (field, text) in self.names() {
+            text.map_or(Ok(()), |text| name(field, text))?;
+        }
+        Matcher::new(self)?;
+        grant(self.scopes, &self.models, self.rate)
     }
 }
 

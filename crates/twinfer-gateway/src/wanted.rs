@@ -113,9 +113,16 @@ impl Wanted {
 
     fn predict(model: ModelWanted) -> Self {
         Self {
-            scope: Scope::Predict,
             model,
-            known: true,
+            ..Self::plain(Scope::Predict)
+        }
+    }
+
+    /// What shows something of every model, and so is for nobody who may see some only.
+    fn of_all(scope: Scope) -> Self {
+        Self {
+            model: ModelWanted::All,
+            ..Self::plain(scope)
         }
     }
 
@@ -167,14 +174,15 @@ fn by_table(segments: &[&str], reads: bool, surface: &Surface) -> Option<Wanted>
         // What there is to know of one model.
         ["console", "models", name] if reads => Wanted::named(name),
         ["console", ..] if reads => Wanted::plain(Scope::Page),
-        ["openapi.json" | "swagger.json" | "api-description" | "favicon.ico"] => {
-            Wanted::plain(Scope::Page)
-        }
+        // It has the signatures of all models.
+        ["openapi.json"] => Wanted::of_all(Scope::Page),
+        ["swagger.json" | "api-description" | "favicon.ico"] => Wanted::plain(Scope::Page),
         ["healthz" | "livez" | "readyz" | "health" | "ping" | "version"] => {
             Wanted::plain(Scope::Health)
         }
         ["metrics"] | ["monitoring", "prometheus", "metrics"] => Wanted::plain(Scope::Metrics),
-        ["registry", ..] => Wanted::plain(Scope::Packages),
+        // A digest does not tell whose blob it is.
+        ["registry", ..] => Wanted::of_all(Scope::Packages),
         ["deployments" | "admin", ..] => Wanted::plain(Scope::Admin),
         ["execution-parameters"] => Wanted::predict(ModelWanted::None),
         // Vertex AI, where no variable says other routes.
@@ -248,6 +256,11 @@ fn open_inference(rest: &[&str]) -> Option<Wanted> {
         ["health", "live" | "ready"] => Wanted::plain(Scope::Health),
         // `stats` is Triton's for all models, and could be the name of one.
         ["models"] | ["models", "stats"] => Wanted::predict(ModelWanted::All),
+        ["repository", "models", name, "load" | "unload"] => Wanted {
+            scope: Scope::Admin,
+            ..Wanted::named(name)
+        },
+        ["repository", "index"] => Wanted::of_all(Scope::Admin),
         ["models", name] | ["models", name, "versions", _] => Wanted::named(name),
         ["models", name, verb] | ["models", name, "versions", _, verb] if is_verb(verb) => {
             Wanted::named(name)

@@ -64,6 +64,9 @@ pub struct HostConfig {
     /// A secret that the guest knows too (`TWINFER_BUNDLE`): a request with it is a bundle of the
     /// host. Needed for [`Limits::batch_window`].
     pub bundle_token: Option<String>,
+    /// A secret that the guest knows too (`TWINFER_ADMIN_TOKEN`): with it the host vouches for
+    /// administrators. No client needs to know it, and what one sends in its header is taken away.
+    pub admin_token: Option<String>,
     /// Environment variables of the guest, after the host's own; of two with one name the last
     /// counts.
     pub env: Vec<(String, String)>,
@@ -197,6 +200,7 @@ impl HostConfig {
             key_value: None,
             cache: None,
             bundle_token: None,
+            admin_token: None,
             env: Vec::new(),
             announce: Vec::new(),
             limits: Limits::default(),

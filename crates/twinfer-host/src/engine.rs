@@ -15,6 +15,7 @@ use crate::config::{HostConfig, Instances, MAX_COMPONENT_BYTES};
 use crate::error::HostError;
 use crate::key_value;
 use crate::label::{Kind, Label};
+use crate::live;
 use crate::log::{Log, LogLevel};
 use crate::state::State;
 
@@ -193,7 +194,7 @@ fn base_config() -> Config {
 fn pool_of(config: &HostConfig) -> PoolingAllocationConfig {
     // For each that runs one that is ready for the next request, or is the full component's; and
     // two for the moment when one replaces another, and for one that is tried out.
-    let instances = u32::try_from(config.limits.max_instances)
+    let instances = u32::try_from(live::room(config))
         .unwrap_or(u32::MAX)
         .saturating_mul(2)
         .saturating_add(2);
@@ -207,7 +208,8 @@ fn pool_of(config: &HostConfig) -> PoolingAllocationConfig {
         .max_core_instance_size(4 << 20)
         .max_tables_per_module(4)
         .table_elements(1 << 20)
-        .max_memory_size(config.limits.max_memory)
+        // All that 32 bits can address: how much of it one may use is a setting that can change.
+        .max_memory_size(1 << 32)
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_TABLE)
         .async_stack_keep_resident(KEEP_STACK)

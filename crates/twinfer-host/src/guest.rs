@@ -10,16 +10,17 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::oneshot;
+use twinfer_gateway::{ModelWanted, Surface, Wanted};
 use wasmtime::component::{Accessor, Instance};
 use wasmtime::{Store, WasmBacktrace};
 use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::p3::{Request, Response};
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
-use crate::config::HostConfig;
 use crate::engine::Linked;
+use crate::live::Live;
 use crate::log::Log;
-use crate::observe::InstanceWatch;
+use crate::observe::{self, InstanceWatch};
 use crate::outbound::Network;
 use crate::reply::{Failure, ReplyCode};
 use crate::state::{State, Surroundings};
@@ -32,7 +33,7 @@ pub(crate) type ReplySender = oneshot::Sender<Result<http::Response<Bytes>, Fail
 
 /// Makes instances.
 pub(crate) struct Factory {
-    config: HostConfig,
+    live: Live,
     linked: Mutex<Arc<Linked>>,
     network: Network,
     log: Log,
@@ -58,9 +59,9 @@ pub(crate) struct Guest {
 }
 
 impl Factory {
-    pub(crate) fn new(config: HostConfig, linked: Linked, network: Network, log: Log) -> Self {
+    pub(crate) fn new(live: Live, linked: Linked, network: Network, log: Log) -> Self {
         Self {
-            config,
+            live,
             linked: Mutex::new(Arc::new(linked)),
             network,
             log,
@@ -97,14 +98,22 @@ impl Factory {
         self.linked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The number of the next instance: all that there are have lower ones.
+    pub(crate) fn next(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
+    }
+
     /// A fresh instance. No guest code but its start functions has run.
     pub(crate) async fn instantiate(&self) -> Result<Guest, Failure> {
-        self.instantiate_with(self.config.index.as_deref()).await
+        self.instantiate_with(self.live.get().index.as_deref())
+            .await
     }
 
     /// A fresh instance that sees another index.
     pub(crate) async fn instantiate_with(&self, index: Option<&Path>) -> Result<Guest, Failure> {
+        // First the number, then the settings: whoever has a number from after a change sees it.
         let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let config = self.live.get();
         let failed = |e: String| {
             Failure::new(ReplyCode::Internal, "the model server could not be started").because(e)
         };
@@ -112,7 +121,7 @@ impl Factory {
             index,
             seed: self.seed,
         };
-        let state = State::new(&self.config, &self.network, surroundings, id, &self.log)
+        let state = State::new(&config, &self.network, surroundings, id, &self.log)
             .map_err(|e| failed(e.to_string()))?;
         let linked = self.linked();
         let mut store = Store::new(linked.pre.engine(), state);
@@ -129,7 +138,7 @@ impl Factory {
             .indices
             .load(&mut store, &instance)
             .map_err(|e| failed(format!("{e:#}")))?;
-        let max_response = self.config.limits.max_response;
+        let max_response = config.limits.max_response;
         Ok(Guest {
             id,
             served: 0,
@@ -161,7 +170,7 @@ impl Guest {
         reply: &mut Option<ReplySender>,
     ) -> Result<(), Failure> {
         self.served += 1;
-        let model = model_of(request.uri().path()).map(str::to_owned);
+        let asked = asked_model(&request);
         let (models, watch) = (&mut self.models, &mut self.watch);
         let _busy = watch.as_ref().map(InstanceWatch::busy);
         let (request, _processed) =
@@ -175,10 +184,14 @@ impl Guest {
                     watch.answered(answer.headers());
                 }
                 // Only what is there counts: names that clients make up have no end.
-                if let (Some(model), Ok(answer)) = (model, &answer)
+                if let Ok(answer) = &answer
                     && answer.status().is_success()
                 {
-                    models.insert(model);
+                    models.extend(
+                        observe::model(answer.headers())
+                            .map(str::to_owned)
+                            .or(asked),
+                    );
                 }
                 if let Some(reply) = reply.take() {
                     // The client may be gone; the instance is fine all the same.
@@ -239,10 +252,13 @@ fn lacking(error: &wasmtime::Error) -> Option<u32> {
     Some(frames.get(at + 1).unwrap_or(frames.get(at)?).func_index())
 }
 
-/// The name in `/v2/models/NAME/…`.
-fn model_of(path: &str) -> Option<&str> {
-    let name = path.strip_prefix("/v2/models/")?.split('/').next()?;
-    (!name.is_empty()).then_some(name)
+/// The model that a path names, for answers that name none: that it is ready, or what it takes.
+fn asked_model(request: &http::Request<Bytes>) -> Option<String> {
+    let path = request.uri().path();
+    match Wanted::of(request.method(), path, &Surface::default()).model {
+        ModelWanted::Named(name) => Some(name),
+        _ => None,
+    }
 }
 
 /// Hands the request over and collects the whole answer. The outer error is a

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::{Arc, Weak, mpsc};
 use std::time::Duration;
 
-use twinfer_gateway::Settings;
-
-use crate::access::Guard;
+use crate::access::{AccessConfig, Guard};
+use crate::config::HostConfig;
 use crate::error::HostError;
+use crate::live::{self, Live};
+use crate::log::Log;
 use crate::pool::Pool;
 use crate::reply::ReplyCode;
 use crate::tls::Tls;
@@ -16,6 +17,8 @@ use crate::tls::Tls;
 /// Its functions block, and must not be called inside an async runtime.
 #[derive(Clone)]
 pub struct Handle {
+    live: Live,
+    log: Log,
     pool: Weak<Pool>,
     guard: Option<Weak<Guard>>,
     tls: Option<Weak<Tls>>,
@@ -31,13 +34,27 @@ pub struct Refused {
     pub message: String,
 }
 
+/// What came of other settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Whether instances are replaced for them.
+    pub instances: bool,
+    /// The number of instances that there may be, where more were wanted than there is room for
+    /// before the next start.
+    pub most_instances: Option<usize>,
+}
+
 impl Handle {
     pub(crate) fn new(
+        live: &Live,
+        log: &Log,
         pool: &Arc<Pool>,
         tls: Option<&Arc<Tls>>,
         runtime: tokio::runtime::Handle,
     ) -> Self {
         Self {
+            live: live.clone(),
+            log: log.clone(),
             pool: Arc::downgrade(pool),
             guard: None,
             tls: tls.map(Arc::downgrade),
@@ -85,12 +102,72 @@ impl Handle {
     }
 
     /// Takes other settings of access control, for all requests from now on. Keys of an issuer
-    /// that are in a file are read again.
+    /// that are in a file are read again. Whether there is a guard at all stays as it is.
     ///
     /// # Errors
     /// What is wrong with them: those from before go on being used.
-    pub fn reload_access(&self, settings: Settings) -> Result<(), HostError> {
-        self.guard().map_or(Ok(()), |guard| guard.reload(settings))
+    pub fn reload_access(&self, access: AccessConfig) -> Result<(), HostError> {
+        let before = self.live.get();
+        let access = AccessConfig {
+            guarded: before.access.guarded,
+            ..access
+        };
+        self.guard_by(HostConfig {
+            access,
+            ..(*before).clone()
+        })
+    }
+
+    fn guard_by(&self, config: HostConfig) -> Result<(), HostError> {
+        if let Some(guard) = self.guard() {
+            guard.reload(&config)?;
+        }
+        self.live.set(config);
+        Ok(())
+    }
+
+    /// Takes other settings, for all requests, connections and instances from now on; what is
+    /// under way goes on as it began, and no request fails by it. Instances that would see
+    /// something else are replaced in the background, one after the other.
+    ///
+    /// What a host takes at its start only stays as it is: addresses, certificates' files, the
+    /// component, whether instances are used again, registry, index, state, folders and the
+    /// observer. Access is not taken from here either: see [`Handle::reload_access`].
+    ///
+    /// # Errors
+    /// A setting that cannot work: nothing changes then.
+    pub fn reload(&self, config: HostConfig) -> Result<Reloaded, HostError> {
+        let before = self.live.get();
+        let wanted = config.limits.max_instances;
+        let config = live::merged(&before, config, self.live.room());
+        config.check()?;
+        let reloaded = Reloaded {
+            instances: live::concerns_instances(&before, &config),
+            most_instances: (wanted > config.limits.max_instances)
+                .then_some(config.limits.max_instances),
+        };
+        let pool = self.pool.upgrade();
+        if let Some(pool) = &pool {
+            pool.allow(&config)?;
+        }
+        self.log.change(config.log_level, config.log_format);
+        if let Some(observer) = &config.observer {
+            observer.limit_instances(config.limits.max_instances);
+        }
+        self.guard_by(config)?;
+        if let Some(pool) = pool.filter(|_| reloaded.instances) {
+            self.runtime.spawn(pool.renew());
+        }
+        Ok(reloaded)
+    }
+
+    /// Says, where health and metrics are asked for, whether the settings that were read last are
+    /// those in effect.
+    pub fn set_reloaded(&self, taken: bool) {
+        self.live.set_refused(!taken);
+        if let Some(observer) = &self.live.get().observer {
+            observer.reloaded(taken);
+        }
     }
 
     /// Whether the shared state of the rate limits could not be reached lately: then each host

@@ -108,6 +108,15 @@ pub(crate) fn preflight() -> Response<Body> {
     answer
 }
 
+/// The header in which the component hears that an administrator asks.
+pub(crate) const ADMIN: HeaderName = HeaderName::from_static("x-twinfer-admin");
+
+/// Takes away what only the host says to the component, whoever wrote it.
+pub(crate) fn only_from_outside(headers: &mut HeaderMap) {
+    headers.remove(ADMIN);
+    headers.remove(twinfer_bundle::TOKEN);
+}
+
 /// Takes away what was meant for this connection alone (RFC 9110, 7.6.1), and so not for the
 /// component. Not what `Connection` names besides: a client could take away what a proxy added.
 pub(crate) fn only_end_to_end(headers: &mut HeaderMap) {

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use twinfer_state::State;
 
 use crate::deadline::Deadline;
+use crate::live::Live;
 use crate::log::rfc3339;
 use crate::pool::Pool;
 use crate::reply::{Body, ReplyCode, full};
@@ -42,14 +43,16 @@ impl Component {
 }
 
 /// 200 when requests are answered, else 503. A state that is gone is said, and no reason to refuse
-/// requests: the host goes on from what it knows.
-pub(crate) async fn ready(pool: &Arc<Pool>, state: &dyn State) -> Response<Body> {
+/// requests: the host goes on from what it knows. The same holds for settings that could not be taken.
+pub(crate) async fn ready(pool: &Arc<Pool>, live: &Live) -> Response<Body> {
     let component = ask(pool).await;
     let is_ready = component != Component::Fails;
     let body = json!({
         "ready": is_ready,
         "component": component.as_str(),
-        "state": of_state(state, SystemTime::now()),
+        "state": of_state(&*live.get().state, SystemTime::now()),
+        // Why is in the log.
+        "settings": if live.was_refused() { "not reloaded" } else { "in effect" },
     });
     let mut response = Response::new(full(format!("{body}\n")));
     if !is_ready {

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value};
@@ -68,13 +69,19 @@ impl fmt::Debug for LogSink {
     }
 }
 
-/// Writes log lines to a sink.
+/// Writes log lines to a sink. Clones share the level and the format.
 #[derive(Debug, Clone)]
 pub struct Log {
     sink: LogSink,
-    level: LogLevel,
-    format: LogFormat,
+    form: Arc<Form>,
     observer: Option<Observer>,
+}
+
+/// What of a log can change: [`LogLevel`] and [`LogFormat`] as numbers.
+#[derive(Debug)]
+struct Form {
+    level: AtomicU8,
+    format: AtomicU8,
 }
 
 impl Log {
@@ -82,15 +89,25 @@ impl Log {
     pub fn new(sink: LogSink, level: LogLevel) -> Self {
         Self {
             sink,
-            level,
-            format: LogFormat::Json,
+            form: Arc::new(Form {
+                level: AtomicU8::new(level as u8),
+                format: AtomicU8::new(LogFormat::Json as u8),
+            }),
             observer: None,
         }
     }
 
     /// In this format.
     pub fn format(self, format: LogFormat) -> Self {
-        Self { format, ..self }
+        self.form.format.store(format as u8, Ordering::Relaxed);
+        self
+    }
+
+    /// From now on what is less important than `level` is dropped, and the rest is written so: for
+    /// this log and its clones.
+    pub fn change(&self, level: LogLevel, format: LogFormat) {
+        self.form.level.store(level as u8, Ordering::Relaxed);
+        self.form.format.store(format as u8, Ordering::Relaxed);
     }
 
     /// Counted by this observer: all events, also those below the level.
@@ -111,7 +128,7 @@ impl Log {
 
     /// Writes one event. `fields` must be a JSON object.
     pub fn event(&self, level: LogLevel, event: &str, fields: Value) {
-        if level >= self.level {
+        if level as u8 >= self.form.level.load(Ordering::Relaxed) {
             self.always(level, event, fields);
         } else if let Some(observer) = &self.observer {
             observer.event(level, event, &fields);
@@ -127,9 +144,10 @@ impl Log {
             return;
         }
         let time = rfc3339(SystemTime::now());
-        let line = match self.format {
-            LogFormat::Json => json(&time, level, event, fields),
-            LogFormat::Text => text(&time, level, event, &fields),
+        let is_text = self.form.format.load(Ordering::Relaxed) == LogFormat::Text as u8;
+        let line = match is_text {
+            false => json(&time, level, event, fields),
+            true => text(&time, level, event, &fields),
         };
         match &self.sink {
             // A log that cannot be written must not stop the service.

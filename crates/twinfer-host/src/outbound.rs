@@ -1,7 +1,7 @@
 //! The network of a guest: requests to the origins on a list, and to no other.
 
 use std::error::Error as _;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use http::Uri;
@@ -68,30 +68,48 @@ impl Origin {
 
 /// What the guests of a host may reach. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Network {
-    allowed: Arc<[Origin]>,
+pub(crate) struct Network(Arc<RwLock<Allowed>>);
+
+struct Allowed {
+    origins: Vec<Origin>,
     /// `None` where nothing is allowed.
     client: Option<reqwest::Client>,
 }
 
-impl Network {
-    pub(crate) fn new(config: &HostConfig) -> Result<Self, HostError> {
-        let allowed = config.outbound.iter().map(|text| Origin::parse(text));
-        let allowed = allowed.collect::<Result<Arc<[Origin]>, _>>()?;
-        let client = match allowed.is_empty() {
+impl Allowed {
+    fn of(config: &HostConfig) -> Result<Self, HostError> {
+        let origins = config.outbound.iter().map(|text| Origin::parse(text));
+        let origins = origins.collect::<Result<Vec<Origin>, _>>()?;
+        let client = match origins.is_empty() {
             true => None,
             false => Some(client()?),
         };
-        Ok(Self { allowed, client })
+        Ok(Self { origins, client })
+    }
+}
+
+impl Network {
+    pub(crate) fn new(config: &HostConfig) -> Result<Self, HostError> {
+        Ok(Self(Arc::new(RwLock::new(Allowed::of(config)?))))
+    }
+
+    /// From now on guests may reach what this configuration says, those that run as well. What is
+    /// on its way comes to its end.
+    ///
+    /// # Errors
+    /// An origin that is none: nothing changes then.
+    pub(crate) fn allow(&self, config: &HostConfig) -> Result<(), HostError> {
+        let allowed = Allowed::of(config)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = allowed;
+        Ok(())
     }
 
     /// The client, for an address that is allowed.
     fn client_for(&self, uri: &Uri) -> Option<reqwest::Client> {
         let origin = Origin::of(uri)?;
-        self.allowed
-            .contains(&origin)
-            .then(|| self.client.clone())
-            .flatten()
+        let allowed = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let is_allowed = allowed.origins.contains(&origin);
+        is_allowed.then(|| allowed.client.clone()).flatten()
     }
 }
 

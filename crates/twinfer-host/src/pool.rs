@@ -4,6 +4,7 @@ mod full;
 mod gone;
 mod pace;
 mod prepare;
+mod renew;
 mod rest;
 mod together;
 mod watch;
@@ -23,9 +24,10 @@ use self::pace::Pace;
 use self::together::Together;
 use crate::config::{HostConfig, Limits};
 use crate::deadline::{self, Deadline};
-use crate::engine::Program;
+use crate::engine::{Linked, Program};
 use crate::error::HostError;
 use crate::guest::{Factory, Guest, ReplySender};
+use crate::live::{Live, Places};
 use crate::log::{Log, LogLevel};
 use crate::outbound::Network;
 use crate::reply::{Failure, ReplyCode};
@@ -37,11 +39,11 @@ use crate::reply::{Failure, ReplyCode};
 /// permit of `running` is held, and put back before it is released.
 pub(crate) struct Pool {
     factory: Factory,
-    limits: Limits,
+    live: Live,
     log: Log,
     guests: Mutex<Guests>,
-    running: Arc<Semaphore>,
-    admitted: Arc<Semaphore>,
+    running: Places,
+    admitted: Places,
     pace: Pace,
     /// Each request gets an instance that served none before.
     fresh: bool,
@@ -49,6 +51,7 @@ pub(crate) struct Pool {
     full: Option<Full>,
     /// Requests that wait for others to go with.
     together: Option<Together>,
+    network: Network,
 }
 
 /// The instances that there are.
@@ -74,7 +77,7 @@ impl Pool {
     /// A thread that cannot be started.
     pub(crate) fn of(
         program: Program,
-        config: &HostConfig,
+        live: &Live,
         network: &Network,
         log: &Log,
     ) -> Result<Self, HostError> {
@@ -85,39 +88,59 @@ impl Pool {
                     engine,
                     wasm,
                     program.fresh,
-                    config,
+                    live,
                     network,
                     log,
                 )?)
             }
             None => None,
         };
-        let factory = Factory::new(config.clone(), program.linked, network.clone(), log.clone());
         Ok(Self {
             fresh: program.fresh,
             full,
-            together: together(config),
-            ..Self::new(factory, config.limits.clone(), log.clone())
+            together: together(&live.get()),
+            ..Self::new(program.linked, live, network, log)
         })
     }
 
-    fn new(factory: Factory, limits: Limits, log: Log) -> Self {
-        let admitted =
-            (limits.max_instances.saturating_add(limits.max_queue)).min(Semaphore::MAX_PERMITS);
+    fn new(linked: Linked, live: &Live, network: &Network, log: &Log) -> Self {
+        let limits = &live.get().limits;
         Self {
-            running: Arc::new(Semaphore::new(
-                limits.max_instances.min(Semaphore::MAX_PERMITS),
-            )),
-            admitted: Arc::new(Semaphore::new(admitted)),
+            running: Places::new(limits.max_instances),
+            admitted: Places::new(admitted(limits)),
             pace: Pace::default(),
             guests: Mutex::default(),
-            factory,
-            limits,
-            log,
+            factory: Factory::new(live.clone(), linked, network.clone(), log.clone()),
+            live: live.clone(),
+            log: log.clone(),
             fresh: false,
             full: None,
             together: None,
+            network: network.clone(),
         }
+    }
+
+    /// From now on instances may reach what this configuration says.
+    ///
+    /// # Errors
+    /// An origin that is none.
+    pub(crate) fn allow(&self, config: &HostConfig) -> Result<(), HostError> {
+        self.network.allow(config)
+    }
+
+    /// The settings that count now.
+    fn config(&self) -> Arc<HostConfig> {
+        self.live.get()
+    }
+
+    /// Who runs.
+    fn running(&self) -> Arc<Semaphore> {
+        self.running.of(self.config().limits.max_instances).clone()
+    }
+
+    /// Who runs or waits.
+    fn admitted(&self) -> Arc<Semaphore> {
+        self.admitted.of(admitted(&self.config().limits)).clone()
     }
 
     /// Whether a request would be let in now.
@@ -125,21 +148,20 @@ impl Pool {
     /// # Errors
     /// `overloaded`, where the queue is full.
     pub(crate) fn check_room(&self) -> Result<(), Failure> {
-        match self.admitted.available_permits() {
+        match self.admitted().available_permits() {
             0 => Err(self.queue_is_full()),
             _ => Ok(()),
         }
     }
 
     fn queue_is_full(&self) -> Failure {
-        let most = self.limits.max_queue;
+        let most = self.config().limits.max_queue;
         self.overloaded(format!("{most} requests are waiting already"))
     }
 
     /// Lets a request in, or refuses it at once when the queue is full.
     pub(crate) fn admit(&self) -> Result<Admission, Failure> {
-        self.admitted
-            .clone()
+        self.admitted()
             .try_acquire_owned()
             .map(Admission)
             .map_err(|_| self.queue_is_full())
@@ -147,13 +169,9 @@ impl Pool {
 
     /// A refusal that says when it is worth while to come again.
     pub(crate) fn overloaded(&self, message: impl Into<String>) -> Failure {
-        let most = (self
-            .limits
-            .max_instances
-            .saturating_add(self.limits.max_queue))
-        .min(Semaphore::MAX_PERMITS);
-        let there = most.saturating_sub(self.admitted.available_permits());
-        let after = self.pace.until_done(there, self.limits.max_instances);
+        let limits = &self.config().limits;
+        let there = admitted(limits).saturating_sub(self.admitted().available_permits());
+        let after = self.pace.until_done(there, limits.max_instances);
         Failure::new(ReplyCode::Overloaded, message).after(after)
     }
 
@@ -167,7 +185,7 @@ impl Pool {
         deadline: Deadline,
     ) -> Result<http::Response<Bytes>, Failure> {
         match &self.together {
-            Some(together) if together.takes(&request) => {
+            Some(together) if together.takes(&request, &self.config().limits) => {
                 together.answer(self, admission, request, deadline).await
             }
             _ => self.handle_alone(Some(admission), request, deadline).await,
@@ -182,8 +200,8 @@ impl Pool {
         deadline: Deadline,
     ) -> Result<http::Response<Bytes>, Failure> {
         let watched = watch::waiting(&request);
-        let patience = deadline.or_at(Instant::now() + self.limits.queue_timeout);
-        let waited = timeout_at(patience.into(), self.running.clone().acquire_owned()).await;
+        let patience = deadline.or_at(Instant::now() + self.config().limits.queue_timeout);
+        let waited = timeout_at(patience.into(), self.running().acquire_owned()).await;
         drop(watched);
         if deadline.passed(Instant::now()) {
             return Err(Deadline::failure("it waited for an instance"));
@@ -210,14 +228,16 @@ impl Pool {
         deadline: Deadline,
     ) {
         let mut reply = Some(sender);
+        let config = self.config();
+        let limits = &config.limits;
         let started = Instant::now();
-        let until = deadline.or_at(started + self.limits.request_timeout);
+        let until = deadline.or_at(started + limits.request_timeout);
         deadline::hand_on(request.headers_mut(), until - started);
         let again = self.full.is_some().then(|| request.clone());
         let grace = if self.fresh {
             Duration::ZERO
         } else {
-            self.limits.cancel_grace
+            limits.cancel_grace
         };
         let outcome = tokio::select! {
             biased;
@@ -231,10 +251,7 @@ impl Pool {
             Err(_) if deadline.passed(Instant::now()) => Deadline::failure("it ran"),
             Err(_) => Failure::new(
                 ReplyCode::Timeout,
-                format!(
-                    "no answer within {} ms",
-                    self.limits.request_timeout.as_millis()
-                ),
+                format!("no answer within {} ms", limits.request_timeout.as_millis()),
             ),
         };
         if let (Some(full), Some(again)) = (&self.full, again)
@@ -302,39 +319,56 @@ impl Pool {
     }
 
     async fn give_back(&self, mut guest: Guest) {
+        let config = self.config();
         if self.fresh {
             drop(guest);
             self.guests().worked = Some(Instant::now());
             // Before the next request, which then does not wait for it. What fails here fails
             // again where it matters.
-            if self.guests().idle.len() < self.limits.max_instances
+            if self.guests().idle.len() < config.limits.max_instances
                 && let Ok(next) = self.start().await
             {
                 self.guests().idle.push(next);
             }
             return;
         }
-        if guest.served >= self.limits.max_requests_per_instance {
+        if guest.served >= config.limits.max_requests_per_instance {
             self.log_end(&guest, "served_enough");
             return;
         }
         guest.idle_since = Instant::now();
-        self.guests().idle.push(guest);
+        {
+            let guests = &mut *self.guests();
+            // There may have been more of them before.
+            if guests.idle.len() + guests.busy.len() < config.limits.max_instances {
+                return guests.idle.push(guest);
+            }
+        }
+        self.log_end(&guest, "settings");
     }
 
     /// Drops what has been idle for too long. The most recently used instance
     /// is taken first, so that the others age.
     fn drop_idle(&self) {
-        let expired: Vec<Guest> = {
-            let idle = &mut self.guests().idle;
+        let config = self.config();
+        let limits = &config.limits;
+        let (expired, too_many): (Vec<Guest>, Vec<Guest>) = {
+            let guests = &mut *self.guests();
+            let idle = &mut guests.idle;
             let keep = idle
                 .iter()
-                .position(|g| g.idle_since.elapsed() < self.limits.idle_timeout)
+                .position(|g| g.idle_since.elapsed() < limits.idle_timeout)
                 .unwrap_or(idle.len());
-            idle.drain(..keep).collect()
+            let expired = idle.drain(..keep).collect();
+            // There may have been more of them before.
+            let there = idle.len() + guests.busy.len();
+            let surplus = there.saturating_sub(limits.max_instances);
+            (expired, idle.drain(..surplus.min(idle.len())).collect())
         };
-        for guest in &expired {
-            self.log_end(guest, "idle");
+        for (guests, why) in [(expired, "idle"), (too_many, "settings")] {
+            for guest in &guests {
+                self.log_end(guest, why);
+            }
         }
     }
 
@@ -349,12 +383,16 @@ impl Pool {
     }
 }
 
-/// Requests go together where the configuration has a window, and a secret by which the component
-/// knows a bundle of ours.
+/// Requests that may run or wait.
+fn admitted(limits: &Limits) -> usize {
+    let all = limits.max_instances.saturating_add(limits.max_queue);
+    all.min(Semaphore::MAX_PERMITS)
+}
+
+/// Requests can go together where there is a secret by which the component knows a bundle of ours.
 fn together(config: &HostConfig) -> Option<Together> {
-    let (window, token) = (config.limits.batch_window?, config.bundle_token.as_deref()?);
-    let token = http::HeaderValue::from_str(token).ok()?;
-    Some(Together::new(window, config.limits.max_batch, token))
+    let token = http::HeaderValue::from_str(config.bundle_token.as_deref()?).ok()?;
+    Some(Together::new(token))
 }
 
 /// An instance that serves, as long as this lives.
@@ -377,10 +415,13 @@ impl Drop for Busy<'_> {
 }
 
 /// Looks after idle instances until the pool is gone.
-pub(crate) async fn tend(pool: std::sync::Weak<Pool>, limits: Limits) {
-    let shortest = limits.idle_timeout.min(limits.rest_after);
-    let period = (shortest / 4).clamp(Duration::from_millis(20), Duration::from_secs(5));
+pub(crate) async fn tend(pool: std::sync::Weak<Pool>) {
     loop {
+        let Some(limits) = pool.upgrade().map(|pool| pool.config().limits.clone()) else {
+            return;
+        };
+        let shortest = limits.idle_timeout.min(limits.rest_after);
+        let period = (shortest / 4).clamp(Duration::from_millis(20), Duration::from_secs(5));
         tokio::time::sleep(period).await;
         let Some(pool) = pool.upgrade() else { return };
         pool.drop_idle();

@@ -11,14 +11,16 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, V
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout_at;
+use twinfer_gateway::Decision;
 
 use crate::access::{self, Guard};
-use crate::config::HostConfig;
+use crate::config::{HostConfig, Limits};
 use crate::deadline::Deadline;
 use crate::headers;
 use crate::health;
+use crate::live::{Live, Places};
 use crate::log::{Log, LogLevel};
 use crate::observe;
 use crate::pool::Pool;
@@ -37,11 +39,11 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// All that requests share.
 pub(crate) struct Router {
-    config: HostConfig,
+    live: Live,
     pool: Arc<Pool>,
     log: Log,
     guard: Option<Arc<Guard>>,
-    buffers: Arc<Semaphore>,
+    buffers: Places,
     started: u128,
     next_request: AtomicU64,
 }
@@ -76,26 +78,17 @@ impl Target {
 }
 
 impl Router {
-    pub(crate) fn new(
-        config: HostConfig,
-        pool: Arc<Pool>,
-        log: Log,
-        guard: Option<Arc<Guard>>,
-    ) -> Self {
+    pub(crate) fn new(live: Live, pool: Arc<Pool>, log: Log, guard: Option<Arc<Guard>>) -> Self {
         let started = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_millis();
-        // One that is as large as may be always finds room.
-        let buffered = config.limits.max_buffered.max(config.limits.max_body);
-        let units = buffered.div_ceil(UNIT).min(u32::MAX as usize);
-        let buffers = Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS)));
         Self {
-            config,
+            buffers: Places::new(units(&live.get().limits)),
+            live,
             pool,
             log,
             guard,
-            buffers,
             started,
             next_request: AtomicU64::new(1),
         }
@@ -107,13 +100,13 @@ impl Router {
         let id = self.request_id(request.headers());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let origin = request.headers().get(ORIGIN).cloned();
-        let observer = self.config.observer.as_ref();
+        // One request goes by the settings that it found.
+        let config = self.live.get();
+        let observer = config.observer.as_ref();
         let mut watch = observer.map(|observer| observer.watch(&mut request));
         let line = RequestLine::new(&self.log, &id, &request, started);
-        let target = self.target(&method, &path).await;
-        let is_page = matches!(target, Target::Page(_));
         // Who asks whether he may ask has no credentials yet.
-        let is_preflight = self.is_preflight(&request);
+        let is_preflight = is_preflight(&config, &request);
         let decision = match &self.guard {
             Some(guard) if !is_preflight => {
                 let peer = request.extensions().get::<Peer>();
@@ -128,13 +121,25 @@ impl Router {
         if let (Some(watch), Some(principal)) = (&mut watch, principal) {
             watch.set_principal(principal.to_string());
         }
+        let mut is_page = false;
         let result = match decision.as_ref().and_then(access::refusal) {
             _ if is_preflight => Ok(headers::preflight()),
             Some(failure) => {
                 discard(request.into_body());
                 Err(failure)
             }
-            None => self.dispatch(target, request, &id, started).await,
+            None => {
+                // Who is refused does not learn whether there is such a file.
+                let target = target(&config, &method, &path).await;
+                is_page = matches!(target, Target::Page(_));
+                let asked = Asked {
+                    id: &id,
+                    started,
+                    config: &config,
+                    decision: decision.as_ref(),
+                };
+                self.dispatch(target, request, &asked).await
+            }
         };
         let (mut response, failure) = match result {
             Ok(response) => (response, None),
@@ -146,12 +151,7 @@ impl Router {
         if let (Some(guard), Some(decision)) = (&self.guard, &decision) {
             guard.after(decision, (&method, &path), &id, &mut response);
         }
-        headers::add(
-            &self.config,
-            is_page,
-            origin.as_ref(),
-            response.headers_mut(),
-        );
+        headers::add(&config, is_page, origin.as_ref(), response.headers_mut());
         if let Ok(id) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(REQUEST_ID, id);
         }
@@ -161,35 +161,23 @@ impl Router {
         response
     }
 
-    async fn target(&self, method: &Method, path: &str) -> Target {
-        if let Some(target) = Target::of(path) {
-            return target;
-        }
-        let reading = matches!(*method, Method::GET | Method::HEAD);
-        let found = match &self.config.page {
-            Some(folder) if reading => static_site::find(folder, path).await,
-            _ => None,
-        };
-        found.map_or(Target::Component, Target::Page)
-    }
-
     async fn dispatch(
         &self,
         target: Target,
         request: Request<Incoming>,
-        id: &str,
-        started: Instant,
+        asked: &Asked<'_>,
     ) -> Result<Response<Body>, Failure> {
+        let config = asked.config;
         check(&request)?;
         let (method, path) = (request.method(), request.uri().path());
         match target {
-            Target::Component => self.ask_component(request, id, started).await,
+            Target::Component => self.ask_component(request, asked).await,
             Target::Health => Ok(Response::new(full("ok\n"))),
-            Target::Metrics => observe::expose(&self.config, method, request.uri().query()),
-            Target::Ready => Ok(health::ready(&self.pool, &*self.config.state).await),
+            Target::Metrics => observe::expose(config, method, request.uri().query()),
+            Target::Ready => Ok(health::ready(&self.pool, &self.live).await),
             Target::Registry => {
                 let below = path.strip_prefix("/registry/").unwrap_or_default();
-                let (registry, index) = (&self.config.registry, self.config.index.as_deref());
+                let (registry, index) = (&config.registry, config.index.as_deref());
                 static_site::registry(registry, index, below, method, request.headers()).await
             }
             Target::Page(found) => static_site::page(found, method, request.headers()).await,
@@ -199,22 +187,25 @@ impl Router {
     async fn ask_component(
         &self,
         request: Request<Incoming>,
-        id: &str,
-        started: Instant,
+        asked: &Asked<'_>,
     ) -> Result<Response<Body>, Failure> {
-        let deadline = Deadline::of(request.headers(), started)?;
+        let deadline = Deadline::of(request.headers(), asked.started)?;
         // Refused before its body is read where that is known now. It has its place in the queue
         // only when it is whole: clients that are slow to send it do not keep others out.
         self.pool.check_room()?;
         let (mut parts, body) = request.into_parts();
-        let (body, _buffers) = self.read_body(&parts.headers, body, deadline).await?;
+        let (body, _buffers) = self
+            .read_body(&parts.headers, body, deadline, &asked.config.limits)
+            .await?;
         let admission = self.pool.admit()?;
         parts.uri = absolute(&parts.uri, &parts.headers);
         if self.guard.is_some() {
             access::forget_credentials(&mut parts.headers);
         }
         headers::only_end_to_end(&mut parts.headers);
-        if let Ok(id) = HeaderValue::from_str(id) {
+        headers::only_from_outside(&mut parts.headers);
+        asked.vouch(&mut parts.headers);
+        if let Ok(id) = HeaderValue::from_str(asked.id) {
             parts.headers.insert(REQUEST_ID, id);
         }
         parts
@@ -224,6 +215,7 @@ impl Router {
             .pool
             .handle(admission, Request::from_parts(parts, body), deadline)
             .await?;
+        access::check_answer(asked.decision, answer.headers())?;
         let (mut parts, body) = answer.into_parts();
         // The body is complete, so the server states its true length itself.
         parts.headers.remove(CONTENT_LENGTH);
@@ -236,8 +228,9 @@ impl Router {
         headers: &HeaderMap,
         mut body: Incoming,
         deadline: Deadline,
+        limits: &Limits,
     ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Failure> {
-        let limit = self.config.limits.max_body;
+        let limit = limits.max_body;
         let too_large = || {
             Failure::new(
                 ReplyCode::BodyTooLarge,
@@ -252,7 +245,7 @@ impl Router {
             discard(body);
             return Err(too_large());
         }
-        let until = deadline.or_at(Instant::now() + self.config.limits.read_timeout);
+        let until = deadline.or_at(Instant::now() + limits.read_timeout);
         let (mut bytes, mut paid): (_, Option<OwnedSemaphorePermit>) = (BytesMut::new(), None);
         loop {
             let Ok(frame) = timeout_at(until.into(), body.frame()).await else {
@@ -281,10 +274,11 @@ impl Router {
                 return Err(too_large());
             }
             bytes.extend_from_slice(&data);
-            let units = bytes.len().div_ceil(UNIT);
-            let more = units - paid.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+            let needed = bytes.len().div_ceil(UNIT);
+            let more = needed - paid.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
             let more = u32::try_from(more).unwrap_or(u32::MAX);
-            let permit = self.buffers.clone().try_acquire_many_owned(more);
+            let buffers = self.buffers.of(units(&self.live.get().limits)).clone();
+            let permit = buffers.try_acquire_many_owned(more);
             let permit =
                 permit.map_err(|_| self.pool.overloaded("too many large requests at once"))?;
             match &mut paid {
@@ -315,14 +309,53 @@ impl Router {
             )
         })
     }
+}
 
-    fn is_preflight(&self, request: &Request<Incoming>) -> bool {
-        request.method() == Method::OPTIONS
-            && request
-                .headers()
-                .contains_key(ACCESS_CONTROL_REQUEST_METHOD)
-            && !self.config.cors.is_empty()
+/// A request that was let in.
+struct Asked<'a> {
+    id: &'a str,
+    started: Instant,
+    config: &'a HostConfig,
+    decision: Option<&'a Decision>,
+}
+
+impl Asked<'_> {
+    /// Tells the component that whoever asks for what an administrator may do is one.
+    fn vouch(&self, headers: &mut HeaderMap) {
+        let is_admin = self.decision.is_some_and(|decision| {
+            decision.is_audited() && decision.verdict.is_ok() && decision.principal.is_some()
+        });
+        let token = self.config.admin_token.as_deref().filter(|_| is_admin);
+        if let Some(Ok(token)) = token.map(HeaderValue::from_str) {
+            headers.insert(headers::ADMIN, token);
+        }
     }
+}
+
+/// Memory for bodies, in [`UNIT`]s. One that is as large as may be always finds room.
+fn units(limits: &Limits) -> usize {
+    let buffered = limits.max_buffered.max(limits.max_body);
+    buffered.div_ceil(UNIT).min(u32::MAX as usize)
+}
+
+async fn target(config: &HostConfig, method: &Method, path: &str) -> Target {
+    if let Some(target) = Target::of(path) {
+        return target;
+    }
+    let reading = matches!(*method, Method::GET | Method::HEAD);
+    let found = match &config.page {
+        Some(folder) if reading => static_site::find(folder, path).await,
+        _ => None,
+    };
+    found.map_or(Target::Component, Target::Page)
+}
+
+fn is_preflight(config: &HostConfig, request: &Request<Incoming>) -> bool {
+    request.method() == Method::OPTIONS
+        && request
+            .headers()
+            .contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+        && !config.cors.is_empty()
 }
 
 /// The line of the log about one request, which is written in any case: a client that goes before

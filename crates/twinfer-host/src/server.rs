@@ -22,6 +22,7 @@ use crate::config::{HostConfig, Limits};
 use crate::engine;
 use crate::error::{HostError, HostErrorKind};
 use crate::handle::Handle;
+use crate::live::Live;
 use crate::log::{Log, LogLevel};
 use crate::outbound::Network;
 use crate::pool::{self, Pool};
@@ -133,22 +134,22 @@ fn run(config: HostConfig, stopped: watch::Receiver<bool>, ready: &Ready) -> Res
     let tls = config.tls.clone().map(|files| Tls::load(files, &log));
     let tls = tls.transpose()?.map(Arc::new);
     let program = engine::prepare(&config, &log)?;
-    // A busy guest holds its thread for a tick; two more keep the rest moving.
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(config.limits.max_instances.saturating_add(2).min(64))
+        .worker_threads(threads(&config))
         .thread_name("twinfer-host")
         .enable_all()
         .build()
         .map_err(|e| HostError::internal(format!("the async runtime cannot be started: {e}")))?;
     let result = runtime.block_on(async {
-        let pool = Arc::new(Pool::of(program, &config, &network, &log)?);
-        tokio::spawn(pool::tend(Arc::downgrade(&pool), config.limits.clone()));
+        let live = Live::new(config.clone());
+        let pool = Arc::new(Pool::of(program, &live, &network, &log)?);
+        tokio::spawn(pool::tend(Arc::downgrade(&pool)));
         if let Some(tls) = &tls {
             tokio::spawn(tls::watch(Arc::downgrade(tls)));
         }
         let observer = config.observer.as_ref();
         let exporting = observer.and_then(|observer| observer.begin(&config, &log));
-        let served = serve(&config, pool, tls, &log, stopped, ready).await;
+        let served = serve(&live, pool, tls, &log, stopped, ready).await;
         if let Some(exporting) = exporting {
             exporting.end().await;
         }
@@ -158,14 +159,23 @@ fn run(config: HostConfig, stopped: watch::Receiver<bool>, ready: &Ready) -> Res
     result
 }
 
+/// A busy guest holds its thread for a tick; two more keep the rest moving. There may come to be
+/// more instances than at the start: they share what the machine has.
+fn threads(config: &HostConfig) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let busy = config.limits.max_instances.max(cores);
+    busy.saturating_add(2).min(64)
+}
+
 async fn serve(
-    config: &HostConfig,
+    live: &Live,
     pool: Arc<Pool>,
     tls: Option<Arc<Tls>>,
     log: &Log,
     mut stopped: watch::Receiver<bool>,
     ready: &Ready,
 ) -> Result<(), HostError> {
+    let config = live.get();
     let refused = |e: std::io::Error| {
         HostError::new(
             HostErrorKind::Listen,
@@ -181,17 +191,23 @@ async fn serve(
         "listening",
         json!({"address": address.to_string(), "tls": tls.is_some()}),
     );
-    let guard = Guard::new(config, log)?;
+    let guard = Guard::new(live, log)?;
     if let Some(guard) = &guard {
         guard.begin().await;
     }
-    let handle = Handle::new(&pool, tls.as_ref(), tokio::runtime::Handle::current())
-        .guarded_by(guard.as_ref());
+    let handle = Handle::new(
+        live,
+        log,
+        &pool,
+        tls.as_ref(),
+        tokio::runtime::Handle::current(),
+    )
+    .guarded_by(guard.as_ref());
     let _ = ready.send((address, handle));
 
-    let router = Arc::new(Router::new(config.clone(), pool, log.clone(), guard));
+    let router = Arc::new(Router::new(live.clone(), pool, log.clone(), guard));
     let graceful = GracefulShutdown::new();
-    let connections = Connections::new(router, tls, &config.limits, log);
+    let connections = Connections::new(router, tls, live, log);
     let reason = tokio::select! {
         () = connections.accept(&listener, &graceful) => "listener",
         _ = stopped.wait_for(|stop| *stop) => "shutdown",
@@ -199,7 +215,7 @@ async fn serve(
     };
     drop(listener);
     connections.end();
-    finish(graceful, &config.limits, log, reason).await
+    finish(graceful, &live.get().limits, log, reason).await
 }
 
 async fn finish(

@@ -12,6 +12,7 @@ use crate::engine;
 use crate::error::HostError;
 use crate::guest::{Factory, Guest};
 use crate::handle::Refused;
+use crate::live::Live;
 use crate::log::Log;
 use crate::outbound::Network;
 use crate::reply::{Failure, ReplyCode};
@@ -42,7 +43,8 @@ impl Trial {
             .build()
             .map_err(|e| HostError::internal(format!("no async runtime: {e}")))?;
         let limit = config.limits.request_timeout;
-        let factory = Factory::new(config.clone(), program.linked, network, log).repeatable(seed);
+        let factory =
+            Factory::new(Live::new(config.clone()), program.linked, network, log).repeatable(seed);
         let guest = runtime
             .block_on(factory.instantiate())
             .map_err(|e| HostError::internal(Refused::from(e).message))?;

@@ -2,6 +2,9 @@
 
 use http::HeaderMap;
 
+/// The header with the name of the model that an answer is of.
+pub const MODEL: &str = "x-twinfer-model";
+
 /// The package that answered, and where its time went.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answered {
@@ -31,7 +34,7 @@ impl Answered {
         let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
         let timing = text("server-timing").unwrap_or_default();
         Some(Self {
-            model: text("x-twinfer-model")?,
+            model: text(MODEL)?,
             version: text("x-twinfer-version")?,
             digest: text("x-twinfer-digest"),
             load_ms: duration(&timing, "load"),

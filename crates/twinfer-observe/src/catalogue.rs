@@ -144,7 +144,7 @@ metrics! {
     INSTANCES_STARTED = host("twinfer_instances_started_total", Counter, &[],
         "Instances that were started");
     INSTANCES_ENDED = host("twinfer_instances_ended_total", Counter, &["reason"],
-        "Instances that were ended, by reason: idle for too long, served_enough requests, client_gone");
+        "Instances that were ended, by reason: idle for too long, served_enough requests, client_gone, other settings");
     INSTANCES_REPLACED = host("twinfer_instances_replaced_total", Counter, &["reason"],
         "Instances that were thrown away after a request, by error code (timeout, out_of_memory, internal)");
     MODEL_INSTANCES = host("twinfer_model_instances", Gauge, &["model", "version"],
@@ -179,6 +179,10 @@ metrics! {
         "Spans that were lost: queue_full, export_failed, or rejected by the collector");
     LOG_EVENTS = host("twinfer_log_events_total", Counter, &["level", "event"],
         "Events of the log, also of those below the level that is written");
+    RELOAD_SUCCESSFUL = host("twinfer_config_last_reload_successful", Gauge, &[],
+        "1 when the settings that were read last are in effect, 0 when they could not be taken");
+    RELOAD_SUCCESS_TIME = host("twinfer_config_last_reload_success_timestamp_seconds", Gauge, &[],
+        "When settings were taken the last time, in seconds since 1970");
     START_TIME = host("process_start_time_seconds", Gauge, &[],
         "When the server was started, in seconds since 1970");
     RESIDENT = host("process_resident_memory_bytes", Gauge, &[],

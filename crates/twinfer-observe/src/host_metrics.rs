@@ -34,6 +34,8 @@ pub struct HostMetrics {
     spans_exported: IntCounterVec,
     spans_dropped: IntCounterVec,
     log_events: IntCounterVec,
+    reload_successful: IntGaugeVec,
+    reload_success_time: GaugeVec,
     resident: IntGaugeVec,
     open_files: IntGaugeVec,
     max_files: IntGaugeVec,
@@ -74,6 +76,8 @@ impl HostMetrics {
             spans_exported: counter(into, &all::SPANS_EXPORTED)?,
             spans_dropped: counter(into, &all::SPANS_DROPPED)?,
             log_events: counter(into, &all::LOG_EVENTS)?,
+            reload_successful: gauge(into, &all::RELOAD_SUCCESSFUL)?,
+            reload_success_time: float_gauge(into, &all::RELOAD_SUCCESS_TIME)?,
             resident: gauge(into, &all::RESIDENT)?,
             open_files: gauge(into, &all::OPEN_FILES)?,
             max_files: gauge(into, &all::MAX_FILES)?,
@@ -184,6 +188,16 @@ impl HostMetrics {
         self.index_success.with_label_values(NONE).set(at);
         self.index_refused.with_label_values(NONE).set(refused);
         self.registry_reachable(true);
+    }
+
+    /// Settings were read at this time (in seconds since 1970), and taken or not.
+    pub fn reloaded(&self, taken: bool, at: f64) {
+        self.reload_successful
+            .with_label_values(NONE)
+            .set(taken.into());
+        if taken {
+            self.reload_success_time.with_label_values(NONE).set(at);
+        }
     }
 
     /// A version or alias is served from now on, or no more.

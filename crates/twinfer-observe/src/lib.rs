@@ -31,7 +31,7 @@ mod settings;
 mod span;
 mod trace;
 
-pub use answered::Answered;
+pub use answered::{Answered, MODEL};
 pub use host_metrics::{HostMetrics, Lowered, Memory, Raised};
 pub use metrics::{CONTENT_TYPE, Metrics, MetricsError, Pending};
 pub use names::{Names, Selection};

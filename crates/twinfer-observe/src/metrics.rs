@@ -161,7 +161,10 @@ impl Metrics {
             self.refused.with_label_values(&[reason]).inc();
         }
         let good = (200..300).contains(&status);
-        if matched.inference {
+        // An answer names its model where that ran, whatever the path was: routes may be an
+        // operator's own.
+        let ran = matches!(seen.outcome, Outcome::Answer(_, Some(_)));
+        if matched.inference || ran {
             self.triton.observe(seen, [model, version], good);
         }
         if let Outcome::Answer(_, Some(by)) = seen.outcome {

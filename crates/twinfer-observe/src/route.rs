@@ -28,7 +28,10 @@ const ROUTES: &[(&str, bool)] = &[
     ("/v2/health/live", false),
     ("/v2/health/ready", false),
     ("/v2/models", false),
+    ("/v2/models/stats", false),
     ("/v2/models/{model}", false),
+    ("/v2/models/{model}/config", false),
+    ("/v2/models/{model}/stats", false),
     ("/v2/models/{model}/ready", false),
     ("/v2/models/{model}/infer", true),
     ("/v2/models/{model}/predict", true),
@@ -55,18 +58,33 @@ const ROUTES: &[(&str, bool)] = &[
     ("/v1/models/{model}/labels/{version}:predict", true),
     ("/v1/models/{model}/labels/{version}:classify", true),
     ("/v1/models/{model}/labels/{version}:regress", true),
+    // Vertex AI.
+    (
+        "/v1/endpoints/{endpoint}/deployedModels/{deployed}:predict",
+        true,
+    ),
+    ("/v1/endpoints/{endpoint}/deployedModels/{deployed}", false),
     // MLflow and SageMaker.
     ("/ping", false),
     ("/health", false),
     ("/version", false),
     ("/invocations", true),
+    ("/execution-parameters", false),
+    ("/models/{model}/invoke", true),
     // Azure ML.
     ("/score", true),
     // TorchServe.
     ("/models", false),
     ("/models/{model}", false),
+    ("/models/{model}/{version}", false),
     ("/predictions/{model}", true),
     ("/predictions/{model}/{version}", true),
+    // CloudEvents.
+    ("/events", true),
+    ("/events/{model}", true),
+    ("/events/{model}/{version}", true),
+    // The page.
+    ("/console/models/{model}", false),
 ];
 
 impl<'a> Matched<'a> {
@@ -172,6 +190,26 @@ mod tests {
                 true,
                 Some("a"),
             ),
+            (
+                "/models/a/invoke",
+                "/models/{model}/invoke",
+                true,
+                Some("a"),
+            ),
+            ("/events", "/events", true, None),
+            (
+                "/events/a/stable",
+                "/events/{model}/{version}",
+                true,
+                Some("a"),
+            ),
+            (
+                "/v1/endpoints/1/deployedModels/2:predict",
+                "/v1/endpoints/{endpoint}/deployedModels/{deployed}:predict",
+                true,
+                None,
+            ),
+            ("/v2/models/stats", "/v2/models/stats", false, None),
             ("/metrics", "/metrics", false, None),
             ("/registry/blobs/sha256/00", REGISTRY, false, None),
             ("/registry", REST, false, None),

@@ -49,7 +49,8 @@ pub struct Options {
     pub predict_route: Option<String>,
     /// Who may use the repository extension (index, load, unload). `None`: it is off.
     pub repository: Option<AdminToken>,
-    /// Path of the metrics of the host (Prometheus' text format), for the page. `None`: it has none.
+    /// Path and query of the metrics of the host (Prometheus' text format, with Triton's names), for
+    /// the page. `None`: it has none.
     pub metrics: Option<String>,
 }
 

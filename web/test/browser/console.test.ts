@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -7,7 +7,7 @@ import { after, afterEach, before, beforeEach, describe, test } from "node:test"
 import type { Browser, Page } from "playwright-core";
 import { complaintsOf, launch } from "../support/browser.js";
 import { DIST } from "../support/server.js";
-import { pack, serveModels } from "../support/twinfer.js";
+import { pack, serveModels, twinfer } from "../support/twinfer.js";
 import type { Server } from "../support/twinfer.js";
 
 /** The page that the component itself brings, on the real host. */
@@ -45,6 +45,18 @@ async function open(model: string): Promise<void> {
   await page.locator("[data-models]").getByRole("button", { name: model }).click();
   await page.locator("main h2", { hasText: model }).waitFor();
   await page.getByRole("button", { name: "Predict" }).waitFor();
+}
+
+/** How often a model was asked, as the page shows it. */
+async function countOf(model: string): Promise<number> {
+  const row = page.locator("[data-traffic] tbody tr", { hasText: model });
+  if ((await row.count()) === 0) return 0;
+  const cells = await row.first().locator("td").allInnerTexts();
+  return Number(cells[2]) + Number(cells[3]);
+}
+
+function key(scopes: readonly string[]): { key: string; settings: unknown } {
+  return JSON.parse(twinfer(["api-key", "--id", scopes.join("-"), "--scopes", scopes.join(","), "--json"])) as ReturnType<typeof key>;
 }
 
 describe("the console", () => {
@@ -112,10 +124,11 @@ describe("the console", () => {
     await page.getByRole("button", { name: "Predict" }).click();
     await page.locator("[data-big]", { hasText: "shell" }).waitFor({ timeout: 60_000 });
     assert.match((await page.locator("[data-curl]").textContent()) ?? "", /prediction_mode=best_guess/);
-    // The instance that counts is one of several; the page asks again until it meets the one that answered.
     const row = page.locator("[data-traffic] tbody tr", { hasText: "file-type" });
     await row.waitFor({ timeout: 60_000 });
     assert.match(await row.innerText(), /file-type\s+1\.0\.0\s+[1-9]\d*\s+\d+/);
+    assert.match(await page.locator("[data-source]").innerText(), /^All requests to this host/);
+    assert.deepEqual(complaints, []);
   });
 
   test("where the server wants a key, it asks for one, and sends it", async () => {
@@ -130,6 +143,41 @@ describe("the console", () => {
     await page.getByRole("button", { name: "Use it" }).click();
     await page.locator("main .pill.good").waitFor({ timeout: 60_000 });
     assert(await page.locator("[data-failure]").isHidden());
+  });
+
+  test("the traffic is that of all instances, whatever protocol was spoken", async () => {
+    // More at once than one instance serves, and one in another protocol.
+    const body = JSON.stringify({ instances: ["QQ=="].map((b64) => ({ b64 })) });
+    const ask = (): Promise<Response> => fetch(`${server.origin}/v1/models/file-type:predict`, { method: "POST", body, headers: { "content-type": "application/json" } });
+    const before = await countOf("file-type");
+    const answers = await Promise.all(Array.from({ length: 20 }, ask));
+    assert.equal(answers.length, 20);
+    await page.reload();
+    await page.locator("main .pill.good").waitFor({ timeout: 60_000 });
+    await page.locator("[data-traffic] tbody tr", { hasText: "file-type" }).waitFor({ timeout: 60_000 });
+    assert.equal(await countOf("file-type"), before + 20);
+  });
+
+  test("who may not see the metrics is shown one instance's figures, and told so", async () => {
+    const [reader, watcher] = [key(["predict"]), key(["predict", "metrics"])];
+    const access = join(folder, "access.json");
+    writeFileSync(access, JSON.stringify({ open: ["page"], keys: [reader.settings, watcher.settings] }));
+    const guarded = await serveModels(folder, join(DIST, "demo"), ["--access", access, "--instances", "1"]);
+    try {
+      await page.goto(`${guarded.origin}/console`);
+      const source = page.locator("[data-source]");
+      for (const [{ key: secret }, told] of [[reader, /^(Nothing was asked yet\. )?Requests to the one instance/], [watcher, /^(Nothing was asked yet\. )?All requests to this host/]] as const) {
+        await page.getByRole("alert").waitFor();
+        await page.getByLabel("API key").fill(secret);
+        await page.getByRole("button", { name: "Use it" }).click();
+        await page.locator("main .pill.good").waitFor({ timeout: 60_000 });
+        await page.waitForFunction((wanted) => new RegExp(wanted).test(document.querySelector("[data-source]")?.textContent ?? ""), told.source);
+        assert.match(await source.innerText(), told);
+        await page.reload();
+      }
+    } finally {
+      await guarded.close();
+    }
   });
 
   test("every control has a name", async () => {

@@ -6,7 +6,9 @@ use clap::Args;
 use serde_json::json;
 use twinfer::{Result, err};
 use twinfer_gateway::{Scope, Scopes, Settings};
-use twinfer_host::{AccessConfig, Handle, HostError, Log, LogLevel};
+use twinfer_host::{AccessConfig, Handle, Log, LogLevel};
+
+use crate::host_error::host_error;
 
 /// Largest file of settings in bytes.
 const MAX_FILE: u64 = 4 << 20;
@@ -28,6 +30,11 @@ pub struct AccessArgs {
 }
 
 impl AccessArgs {
+    /// Whether a file says who may ask what.
+    pub fn is_given(&self) -> bool {
+        self.access.is_some()
+    }
+
     /// As the host takes it.
     ///
     /// # Errors
@@ -35,8 +42,6 @@ impl AccessArgs {
     pub fn config(&self) -> Result<AccessConfig> {
         let mut config = AccessConfig {
             open: Scopes::of(&self.open),
-            health_paths: route("AIP_HEALTH_ROUTE"),
-            predict_paths: route("AIP_PREDICT_ROUTE"),
             ..AccessConfig::default()
         };
         if let Some(file) = &self.access {
@@ -46,43 +51,31 @@ impl AccessArgs {
         Ok(config)
     }
 
-    /// What reads the file again.
-    pub fn reload(&self, handle: Handle, log: Log) -> Reload {
-        Reload {
-            file: self.access.clone(),
-            handle,
-            log,
-        }
-    }
-}
-
-/// Reads the file of access again.
-pub struct Reload {
-    file: Option<PathBuf>,
-    handle: Handle,
-    log: Log,
-}
-
-impl Reload {
-    /// Reads it, and says in the log what came of it. A file that cannot be used changes nothing.
-    pub fn run(&self) {
-        let Some(file) = &self.file else { return };
-        let used = |settings| {
-            let taken = self.handle.reload_access(settings);
-            taken.map_err(|error: HostError| crate::host_error::host_error(error))
-        };
-        match read(file).and_then(used) {
-            Ok(()) => self
-                .log
-                .event(LogLevel::Info, "access_reloaded", json!({"file": file})),
-            Err(error) => self.log.event(
-                LogLevel::Error,
-                "access_reload_failed",
-                json!({
-                    "file": file, "code": error.code().as_str(), "error": error.message(),
-                    "kept": "the settings from before",
-                }),
-            ),
+    /// Reads the file again, and says in the log what came of it. One that cannot be used changes
+    /// nothing. Says whether it could.
+    pub fn reload(&self, handle: &Handle, log: &Log) -> bool {
+        let file = &self.access;
+        let used = self
+            .config()
+            .and_then(|config| handle.reload_access(config).map_err(host_error));
+        match used {
+            Ok(()) => {
+                if file.is_some() {
+                    log.event(LogLevel::Info, "access_reloaded", json!({"file": file}));
+                }
+                true
+            }
+            Err(error) => {
+                log.event(
+                    LogLevel::Error,
+                    "access_reload_failed",
+                    json!({
+                        "file": file, "code": error.code().as_str(), "error": error.message(),
+                        "kept": "the settings from before",
+                    }),
+                );
+                false
+            }
         }
     }
 }
@@ -103,14 +96,6 @@ fn read(file: &Path) -> Result<Settings> {
         _ => Settings::from_toml(&text),
     };
     settings.map_err(|error| err!(InvalidParameter, "the access settings {shown}: {error}"))
-}
-
-/// Vertex AI says in variables where it asks.
-fn route(variable: &str) -> Vec<String> {
-    let path = std::env::var(variable).ok();
-    path.into_iter()
-        .filter(|path| path.starts_with('/'))
-        .collect()
 }
 
 fn scope(text: &str) -> std::result::Result<Scope, String> {

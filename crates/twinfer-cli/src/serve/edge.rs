@@ -8,7 +8,7 @@ use twinfer_host::Limits;
 use super::seconds;
 
 /// What the host allows its clients.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Limits on clients")]
 pub struct EdgeArgs {
     /// Seconds that a client may take to send the head of a request, and again for its body

@@ -131,6 +131,12 @@ impl Follower {
         self.host = Some(host);
     }
 
+    /// From now on changes have to pass this policy. What is approved stays so: the component asks
+    /// the policy at each request.
+    pub fn trust(&mut self, trust: &Trust) {
+        self.trust = trust.clone();
+    }
+
     /// Looks at what was refused once more, though it is the same.
     pub fn forget_refusals(&mut self) {
         for refused in self.refused.values_mut() {

@@ -7,6 +7,9 @@ mod edge;
 mod follow;
 mod observe;
 mod polling;
+mod reload;
+mod repository;
+mod secrets;
 mod source;
 mod state;
 #[cfg(test)]
@@ -18,7 +21,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgMatches, Args, ValueEnum};
 use serde_json::json;
 use twinfer::err;
 use twinfer_host::{Announcement, Host, HostConfig, Instances, Log, LogLevel, LogSink, StateSeen};
@@ -29,6 +32,7 @@ use self::edge::EdgeArgs;
 use self::follow::Follower;
 use self::observe::ObserveArgs;
 use self::polling::Polling;
+use self::reload::{Begun, Reload};
 use self::source::Source;
 use self::state::StateArgs;
 use self::tls::TlsArgs;
@@ -62,6 +66,8 @@ Examples:
       HTTPS; the files are taken again when they change
   twinfer serve --state redis://state.example
       one of several servers that share their state; they go on when Redis is gone
+  twinfer serve --config twinfer.toml
+      settings of a file, by the names of the flags; read again on SIGHUP
   twinfer serve --component face-detector.wasm
       a fused component (twinfer fuse), with a fresh instance for each request
 
@@ -73,7 +79,7 @@ It ends on Ctrl-C or SIGTERM, after the requests in flight. Its log is JSON line
 on the standard error stream.";
 
 /// Serve the models of a registry: Open Inference Protocol v2, packages, page
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ServeArgs {
     /// A file of settings (TOML): what flags and variables do not say is taken from it, by the
@@ -131,6 +137,16 @@ pub struct ServeArgs {
     /// Origin whose pages may use this server (repeatable), or * for all
     #[arg(long, value_name = "ORIGIN")]
     cors: Vec<String>,
+
+    /// Origin that the component may send requests to: scheme://host[:port] (repeatable)
+    /// [default: it has no network]
+    #[arg(long, value_name = "ORIGIN")]
+    outbound: Vec<String>,
+
+    /// Switch on the model repository extension (/v2/repository: index, load, unload), for keys and
+    /// tokens with the scope admin
+    #[arg(long)]
+    repository: bool,
 
     /// The full component, which answers what a slim one cannot, and everything where a slim or
     /// fused one does not fit [default: twinfer_worker.wasm in a build folder or beside this
@@ -233,7 +249,12 @@ impl From<Level> for LogLevel {
 /// # Errors
 /// A setting, component or address that does not work, a registry that cannot be read and never
 /// was, or requests that were cut off at the end.
-pub fn run(args: ServeArgs, registry: &Registry, trust: &Trust) -> twinfer::Result<()> {
+pub fn run(
+    args: ServeArgs,
+    given: &ArgMatches,
+    registry: &Registry,
+    trust: &Trust,
+) -> twinfer::Result<()> {
     let no_home = || {
         err!(
             Storage,
@@ -252,19 +273,18 @@ pub fn run(args: ServeArgs, registry: &Registry, trust: &Trust) -> twinfer::Resu
             .map_err(|e| err!(Storage, "cannot make {}: {e}", home.display()))?;
         Ok(home)
     })?;
-    let poll = args
-        .poll
-        .unwrap_or(if source.is_remote() { 30.0 } else { 2.0 });
-    let reload = args.access.clone();
-    let state = args.state.clone();
-    let together = args.together.clone();
-    let mut config = config(args, source.folder());
+    let default_poll = if source.is_remote() { 30.0 } else { 2.0 };
+    let poll = args.poll.unwrap_or(default_poll);
+    let begun = Begun::new(&args, source.folder(), default_poll)?;
+    let mut config = begun.config(&args, trust)?;
     config.access = access;
+    repository::check(args.repository, args.access.is_given(), config.listen)?;
     config.observer = Some(observer.clone());
-    together.apply(&mut config)?;
     // Before anything is written for a folder that is not there.
     config.check().map_err(host_error)?;
-    state.apply(&source.identity(), &log, &mut config)?;
+    args.state
+        .clone()
+        .apply(&source.identity(), &log, &mut config)?;
     let watched = config.state.clone();
     observer.watch_state(move || {
         let status = watched.status();
@@ -278,11 +298,18 @@ pub fn run(args: ServeArgs, registry: &Registry, trust: &Trust) -> twinfer::Resu
     let home = home(&source.identity());
     let mut follower = Follower::start(source, home.as_deref(), trust, &log, polling.stop())?;
     config.index = Some(follower.served());
-    apply(trust, &follower, &mut config)?;
+    config.announce = announcements(trust, &follower)?;
     let host = Host::start(config).map_err(host_error)?;
     follower.attach(host.handle());
-    let reload = reload.reload(host.handle(), log);
-    let polling = polling.begin(follower, move || reload.run())?;
+    let mut reload = Reload::new(
+        begun,
+        args,
+        given.clone(),
+        trust.clone(),
+        host.handle(),
+        log,
+    );
+    let polling = polling.begin(follower, move |follower| reload.run(follower))?;
     let ended = host.wait().map_err(host_error);
     polling.end();
     ended
@@ -295,18 +322,26 @@ fn home(identity: &str) -> Option<PathBuf> {
     Some(folder.join("twinfer/served").join(digest.hex()))
 }
 
-/// Hands the policy to the component, and says in the log what it will do with each tag. The
-/// component decides by itself, at each request, with the same code.
-fn apply(trust: &Trust, follower: &Follower, config: &mut HostConfig) -> twinfer::Result<()> {
-    let Some(policy) = trust.policy() else {
-        return Ok(());
-    };
+/// What the policy, if there is one, will do with each tag.
+fn announcements(trust: &Trust, follower: &Follower) -> twinfer::Result<Vec<Announcement>> {
+    let mut announced = Vec::new();
+    if trust.policy().is_none() {
+        return Ok(announced);
+    }
     let view = follower.view()?;
     for tag in follower.index().tags() {
         let reference = Reference::new(&tag.name, &tag.tag)?;
         let decided = trust.admit(&view, &reference);
-        config.announce.push(announcement(&tag, decided));
+        announced.push(announcement(&tag, decided));
     }
+    Ok(announced)
+}
+
+/// Hands the policy to the component, which decides by itself, at each request, with the same code.
+fn hand_over(trust: &Trust, config: &mut HostConfig) -> twinfer::Result<()> {
+    let Some(policy) = trust.policy() else {
+        return Ok(());
+    };
     let counters = serde_json::to_string(&trust.counters()?)
         .map_err(|e| err!(Internal, "counters have no JSON form: {e}"))?;
     config.env.extend([
@@ -356,6 +391,7 @@ fn config(args: ServeArgs, registry: &Path) -> HostConfig {
         tls: args.tls.files(),
         page: args.page.or(built_page),
         cors: args.cors,
+        outbound: args.outbound,
         cache: if args.no_cache {
             None
         } else {

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use twinfer::{Result, err};
-use twinfer_host::{LogFormat, ObserveOptions, Observer};
+use twinfer_host::{HostConfig, LogFormat, ObserveOptions, Observer};
 use twinfer_observe::TraceSettings;
 
 use crate::host_error::host_error;
@@ -15,7 +15,7 @@ enum Format {
 }
 
 /// Flags of observability.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Observability")]
 pub struct ObserveArgs {
     /// Form of the log: a JSON object a line, or text for people
@@ -46,6 +46,15 @@ impl ObserveArgs {
         match self.log_format {
             Format::Json => LogFormat::Json,
             Format::Text => LogFormat::Text,
+        }
+    }
+
+    /// Tells the component where the page finds the traffic of all instances: under Triton's names,
+    /// which its own statistics have, too.
+    pub fn tell(&self, config: &mut HostConfig) {
+        if !self.no_metrics {
+            let address = "/metrics?names=triton".to_owned();
+            config.env.push(("TWINFER_HOST_METRICS".into(), address));
         }
     }
 

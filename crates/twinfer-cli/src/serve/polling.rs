@@ -52,7 +52,7 @@ impl Polling {
             Requests::new().map_err(failed)?
         };
         Ok(Self {
-            period: (seconds > 0.0).then(|| Duration::from_secs_f64(seconds)),
+            period: period(seconds),
             runtime,
             requests,
             stop: watch::channel(false).0,
@@ -64,14 +64,15 @@ impl Polling {
         self.stop.subscribe()
     }
 
-    /// Begins, in a thread. `reload` is called on SIGHUP, before the registry is looked at.
+    /// Begins, in a thread. `reload` is called on SIGHUP, before the registry is looked at; it
+    /// gives the seconds between two looks from then on.
     ///
     /// # Errors
     /// `internal`.
     pub fn begin(
         self,
         follower: Follower,
-        reload: impl Fn() + Send + 'static,
+        reload: impl FnMut(&mut Follower) -> f64 + Send + 'static,
     ) -> Result<Following> {
         let (stop, folder) = (self.stop.clone(), follower.folder().to_owned());
         let thread = thread::Builder::new()
@@ -85,7 +86,7 @@ impl Polling {
         })
     }
 
-    fn follow(mut self, mut follower: Follower, reload: impl Fn()) {
+    fn follow(mut self, mut follower: Follower, mut reload: impl FnMut(&mut Follower) -> f64) {
         let mut stop = self.stop.subscribe();
         loop {
             // Only waiting happens in the runtime: a registry on a network has one of its own.
@@ -99,7 +100,7 @@ impl Polling {
             match reason {
                 Reason::End => return,
                 Reason::Request => {
-                    reload();
+                    self.period = period(reload(&mut follower));
                     if let Some(host) = follower.host() {
                         super::tls::reload(host);
                     }
@@ -124,6 +125,11 @@ impl Following {
         // be removed is by the next start.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// 0 is never.
+fn period(seconds: f64) -> Option<Duration> {
+    (seconds > 0.0).then(|| Duration::from_secs_f64(seconds))
 }
 
 async fn after(period: Option<Duration>) {

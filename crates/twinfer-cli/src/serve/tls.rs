@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use twinfer_host::{Handle, TlsFiles};
 
 /// Files of certificates. They are looked at every ten seconds, and on SIGHUP.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "TLS")]
 pub struct TlsArgs {
     /// Certificate in PEM, followed by those that lead to its authority: serves HTTPS (TLS 1.2 and

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
-use twinfer::{Result, err};
 use twinfer_host::HostConfig;
+
+use super::secrets::Secrets;
 
 /// Longest window: whoever waits longer than that gains nothing.
 const MAX_WINDOW: f64 = 1000.0;
@@ -29,32 +30,25 @@ pub struct TogetherArgs {
 }
 
 impl TogetherArgs {
-    /// Writes them into the configuration.
-    ///
-    /// # Errors
-    /// `internal` where the system has no random numbers.
-    pub fn apply(&self, config: &mut HostConfig) -> Result<()> {
+    /// Writes them into the configuration. The component knows the secret of bundles in any case:
+    /// so the window can be switched on later.
+    pub fn apply(&self, secrets: &Secrets, config: &mut HostConfig) {
         if self.prediction_cache > 0 {
             let bytes = u64::from(self.prediction_cache) << 20;
             config
                 .env
                 .push(("TWINFER_PREDICTION_CACHE".into(), bytes.to_string()));
         }
-        if self.batch_window <= 0.0 {
-            return Ok(());
-        }
-        let mut secret = [0; 16];
-        getrandom::fill(&mut secret).map_err(|e| err!(Internal, "no random numbers: {e}"))?;
-        let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-        config.limits.batch_window = Some(Duration::from_secs_f64(self.batch_window / 1e3));
+        let window = Duration::from_secs_f64(self.batch_window / 1e3);
+        config.limits.batch_window = (!window.is_zero()).then_some(window);
         config.limits.max_batch = self.max_batch.into();
+        let secret = secrets.bundle.clone();
         config.env.push(("TWINFER_BUNDLE".into(), secret.clone()));
         config.bundle_token = Some(secret);
-        Ok(())
     }
 }
 
-fn window(text: &str) -> std::result::Result<f64, String> {
+fn window(text: &str) -> Result<f64, String> {
     let window: f64 = text.parse().map_err(|e| format!("{e}"))?;
     match (0.0..=MAX_WINDOW).contains(&window) {
         true => Ok(window),

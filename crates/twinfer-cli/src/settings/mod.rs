@@ -3,6 +3,7 @@
 //! Of these the first that says something counts, then the default. There is one definition, the
 //! flag: variable and line have its name (`--max-body`, `TWINFER_SERVE_MAX_BODY`, `max-body`).
 
+mod change;
 mod file;
 mod print;
 
@@ -16,6 +17,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, Error};
 use crate::args::Args;
 use file::Line;
 
+pub use change::{Change, changed, policy_file};
 pub use print::print;
 
 /// The command whose flags are settings.

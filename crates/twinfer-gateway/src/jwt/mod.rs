@@ -33,7 +33,7 @@ pub(crate) struct Jwt {
     state: RwLock<State>,
 }
 
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct State {
     keys: Arc<Keys>,
     /// When the keys came, and when they were asked for, in milliseconds since 1970.
@@ -93,6 +93,15 @@ impl Jwt {
     fn keys(&self) -> Arc<Keys> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         state.keys.clone()
+    }
+
+    /// Takes over the keys that another one has fetched from the same address.
+    pub(crate) fn adopt(&self, before: &Self) {
+        if self.address.is_none() || self.address != before.address {
+            return;
+        }
+        let known = before.state.read().unwrap_or_else(PoisonError::into_inner);
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = known.clone();
     }
 
     /// Takes the keys of the issuer.

@@ -128,6 +128,44 @@ fn a_key_may_what_its_scopes_and_models_say() {
     }
 }
 
+/// A key with every scope, and one model.
+#[test]
+fn what_shows_all_models_is_for_nobody_who_may_see_some() {
+    let gateway = gateway(&format!(
+        r#"
+        [[keys]]
+        id = "one"
+        sha256 = "{}"
+        scopes = ["predict", "metrics", "admin", "packages", "page"]
+        models = ["a"]
+        "#,
+        key(1).sha256()
+    ));
+    for (path, expected) in [
+        ("/v2/models/a/infer", "ok"),
+        ("/v2/models/b/infer", "forbidden"),
+        ("/v2/repository/models/a/load", "ok"),
+        ("/v2/repository/models/b/load", "forbidden"),
+        ("/v2/repository/index", "forbidden"),
+        ("/v2/models", "forbidden"),
+        ("/models", "forbidden"),
+        ("/registry/index.json", "forbidden"),
+        ("/openapi.json", "forbidden"),
+        ("/console/models/b", "forbidden"),
+        ("/", "ok"),
+        ("/metrics", "ok"),
+    ] {
+        let ask = Ask::get(path).bearer(key(1).secret());
+        assert_eq!(ask.code(&gateway), expected, "{path}");
+    }
+    let ask = |number: u8, path: &str| {
+        let ask = Ask::post(path).bearer(key(number).secret());
+        ask.of(&gateway, &MemoryState::new())
+    };
+    let admitted = ask(1, "/v2/models/a/infer");
+    assert!(admitted.covers("a") && !admitted.covers("b"));
+}
+
 #[test]
 fn a_header_that_names_a_model_counts_as_well() {
     let gateway = with_keys();

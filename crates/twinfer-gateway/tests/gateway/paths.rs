@@ -47,9 +47,9 @@ fn every_protocol_has_its_scopes() {
             Predict,
             "m",
         ),
-        ("POST", "/v2/repository/index", Admin, "-"),
-        ("POST", "/v2/repository/models/m/load", Admin, "-"),
-        ("POST", "/v2/repository/models/m/unload", Admin, "-"),
+        ("POST", "/v2/repository/index", Admin, "*"),
+        ("POST", "/v2/repository/models/m/load", Admin, "m"),
+        ("POST", "/v2/repository/models/m/unload", Admin, "m"),
         ("PUT", "/v2/deployments/m", Admin, "-"),
         ("POST", "/v2/logging", Admin, "-"),
         // TensorFlow Serving.
@@ -96,7 +96,7 @@ fn every_protocol_has_its_scopes() {
         // Ours.
         ("GET", "/", Page, "-"),
         ("HEAD", "/", Page, "-"),
-        ("GET", "/openapi.json", Page, "-"),
+        ("GET", "/openapi.json", Page, "*"),
         ("GET", "/api-description", Page, "-"),
         ("GET", "/console", Page, "-"),
         ("GET", "/console/models/m", Predict, "m"),
@@ -106,8 +106,8 @@ fn every_protocol_has_its_scopes() {
         ("GET", "/healthz", Health, "-"),
         ("GET", "/livez", Health, "-"),
         ("GET", "/readyz", Health, "-"),
-        ("GET", "/registry/index.json", Packages, "-"),
-        ("GET", "/registry/blobs/sha256/00", Packages, "-"),
+        ("GET", "/registry/index.json", Packages, "*"),
+        ("GET", "/registry/blobs/sha256/00", Packages, "*"),
         ("GET", "/deployments", Admin, "-"),
     ] {
         let wanted = Wanted::of(&method.parse().unwrap(), path, &surface());

@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use twinfer_gateway::{
-    ApiKey, Decision, Gateway, Rules, Scope, Scopes, Settings, Surface, Visitor,
+    ApiKey, Certificate, Decision, Gateway, Rules, Scope, Scopes, Settings, Surface, Visitor,
 };
 use twinfer_state::{MemoryState, State};
 
@@ -66,7 +66,10 @@ impl Ask {
             path: &self.path,
             headers: &self.headers,
             address: self.address,
-            subject: self.subject.as_deref(),
+            certificate: self.subject.as_deref().map(|subject| Certificate {
+                subject,
+                ..Certificate::default()
+            }),
         };
         // The states of these tests never wait.
         gateway

@@ -83,7 +83,10 @@ fn claims_have_several_forms() {
     let ask = |name: &str, path: &str| Ask::post(path).bearer(&DATA.variants[name]).code(&gateway);
     assert_eq!(ask("no kid", PATH), "ok");
     assert_eq!(ask("list of audiences", PATH), "ok");
-    assert_eq!(ask("list of scopes", "/v2/repository/index"), "ok");
+    assert_eq!(
+        ask("list of scopes", "/v2/repository/models/tumour-risk/load"),
+        "ok"
+    );
     assert_eq!(ask("no scope", PATH), "forbidden");
     assert_eq!(ask("no models", PATH), "forbidden");
     // Within the leeway of a minute.

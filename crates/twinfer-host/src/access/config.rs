@@ -68,17 +68,31 @@ impl AccessConfig {
             surface: Surface {
                 page_files: config.page.is_some(),
                 default_model: default_model(&config.env),
-                health_paths: self.health_paths.clone(),
-                predict_paths: self.predict_paths.clone(),
+                health_paths: with(&self.health_paths, &config.env, "AIP_HEALTH_ROUTE"),
+                predict_paths: with(&self.predict_paths, &config.env, "AIP_PREDICT_ROUTE"),
             },
         }
     }
 }
 
+/// These paths, and the one that the component is told by a variable.
+fn with(paths: &[String], environment: &[(String, String)], name: &str) -> Vec<String> {
+    let told = variable(environment, name).filter(|path| path.starts_with('/'));
+    let all = paths.iter().map(String::as_str).chain(told);
+    all.map(str::to_owned).collect()
+}
+
+/// Of two with one name the last counts.
+fn variable<'a>(environment: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let mut last = environment.iter().rev();
+    let (_, value) = last.find(|(known, _)| known == name)?;
+    Some(value)
+}
+
 /// The name of the model that the component is told to take where a request names none.
 fn default_model(environment: &[(String, String)]) -> Option<String> {
-    let mut last = environment.iter().rev();
-    let (_, reference) = last.find(|(name, _)| name == "TWINFER_DEFAULT_MODEL")?;
-    let name = reference.split([':', '@']).next()?;
+    let name = variable(environment, "TWINFER_DEFAULT_MODEL")?
+        .split([':', '@'])
+        .next()?;
     (!name.is_empty()).then(|| name.to_owned())
 }

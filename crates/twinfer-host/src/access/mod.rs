@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, Method, Response};
 use serde_json::json;
-use twinfer_gateway::{Decision, Gateway, Reason, Refetch, Refusal, Settings, Visitor};
+use twinfer_gateway::{Decision, Gateway, Reason, Refetch, Refusal, Visitor};
 use twinfer_state::State;
 
 pub use config::AccessConfig;
@@ -18,7 +18,9 @@ pub(crate) use twinfer_gateway::forget_credentials;
 use self::issuer::Issuer;
 use crate::config::HostConfig;
 use crate::error::HostError;
+use crate::live::Live;
 use crate::log::{Log, LogLevel};
+use crate::observe;
 use crate::reply::{Body, Failure, ReplyCode};
 use crate::tls::Peer;
 
@@ -26,7 +28,6 @@ use crate::tls::Peer;
 pub(crate) struct Guard {
     /// Exchanged at once when settings are read again; requests in flight keep theirs.
     gateway: RwLock<Arc<Gateway>>,
-    config: HostConfig,
     state: Arc<dyn State>,
     issuer: Arc<Issuer>,
     log: Log,
@@ -37,14 +38,14 @@ impl Guard {
     ///
     /// # Errors
     /// Settings that cannot be used, or a file of keys that cannot be read.
-    pub(crate) fn new(config: &HostConfig, log: &Log) -> Result<Option<Arc<Self>>, HostError> {
+    pub(crate) fn new(live: &Live, log: &Log) -> Result<Option<Arc<Self>>, HostError> {
+        let config = live.get();
         if !config.access.guarded {
             return Ok(None);
         }
-        let gateway = build(config, config.access.settings.clone())?;
+        let gateway = build(&config)?;
         Ok(Some(Arc::new(Self {
             gateway: RwLock::new(Arc::new(gateway)),
-            config: config.clone(),
             state: config.state.clone(),
             issuer: Arc::new(Issuer::new(log.clone())),
             log: log.clone(),
@@ -67,12 +68,13 @@ impl Guard {
         }
     }
 
-    /// Takes other settings.
+    /// Goes by this configuration from now on.
     ///
     /// # Errors
     /// Settings that cannot be used: those from before go on being used.
-    pub(crate) fn reload(&self, settings: Settings) -> Result<(), HostError> {
-        let gateway = Arc::new(build(&self.config, Some(settings))?);
+    pub(crate) fn reload(&self, config: &HostConfig) -> Result<(), HostError> {
+        let gateway = Arc::new(build(config)?);
+        gateway.adopt(&self.gateway());
         *self.gateway.write().unwrap_or_else(PoisonError::into_inner) = gateway;
         Ok(())
     }
@@ -97,7 +99,7 @@ impl Guard {
             path,
             headers,
             address: peer.map(|peer| peer.address.ip()),
-            subject: peer.and_then(Peer::subject),
+            certificate: peer.and_then(Peer::names),
         };
         let was_degraded = gateway.is_degraded();
         let decision = gateway.admit(visitor, &*self.state, now()).await;
@@ -152,6 +154,22 @@ impl Guard {
     }
 }
 
+/// Whether what the component answered is of a model that the decision was about. It always is,
+/// unless the two read one request in two ways: then the answer is kept back.
+pub(crate) fn check_answer(
+    decision: Option<&Decision>,
+    headers: &HeaderMap,
+) -> Result<(), Failure> {
+    let (Some(decision), Some(model)) = (decision, observe::model(headers)) else {
+        return Ok(());
+    };
+    if decision.covers(model) {
+        return Ok(());
+    }
+    let message = "these credentials are not for the model that answered";
+    Err(Failure::new(ReplyCode::Forbidden, message).because(format!("it is of `{model}`")))
+}
+
 /// What was decided as a failure, where it was refused.
 pub(crate) fn refusal(decision: &Decision) -> Option<Failure> {
     let refusal = decision.verdict.as_ref().err()?;
@@ -170,7 +188,8 @@ fn reply_code(refusal: &Refusal) -> ReplyCode {
 }
 
 /// A gateway of these settings, with the keys that are in a file.
-fn build(config: &HostConfig, settings: Option<Settings>) -> Result<Gateway, HostError> {
+fn build(config: &HostConfig) -> Result<Gateway, HostError> {
+    let settings = config.access.settings.clone();
     let file = settings
         .as_ref()
         .and_then(|settings| Some(config.access.path(settings.key_file()?)));
@@ -191,7 +210,7 @@ fn build(config: &HostConfig, settings: Option<Settings>) -> Result<Gateway, Hos
 /// Checks what can be checked before anything is started.
 pub(crate) fn check(config: &HostConfig) -> Result<(), HostError> {
     match config.access.guarded {
-        true => build(config, config.access.settings.clone()).map(drop),
+        true => build(config).map(drop),
         false => Ok(()),
     }
 }
@@ -203,4 +222,52 @@ fn now() -> u64 {
         .map_or(u64::MAX, |since| {
             u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+    use twinfer_gateway::{ApiKey, Rules, Settings};
+    use twinfer_state::MemoryState;
+
+    /// What is decided of a request for the model `a` with a key for that one.
+    async fn decision() -> Decision {
+        let key = ApiKey::new(&[1; 32]);
+        let settings = json!({"keys": [
+            {"id": "k", "sha256": key.sha256(), "scopes": ["predict"], "models": ["a"]},
+        ]});
+        let rules = Rules {
+            settings: Some(Settings::from_json(&settings.to_string()).unwrap()),
+            ..Rules::default()
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert("x-api-key", HeaderValue::from_str(key.secret()).unwrap());
+        let visitor = Visitor {
+            method: &Method::POST,
+            path: "/v2/models/a/infer",
+            headers: &headers,
+            address: None,
+            certificate: None,
+        };
+        let gateway = Gateway::new(rules).unwrap();
+        gateway.admit(visitor, &MemoryState::new(), 0).await
+    }
+
+    /// If the door and the component ever read one request in two ways, the answer stays here.
+    #[tokio::test]
+    async fn an_answer_of_another_model_than_was_granted_is_kept_back() {
+        let decision = decision().await;
+        assert!(decision.verdict.is_ok());
+        let answer = |model: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-twinfer-model", HeaderValue::from_static(model));
+            headers
+        };
+        check_answer(Some(&decision), &answer("a")).unwrap();
+        check_answer(Some(&decision), &HeaderMap::new()).unwrap();
+        check_answer(None, &answer("b")).unwrap();
+        let kept = check_answer(Some(&decision), &answer("b")).unwrap_err();
+        assert_eq!(kept.code(), ReplyCode::Forbidden);
+    }
 }

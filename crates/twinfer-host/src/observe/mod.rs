@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response};
 use serde_json::Value as Json;
 use twinfer_observe::{HostMetrics, Metrics, Sampler, Selection, TraceSettings};
 
@@ -75,6 +75,11 @@ struct Inner {
     exporter: Mutex<Option<Exporter>>,
 }
 
+/// The model that an answer of the component is of, as it says.
+pub(crate) fn model(headers: &HeaderMap) -> Option<&str> {
+    headers.get(twinfer_observe::MODEL)?.to_str().ok()
+}
+
 /// The answer to `/metrics`.
 pub(crate) fn expose(
     config: &HostConfig,
@@ -127,10 +132,21 @@ impl Observer {
         })))
     }
 
+    /// So many instances may serve at once from now on.
+    pub(crate) fn limit_instances(&self, most: usize) {
+        self.0.host.limit_instances(most);
+    }
+
+    /// Other settings were read, and taken or not.
+    pub(crate) fn reloaded(&self, taken: bool) {
+        self.0.host.reloaded(taken, wall::seconds());
+    }
+
     /// A host begins: exports spans, in the runtime that this is called in. `None` where there is
     /// nothing to export, or another host does it.
     pub(crate) fn begin(&self, config: &HostConfig, log: &Log) -> Option<Exporting> {
-        self.0.host.limit_instances(config.limits.max_instances);
+        self.limit_instances(config.limits.max_instances);
+        self.reloaded(true);
         let mut exporter = self
             .0
             .exporter

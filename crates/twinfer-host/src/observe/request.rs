@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use serde_json::{Map, Value as Json};
 use twinfer_observe::{
     Answered, Asked, Kind, Observation, Outcome, Pending, Raised, Span, SpanId, TraceContext,
@@ -12,6 +12,7 @@ use twinfer_observe::{
 };
 
 use super::{Observer, wall};
+use crate::tls::Peer;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// Asked every few seconds by whoever runs the server: no trace worth keeping begins with these.
@@ -33,6 +34,7 @@ pub(crate) struct RequestWatch {
     method: Method,
     path: String,
     agent: Option<String>,
+    scheme: &'static str,
     started: Instant,
     started_at: u64,
     /// Our own span, and the one that it is part of.
@@ -109,6 +111,7 @@ impl Observer {
             method,
             path,
             agent,
+            scheme: scheme(request.extensions()),
             started: Instant::now(),
             started_at: wall::nanoseconds(),
             trace,
@@ -133,6 +136,12 @@ impl Observer {
         let sampled = !PROBES.contains(&path) && sampler.is_some_and(takes);
         Some((TraceContext::root(trace, span_id()?, sampled), None))
     }
+}
+
+/// That of the connection which the request came over; what is before us may have another.
+fn scheme(extensions: &Extensions) -> &'static str {
+    let peer = extensions.get::<Peer>();
+    peer.map_or("http", Peer::scheme)
 }
 
 fn random<const N: usize>() -> Option<[u8; N]> {
@@ -239,7 +248,7 @@ impl RequestWatch {
                 "url.path",
                 self.path.chars().take(MAX_PATH).collect::<String>().into(),
             ),
-            ("url.scheme", "http".into()),
+            ("url.scheme", self.scheme.into()),
             ("twinfer.request_id", id.into()),
         ];
         if let Some(agent) = &self.agent {
@@ -332,4 +341,20 @@ fn milliseconds(duration: Duration) -> f64 {
 
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scheme_is_that_of_the_connection() {
+        let address = ([127, 0, 0, 1], 80).into();
+        let mut extensions = Extensions::new();
+        assert_eq!(scheme(&extensions), "http");
+        extensions.insert(Peer::plain(address));
+        assert_eq!(scheme(&extensions), "http");
+        extensions.insert(Peer::secured(address, None).unwrap());
+        assert_eq!(scheme(&extensions), "https");
+    }
 }

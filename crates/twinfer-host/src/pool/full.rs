@@ -9,10 +9,9 @@ use tokio::sync::watch;
 use wasmtime::Engine;
 
 use super::Pool;
-use crate::config::HostConfig;
 use crate::engine::prepare_full;
 use crate::error::HostError;
-use crate::guest::Factory;
+use crate::live::Live;
 use crate::log::{Log, LogLevel};
 use crate::outbound::Network;
 use crate::reply::{Failure, ReplyCode};
@@ -31,19 +30,18 @@ impl Full {
         engine: Engine,
         wasm: Vec<u8>,
         fresh: bool,
-        config: &HostConfig,
+        live: &Live,
         network: &Network,
         log: &Log,
     ) -> Result<Self, HostError> {
         let (sender, ready) = watch::channel(None);
-        let (config, network, log) = (config.clone(), network.clone(), log.clone());
+        let (live, network, log) = (live.clone(), network.clone(), log.clone());
         let work = move || {
-            let prepared = prepare_full(&engine, &wasm, &config, &log);
+            let prepared = prepare_full(&engine, &wasm, &live.get(), &log);
             let pool = prepared.map(|linked| {
-                let factory = Factory::new(config.clone(), linked, network, log.clone());
                 Arc::new(Pool {
                     fresh,
-                    ..Pool::new(factory, config.limits.clone(), log)
+                    ..Pool::new(linked, &live, &network, &log)
                 })
             });
             // Nobody waits for it any more when the host has ended.
@@ -57,6 +55,12 @@ impl Full {
             ready,
             needed: AtomicU64::new(0),
         })
+    }
+
+    /// Its instances, where they are ready.
+    pub(super) fn there(&self) -> Option<Arc<Pool>> {
+        let ready = self.ready.borrow();
+        ready.as_ref()?.as_ref().ok().cloned()
     }
 
     /// Its instances, for a request that failed like this.

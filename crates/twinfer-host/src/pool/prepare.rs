@@ -17,7 +17,7 @@ use crate::log::LogLevel;
 use crate::reply::{Failure, ReplyCode};
 
 /// Between two looks for an instance that was busy.
-const LOOK: Duration = Duration::from_millis(5);
+pub(super) const LOOK: Duration = Duration::from_millis(5);
 
 impl Pool {
     /// Asks an instance of its own, which sees this folder's index, for these paths: whether
@@ -45,7 +45,7 @@ impl Pool {
             guests.round
         };
         loop {
-            let Ok(permit) = self.running.clone().acquire_owned().await else {
+            let Ok(permit) = self.running().acquire_owned().await else {
                 return;
             };
             if let Some(mut guest) = self.take_unprepared(model, round) {
@@ -83,7 +83,7 @@ impl Pool {
     }
 
     /// Whether the instance can be used afterwards. What it answers does not matter here.
-    async fn ask_all(&self, guest: &mut Guest, paths: &[String]) -> bool {
+    pub(super) async fn ask_all(&self, guest: &mut Guest, paths: &[String]) -> bool {
         for path in paths {
             if let Err(failure) = self.ask(guest, path).await {
                 let fields = json!({
@@ -97,7 +97,7 @@ impl Pool {
     }
 
     async fn ask(&self, guest: &mut Guest, path: &str) -> Result<http::Response<Bytes>, Failure> {
-        let limit = self.limits.request_timeout;
+        let limit = self.config().limits.request_timeout;
         let request = http::Request::get(format!("http://localhost{path}"))
             .header(http::header::HOST, "localhost")
             .body(Bytes::new())

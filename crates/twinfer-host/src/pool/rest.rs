@@ -21,7 +21,7 @@ impl Pool {
     pub(super) async fn rest(self: &Arc<Self>) {
         {
             let guests = &mut *self.guests();
-            let after = self.limits.rest_after;
+            let after = self.live.get().limits.rest_after;
             let quiet = guests.worked.is_some_and(|last| last.elapsed() >= after);
             if !quiet || !guests.busy.is_empty() {
                 return;

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, oneshot};
 use twinfer_bundle::{CONTENT_TYPE as BUNDLE, JOINED, TOKEN};
 
 use super::{Admission, Pool};
+use crate::config::Limits;
 use crate::deadline::Deadline;
 use crate::log::LogLevel;
 use crate::reply::{Failure, ReplyCode};
@@ -31,8 +32,6 @@ type Answer = Result<Response<Bytes>, Failure>;
 
 /// What waits to be handed over.
 pub(super) struct Together {
-    window: Duration,
-    most: usize,
     token: HeaderValue,
     groups: Mutex<Groups>,
 }
@@ -56,18 +55,19 @@ struct Member {
 }
 
 impl Together {
-    /// `window`: how long the first request waits for others; `most`: how many at most are one.
-    pub(super) fn new(window: Duration, most: usize, token: HeaderValue) -> Self {
+    /// `token`: the secret that the component knows, too.
+    pub(super) fn new(token: HeaderValue) -> Self {
         Self {
-            window,
-            most,
             token,
             groups: Mutex::default(),
         }
     }
 
     /// Whether this request may wait for others.
-    pub(super) fn takes(&self, request: &Request<Bytes>) -> bool {
+    pub(super) fn takes(&self, request: &Request<Bytes>, limits: &Limits) -> bool {
+        if limits.batch_window.is_none() {
+            return false;
+        }
         let path = request.uri().path();
         let alone = || {
             let since = self.groups().alone.get(path).copied();
@@ -91,9 +91,10 @@ impl Together {
             reply,
             admission,
         };
-        self.join(pool, member);
-        let until = deadline
-            .or_at(Instant::now() + pool.limits.queue_timeout + pool.limits.request_timeout);
+        let config = pool.config();
+        let limits = &config.limits;
+        self.join(pool, member, limits);
+        let until = deadline.or_at(Instant::now() + limits.queue_timeout + limits.request_timeout);
         match tokio::time::timeout_at(until.into(), answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(Failure::new(
@@ -104,12 +105,12 @@ impl Together {
         }
     }
 
-    fn join(&self, pool: &Arc<Pool>, member: Member) {
+    fn join(&self, pool: &Arc<Pool>, member: Member, limits: &Limits) {
         let path = member.request.uri().path().to_owned();
         let mut groups = self.groups();
         if let Some(group) = groups.open.get_mut(&path) {
             group.members.push(member);
-            if group.members.len() >= self.most {
+            if group.members.len() >= limits.max_batch {
                 group.full.notify_one();
             }
             return;
@@ -121,7 +122,7 @@ impl Together {
         };
         groups.open.insert(path.clone(), group);
         drop(groups);
-        let (pool, window) = (pool.clone(), self.window);
+        let (pool, window) = (pool.clone(), limits.batch_window.unwrap_or_default());
         tokio::spawn(async move {
             let _ = tokio::time::timeout(window, full.notified()).await;
             pool.hand_over(path).await;

@@ -13,7 +13,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -21,6 +21,7 @@ use super::activity::Activity;
 use super::addresses::{Addresses, Counted};
 use super::socket::{Answer, Socket};
 use crate::config::Limits;
+use crate::live::{Live, Places};
 use crate::log::{Log, LogLevel};
 use crate::reply::Body;
 use crate::route::Router;
@@ -31,12 +32,11 @@ const TELL: Duration = Duration::from_secs(1);
 
 /// What all connections share.
 pub(super) struct Connections {
-    builder: auto::Builder<TokioExecutor>,
     router: Arc<Router>,
     tls: Option<Arc<Tls>>,
-    limits: Limits,
+    live: Live,
     log: Log,
-    places: Arc<Semaphore>,
+    places: Places,
     addresses: Arc<Addresses>,
     /// Says that the host ends.
     ending: watch::Sender<bool>,
@@ -52,18 +52,16 @@ impl Connections {
     pub(super) fn new(
         router: Arc<Router>,
         tls: Option<Arc<Tls>>,
-        limits: &Limits,
+        live: &Live,
         log: &Log,
     ) -> Arc<Self> {
-        let places = limits.max_connections.min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
-            builder: builder(limits),
             router,
             tls,
-            limits: limits.clone(),
+            live: live.clone(),
             log: log.clone(),
-            places: Arc::new(Semaphore::new(places)),
-            addresses: Addresses::new(limits.max_connections_per_address),
+            places: Places::new(live.get().limits.max_connections),
+            addresses: Addresses::new(),
             ending: watch::channel(false).0,
         })
     }
@@ -72,7 +70,8 @@ impl Connections {
     pub(super) async fn accept(self: &Arc<Self>, listener: &TcpListener, end: &GracefulShutdown) {
         let mut refused = Refused::default();
         loop {
-            let Ok(permit) = self.places.clone().acquire_owned().await else {
+            let places = self.places.of(self.live.get().limits.max_connections);
+            let Ok(permit) = places.clone().acquire_owned().await else {
                 return;
             };
             let (stream, address) = match listener.accept().await {
@@ -85,7 +84,8 @@ impl Connections {
                     continue;
                 }
             };
-            let Some(counted) = self.addresses.enter(address.ip()) else {
+            let most = self.live.get().limits.max_connections_per_address;
+            let Some(counted) = self.addresses.enter(address.ip(), most) else {
                 refused.tell(address, &self.log);
                 continue;
             };
@@ -115,16 +115,19 @@ impl Connections {
         address: SocketAddr,
         watcher: Watcher,
     ) -> Result<(), String> {
-        let activity = Activity::new(&self.limits);
+        // A connection keeps the limits that it began with.
+        let config = self.live.get();
+        let limits = &config.limits;
+        let activity = Activity::new(limits);
         let socket = Socket::new(stream, activity.clone());
         let Some(tls) = &self.tls else {
             let peer = Peer::plain(address);
-            return self.speak(socket, activity, peer, watcher).await;
+            return self.speak(socket, limits, activity, peer, watcher).await;
         };
         let acceptor = TlsAcceptor::from(tls.current());
         let mut ending = self.ending.subscribe();
         let shaken = tokio::select! {
-            shaken = timeout(self.limits.handshake_timeout, acceptor.accept(socket)) => shaken,
+            shaken = timeout(limits.handshake_timeout, acceptor.accept(socket)) => shaken,
             _ = ending.wait_for(|ending| *ending) => return Ok(()),
         };
         let secured = shaken
@@ -135,13 +138,14 @@ impl Connections {
         // The time of the handshake is not the first request's.
         let fresh = activity.begin();
         drop(fresh);
-        self.speak(secured, activity, peer, watcher).await
+        self.speak(secured, limits, activity, peer, watcher).await
     }
 
     /// HTTP/1 or HTTP/2, as the client begins.
     async fn speak<S>(
         &self,
         stream: S,
+        limits: &Limits,
         activity: Arc<Activity>,
         peer: Peer,
         watcher: Watcher,
@@ -158,8 +162,7 @@ impl Connections {
                 Ok::<_, Infallible>(answer.map(|body| Answer::new(body, open)))
             }
         });
-        let connection = self
-            .builder
+        let connection = builder(limits)
             .serve_connection(TokioIo::new(stream), service)
             .into_owned();
         tokio::select! {

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The connections of all addresses.
 pub(crate) struct Addresses {
-    most: usize,
     open: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -17,19 +16,18 @@ pub(crate) struct Counted {
 }
 
 impl Addresses {
-    pub(crate) fn new(most: usize) -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            most,
             open: Mutex::default(),
         })
     }
 
-    /// One more connection, unless the address has as many as it may.
-    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Counted> {
+    /// One more connection, unless the address has as many as it may: `most`.
+    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Counted> {
         let key = key(address);
         let mut open = self.open();
         let count = open.entry(key).or_default();
-        if *count >= self.most {
+        if *count >= most {
             return None;
         }
         *count += 1;
@@ -74,8 +72,8 @@ mod tests {
 
     #[test]
     fn each_address_has_its_own_share() {
-        let addresses = Addresses::new(2);
-        let enter = |text: &str| addresses.enter(text.parse().unwrap());
+        let addresses = Addresses::new();
+        let enter = |text: &str| addresses.enter(text.parse().unwrap(), 2);
         let first = enter("10.0.0.1");
         let mapped = enter("::ffff:10.0.0.1");
         assert!(first.is_some() && mapped.is_some());

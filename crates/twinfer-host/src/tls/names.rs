@@ -1,5 +1,7 @@
 //! The names in a certificate (RFC 5280, 4.1). rustls has verified it before; here it is only read.
 
+use std::net::IpAddr;
+
 use der::asn1::{AnyRef, GeneralizedTime, UtcTime};
 use der::{Decode, Reader, SliceReader, Tag, Tagged};
 
@@ -16,6 +18,8 @@ const ATTRIBUTES: [(u8, &str); 6] = [
 ];
 /// Alternative names that are text: the number of their choice (RFC 5280, 4.2.1.6).
 const TEXTS: [(u8, &str); 3] = [(1, "email"), (2, "dns"), (6, "uri")];
+/// The choice that is an IP address: four or sixteen bytes.
+const ADDRESS: u8 = 7;
 
 /// What a certificate says of its owner.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,7 +28,7 @@ pub(super) struct Names {
     pub(super) subject: String,
     /// All common names.
     pub(super) common: Vec<String>,
-    /// `dns:…`, `uri:…`, `email:…`.
+    /// `dns:…`, `uri:…`, `email:…`, `ip:…`.
     pub(super) alternative: Vec<String>,
     /// The last moment of its validity, `2030-01-01T00:00:00Z`.
     pub(super) expires: String,
@@ -92,6 +96,11 @@ impl Names {
                 if let (Some((_, kind)), Some(text)) = (known, printable(name.value())) {
                     self.alternative.push(format!("{kind}:{text}"));
                 }
+                if choice(name) == Some(ADDRESS)
+                    && let Some(address) = address(name.value())
+                {
+                    self.alternative.push(format!("ip:{address}"));
+                }
             }
         }
         Ok(())
@@ -127,6 +136,12 @@ fn time(value: AnyRef<'_>) -> der::Result<String> {
         _ => value.decode_as::<GeneralizedTime>()?.to_date_time(),
     };
     Ok(time.to_string())
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = || <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from);
+    let v6 = || <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from);
+    v4().or_else(v6)
 }
 
 /// As in RFC 4514, 2.4: what a value says cannot look like another attribute.
@@ -190,7 +205,8 @@ mod tests {
             [
                 "dns:a.example",
                 "uri:spiffe://example/robot",
-                "email:robot@a.example"
+                "email:robot@a.example",
+                "ip:10.0.0.1"
             ]
         );
         assert_eq!(names.expires, "2031-02-03T00:00:00Z");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use sha2::{Digest as _, Sha256};
+use twinfer_gateway::Certificate;
 
 use super::names::Names;
 use crate::cache::hex;
@@ -18,6 +19,7 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// Its certificate, which one of our authorities vouches for.
     pub(crate) certificate: Option<Arc<ClientCertificate>>,
+    secured: bool,
 }
 
 /// What a verified certificate says of its owner.
@@ -27,7 +29,7 @@ pub(crate) struct ClientCertificate {
     pub(crate) subject: String,
     /// The common name, where it has exactly one.
     pub(crate) common_name: Option<String>,
-    /// The alternative names with their kind: `dns:…`, `uri:…`, `email:…`.
+    /// The alternative names with their kind: `dns:…`, `uri:…`, `email:…`, `ip:…`.
     pub(crate) alternative_names: Vec<String>,
     /// SHA-256 of the certificate in hex, as `openssl x509 -fingerprint` has it without colons.
     pub(crate) fingerprint: String,
@@ -41,10 +43,19 @@ pub(super) struct Described {
 }
 
 impl Peer {
-    /// The subject of its certificate, which was verified.
-    pub(crate) fn subject(&self) -> Option<&str> {
-        let certificate = self.certificate.as_deref();
-        certificate.map(|certificate| certificate.subject.as_str())
+    /// The names in its certificate, which was verified.
+    pub(crate) fn names(&self) -> Option<Certificate<'_>> {
+        let certificate = self.certificate.as_deref()?;
+        Some(Certificate {
+            subject: &certificate.subject,
+            common_name: certificate.common_name.as_deref(),
+            alternative_names: &certificate.alternative_names,
+        })
+    }
+
+    /// What is spoken with it.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.secured { "https" } else { "http" }
     }
 
     /// Without TLS.
@@ -52,6 +63,7 @@ impl Peer {
         Self {
             address,
             certificate: None,
+            secured: false,
         }
     }
 
@@ -69,6 +81,7 @@ impl Peer {
         Ok(Self {
             address,
             certificate: certificate.transpose()?.map(Arc::new),
+            secured: true,
         })
     }
 }

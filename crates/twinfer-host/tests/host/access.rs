@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 use twinfer_gateway::{ApiKey, Scope, Scopes, Settings};
-use twinfer_host::{Host, HostConfig, HostErrorKind};
+use twinfer_host::{AccessConfig, Host, HostConfig, HostErrorKind};
 
 use crate::support::{Answer, Fixture, misbehaving_guest, read_answer, real_component};
 use crate::web::Web;
@@ -136,6 +136,59 @@ fn the_guest_sees_no_credentials() {
         echoed.starts_with("GET ") && !echoed.contains("twk_"),
         "{echoed}"
     );
+}
+
+/// Who may not see the page does not learn what files it has, from any part of the answer.
+#[test]
+fn a_refusal_is_the_same_whether_there_is_such_a_file_or_not() {
+    let host = guarded(|config| config.access.settings = Some(settings("")));
+    let folder = host.page().join("inner");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("index.html"), "<p>inner</p>").unwrap();
+    let told = |path: &str, headers: &str| {
+        let answer = host.get_with(path, headers);
+        let told = answer.headers.iter().filter(|(name, _)| {
+            !["date", "x-request-id", "server-timing"].contains(&name.as_str())
+        });
+        let told: Vec<_> = told.cloned().collect();
+        (answer.status, told, answer.text())
+    };
+    for headers in [String::new(), bearer(&key(1))] {
+        let missing = told("/nothing.html", &headers);
+        assert!([401, 403].contains(&missing.0), "{missing:?}");
+        for path in ["/index.html", "/", "/inner", "/inner/", "/inner/index.html"] {
+            assert_eq!(told(path, &headers), missing, "{path}");
+        }
+    }
+    // Who may see it sees it, with its policy.
+    let host = guarded(|config| config.access.settings = Some(settings("open = [\"page\"]")));
+    let page = host.get("/index.html");
+    assert_eq!(page.status, 200);
+    assert!(page.header("content-security-policy").is_some());
+}
+
+/// What only the host may say to the component.
+#[test]
+fn a_client_cannot_vouch_for_itself() {
+    let secret = "the-secret-of-this-run";
+    let host = guarded(|config| {
+        config.access.settings = Some(settings("open = [\"predict\"]"));
+        config.admin_token = Some(secret.into());
+    });
+    let claims = "x-twinfer-admin: a-guess-of-the-client\r\nx-twinfer-bundle: another\r\n";
+    let with = |credentials: &str| {
+        host.get_with("/v2/echo", &format!("{credentials}{claims}"))
+            .text()
+    };
+    let administrator = with(&bearer(&key(2)));
+    // The path is none that is known, so nobody is vouched for.
+    assert!(administrator.starts_with("GET ") && !administrator.contains(secret));
+    for echoed in [administrator, host.get_with("/v2", claims).text()] {
+        assert!(
+            !echoed.contains("a-guess") && !echoed.contains("another"),
+            "{echoed}"
+        );
+    }
 }
 
 #[test]
@@ -283,12 +336,18 @@ fn other_settings_are_taken_while_it_runs() {
     let host = guarded(|config| config.access.settings = Some(settings("")));
     let handle = host.host.as_ref().unwrap().handle();
     assert_eq!(host.get("/").status, 401);
-    handle.reload_access(settings("open = [\"page\"]")).unwrap();
+    let access = |settings| AccessConfig {
+        settings: Some(settings),
+        ..AccessConfig::default()
+    };
+    handle
+        .reload_access(access(settings("open = [\"page\"]")))
+        .unwrap();
     assert_eq!(host.get("/").status, 200);
     // What cannot be used changes nothing.
     let broken = json!({"jwt": {"jwks": "/no/such/keys", "issuer": "i", "audience": "a"}});
     let broken = Settings::from_json(&broken.to_string()).unwrap();
-    let error = handle.reload_access(broken).unwrap_err();
+    let error = handle.reload_access(access(broken)).unwrap_err();
     assert!(error.to_string().contains("/no/such/keys"), "{error}");
     assert_eq!(host.get("/").status, 200);
     assert_eq!(

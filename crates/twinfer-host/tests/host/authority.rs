@@ -57,6 +57,10 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         let uri = format!("spiffe://example/{name}").try_into().unwrap();
         params.subject_alt_names.push(SanType::URI(uri));
+        let email = format!("{name}@lab.example").try_into().unwrap();
+        params.subject_alt_names.push(SanType::Rfc822Name(email));
+        let address = SanType::IpAddress([10, 1, 2, 3].into());
+        params.subject_alt_names.push(address);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Pair {
             certificate: certificate.pem(),

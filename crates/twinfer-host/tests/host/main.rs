@@ -20,10 +20,12 @@ mod files;
 mod index;
 mod kills;
 mod lifecycle;
+mod models;
 mod observe;
 mod prometheus;
 #[path = "../../../twinfer-state/tests/state/redis_server.rs"]
 mod redis_server;
+mod reload;
 mod remote;
 mod repository;
 mod routing;

@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use twinfer_host::{Host, HostConfig, HostErrorKind, LogSink, TlsFiles};
+use twinfer_gateway::Settings;
+use twinfer_host::{Host, HostConfig, HostErrorKind, LogSink, ObserveOptions, Observer, TlsFiles};
 
 use crate::authority::{Authority, Client, Pair, Stream};
 use crate::support::{Fixture, misbehaving_guest};
@@ -184,6 +185,47 @@ fn a_client_certificate_is_required() {
         "uri:spiffe://example/robot",
         "dns:localhost",
     ]);
+}
+
+/// Certificates as they are made and verified, by each of their names.
+#[test]
+fn a_client_certificate_is_known_by_its_names() {
+    let authority = Authority::new();
+    let robot = authority.vouch("robot");
+    for (said, expected) in [
+        ("subject = '*CN=robot*'", 200),
+        ("common_name = 'robot'", 200),
+        ("common_name = 'rob*'\ndns = 'LOCALHOST'", 200),
+        ("dns = 'localhost'", 200),
+        ("uri = 'spiffe://example/*'", 200),
+        ("email = '*@lab.example'", 200),
+        ("ip = '10.1.2.3'", 200),
+        ("ip = '10.1.0.0/16'", 200),
+        ("common_name = 'other'", 401),
+        ("common_name = 'robot'\ndns = 'elsewhere'", 401),
+        ("uri = 'spiffe://example/other'", 401),
+        ("email = '*@other.example'", 401),
+        ("ip = '10.2.0.0/16'", 401),
+    ] {
+        let fixture = host(&authority, |config| {
+            let files = config.tls.as_mut().unwrap();
+            files.client_ca = Some(authority.write(config.registry.parent().unwrap()));
+            let text = format!("[[certificates]]\n{said}\nscopes = ['packages']\n");
+            config.observer = Some(Observer::new(ObserveOptions::default()).unwrap());
+            config.access.guarded = true;
+            config.access.settings = Some(Settings::from_toml(&text).unwrap());
+        });
+        std::fs::write(fixture.registry().join("index.json"), "{}").unwrap();
+        let client = Client {
+            pair: Some(&robot),
+            ..Client::default()
+        };
+        let answer = authority.get(fixture.address, "/registry/index.json", &client);
+        assert_eq!(answer.unwrap().status, expected, "{said}");
+        if expected == 200 {
+            fixture.wait_for_log(&["\"principal\":\"certificate:", "CN=robot"]);
+        }
+    }
 }
 
 #[test]

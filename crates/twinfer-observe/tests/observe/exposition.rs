@@ -71,6 +71,7 @@ pub fn full() -> (Metrics, HostMetrics) {
     host.component_loaded("cache", 0.1);
     host.component_cache_error("ignored");
     host.index_read(1.6e9, 0);
+    host.reloaded(true, 1.6e9);
     host.index_updated();
     host.index_refused("self_test_failed");
     host.state("redis", true, 0);

@@ -6,18 +6,23 @@ export async function traffic() {
   const metrics = await fetchMetrics();
   if (metrics) return { rows: metrics, source: "All requests to this host, from its metrics." };
   const { model_stats: stats } = await ask("/v2/models/stats");
-  return { rows: stats.map(ofInstance), source: "Requests to the instance that answered just now; there may be others." };
+  return { rows: stats.map(ofInstance), source: "Requests to the one instance that answered just now: all requests are in the host's metrics, which take the scope metrics." };
 }
 
 /** Where the host says that they are. */
 let address;
+/** The key with which they were refused: it is not asked again with that one. */
+let refused;
 
 async function fetchMetrics() {
   address ??= (await ask("/console/settings")).metrics ?? "";
-  if (!address) return undefined;
-  const response = await fetch(address, { headers: headers() });
+  const sent = headers();
+  if (!address || refused === JSON.stringify(sent)) return undefined;
+  const response = await fetch(address, { headers: sent });
+  if (response.ok) return ofMetrics(await response.text());
   // Who may predict may not always see these.
-  return response.ok ? ofMetrics(await response.text()) : undefined;
+  if (response.status === 401 || response.status === 403) refused = JSON.stringify(sent);
+  return undefined;
 }
 
 function ofInstance({ name, version, inference_stats: { success, fail, compute_infer: compute } }) {
