@@ -120,6 +120,7 @@ pub(super) fn json(loaded: &Called<'_>, invocation: &Invocation<'_>) -> Result<R
                 are_named: false,
             },
             parameters: Parameters::new(),
+            is_frame: true,
         }
     } else {
         mlflow::read(&loaded.model, body)?

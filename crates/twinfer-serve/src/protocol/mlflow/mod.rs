@@ -2,7 +2,9 @@
 //! `/health`, `/version`, and what it takes and answers at `/invocations`.
 
 mod answer;
+mod params;
 mod payload;
+mod schema;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -77,8 +79,14 @@ pub(super) fn failed(error: &Error) -> Response<Bytes> {
 }
 
 /// MLflow's names (mlflow, `databricks.proto`), by the status that goes with each
-/// (`mlflow/exceptions.py`, `ERROR_CODE_TO_HTTP_STATUS`).
+/// (`mlflow/exceptions.py`, `ERROR_CODE_TO_HTTP_STATUS`). What breaks the schema has a name of its own.
 fn error_code(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::MissingInput | ErrorCode::WrongShape | ErrorCode::InvalidParameter => {
+            return "INVALID_PARAMETER_VALUE";
+        }
+        _ => {}
+    }
     match code.http_status() {
         401 => "UNAUTHENTICATED",
         403 => "PERMISSION_DENIED",
