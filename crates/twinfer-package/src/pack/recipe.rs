@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
-use twinfer::{Error, ErrorCode, Label, Limits, Pipeline, Result, bail};
+use twinfer::{Error, ErrorCode, Label, Limits, Mlflow, Pipeline, Result, bail};
 
 use super::folder::RecipeFolder;
 use crate::content::Content;

@@ -3,11 +3,9 @@
 
 mod azure_ml;
 mod cloud_events;
-mod description;
 mod invocations;
 mod mlflow;
 mod open_inference;
-mod open_inference_described;
 mod repository;
 mod sagemaker;
 mod site;
@@ -172,12 +170,20 @@ const PROTOCOLS: &[Find] = &[
 ];
 
 /// What a protocol adds to the OpenAPI document: its operations, and schemas for them.
-type Describe = fn(&mut Document<'_>);
+pub(crate) type Describe = fn(&mut Document<'_>);
 
-/// In the order in which the document has them. A protocol without one is not in it.
+/// In the order in which the document has them. Every protocol is in it.
 pub(crate) const DESCRIPTIONS: &[Describe] = &[
-    open_inference_described::describe,
+    open_inference::describe,
     repository::describe,
+    tensorflow::describe,
+    invocations::describe,
+    mlflow::describe,
+    sagemaker::describe,
+    vertex_ai::describe,
+    azure_ml::describe,
+    torch_serve::describe,
+    cloud_events::describe,
     site::describe,
 ];
 

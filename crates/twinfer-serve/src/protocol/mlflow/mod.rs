@@ -2,6 +2,7 @@
 //! `/health`, `/version`, and what it takes and answers at `/invocations`.
 
 mod answer;
+pub(super) mod openapi;
 mod params;
 mod payload;
 mod schema;
@@ -12,6 +13,7 @@ use serde_json::{Value as Json, json};
 use twinfer::{Error, ErrorCode, Result};
 
 pub(super) use answer::{predicted, predictions};
+pub(super) use openapi::describe;
 pub(super) use payload::{Given, Payload, read};
 
 use super::invocations::ping;
@@ -52,10 +54,10 @@ impl super::Route for Route {
     fn answer(&self, app: &App, _request: Request<'_>) -> Result<Response<Bytes>> {
         match self {
             Self::Health(target) => ping(app, target),
-            // The bare text, which MLflow calls JSON.
+            // MLflow calls the bare text JSON, which it is not; its clients do not look.
             Self::Version => Ok(reply::with_type(
                 StatusCode::OK,
-                "application/json",
+                "text/plain",
                 Bytes::from_static(VERSION.as_bytes()),
             )),
         }
