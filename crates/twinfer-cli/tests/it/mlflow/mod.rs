@@ -192,7 +192,7 @@ fn weights_beside_the_model_are_copied_when_it_names_them() {
 #[test]
 fn a_folder_that_is_no_proper_model_says_why() {
     type Change = fn(&Place);
-    let cases: [(&str, Change, &str, &str); 10] = [
+    let cases: [(&str, Change, &str, &str); 11] = [
         (
             "no yaml",
             |p| p.write("m/MLmodel", "a: b: ["),

@@ -45,15 +45,15 @@ pub(in crate::protocol) fn predictions(
 /// # Errors
 /// `invalid_input` without rows, and those of the model.
 pub(in crate::protocol) fn predicted(model: &Running<'_>, payload: Payload) -> Result<Json> {
-    if model.config().mlflow.as_ref().map(|m| m.flavor) == Some(MlflowFlavor::Onnx)
-        && let Some(predictions) = of_onnx(model, &payload)?
-    {
-        return Ok(predictions);
+    if matches!(&payload.given, Given::Rows { rows, .. } if rows.is_empty()) {
+        bail!(InvalidInput, "there are no rows: send one at least");
     }
-    Ok(match (&model.config().pipeline, payload.given) {
-        (_, Given::Rows { rows, .. }) if rows.is_empty() => {
-            bail!(InvalidInput, "there are no rows: send one at least")
-        }
+    let config = model.config();
+    let is_onnx = config.mlflow.as_ref().map(|mlflow| mlflow.flavor) == Some(MlflowFlavor::Onnx);
+    if is_onnx && let Some(names) = raw_outputs(config.pipeline.as_ref()) {
+        return of_onnx(model, payload, &names);
+    }
+    Ok(match (&config.pipeline, payload.given) {
         (Some(pipeline), Given::Rows { rows, .. }) => {
             let answers = rows::predict(model, rows, &payload.parameters)?;
             of_pipeline(pipeline, answers)
@@ -66,33 +66,37 @@ pub(in crate::protocol) fn predicted(model: &Running<'_>, payload: Payload) -> R
     })
 }
 
-/// What the flavor `onnx` gives. `None` for a pipeline that has been changed since the import, so that
-/// its answers are no outputs of the model file.
-fn of_onnx(model: &Running<'_>, payload: &Payload) -> Result<Option<Json>> {
-    let outputs = match (&model.config().pipeline, &payload.given) {
-        (_, Given::Rows { rows, .. }) if rows.is_empty() => return Ok(None),
+/// What the flavor `onnx` gives. `names`: of the answers of the pipeline, and of the outputs of the model
+/// file that they are.
+fn of_onnx(model: &Running<'_>, payload: Payload, names: &[(&str, &str)]) -> Result<Json> {
+    let outputs = match (&model.config().pipeline, payload.given) {
         (Some(pipeline), Given::Rows { rows, .. }) => {
-            let Some(names) = pipeline.outputs.iter().map(raw).collect::<Option<Vec<_>>>() else {
-                return Ok(None);
-            };
-            let answers = rows::predict(model, rows.clone(), &payload.parameters)?;
+            let answers = rows::predict(model, rows, &payload.parameters)?;
             let mut answers: Vec<Json> = (answers.into_iter())
                 .map(|answer| rows::without_row(pipeline, answer))
                 .collect();
-            let column = |(name, output): (&str, &str)| {
+            let column = |(name, output): &(&str, &str)| {
                 let cells = answers.iter_mut();
-                let cells = cells.map(|answer| answer.get_mut(name).map_or(Json::Null, Json::take));
-                (output.to_owned(), cells.collect())
+                let cells =
+                    cells.map(|answer| answer.get_mut(*name).map_or(Json::Null, Json::take));
+                ((*output).to_owned(), cells.collect())
             };
-            names.into_iter().map(column).collect()
+            names.iter().map(column).collect()
         }
-        (None, Given::Rows { rows, .. }) => columns(model, rows::tensors(model, rows.clone())?),
-        (_, Given::Values(values)) => by_name(model, values.clone())?,
+        (None, Given::Rows { rows, .. }) => columns(model, rows::tensors(model, rows)?),
+        (_, Given::Values(values)) => by_name(model, values)?,
     };
-    Ok(Some(match payload.is_frame {
+    Ok(match payload.is_frame {
         true => as_rows(outputs),
         false => Json::Object(outputs.into_iter().collect()),
-    }))
+    })
+}
+
+/// `None` for a pipeline that has been changed since the import, so that its answers are no outputs of the
+/// model file.
+fn raw_outputs(pipeline: Option<&Pipeline>) -> Option<Vec<(&str, &str)>> {
+    let steps = pipeline.map_or(&[][..], |pipeline| &pipeline.outputs);
+    steps.iter().map(raw).collect()
 }
 
 /// The name of an answer, and of the output of the model file that it is.

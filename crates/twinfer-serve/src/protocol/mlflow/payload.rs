@@ -287,15 +287,17 @@ fn is_map(signature: &Signature) -> bool {
 fn values(model: &Model, what: &str, rows: Vec<Json>) -> Result<Given> {
     match schema::of(model) {
         Some(MlflowSchema::Columns(columns)) => return of_table(model, of_lists(columns, rows)),
-        Some(MlflowSchema::Tensors(tensors)) => {
-            if let [only] = &tensors[..]
-                && !rows.is_empty()
-                && let Json::Array(rows) = schema::tensor(only, Json::Array(rows.clone()))?
-            {
-                return Ok(Given::rows(rows));
+        Some(MlflowSchema::Tensors(tensors)) if !rows.is_empty() => {
+            if let [only] = &tensors[..] {
+                return Ok(Given::rows(
+                    match schema::tensor(only, Json::Array(rows))? {
+                        Json::Array(rows) => rows,
+                        other => vec![other],
+                    },
+                ));
             }
         }
-        None => {}
+        _ => {}
     }
     if model.config().pipeline.is_some() {
         bail!(
