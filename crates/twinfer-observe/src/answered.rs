@@ -26,12 +26,17 @@ pub struct Answered {
     pub postprocess_ms: Option<f64>,
     /// Whether the cache of predictions had the answer (`x-twinfer-cache`), where it was asked.
     pub cache_hit: Option<bool>,
+    /// Rows that the model was run for, or runs where it takes no batch (`x-twinfer-inferences`).
+    pub inferences: Option<u64>,
+    /// Executions of the model; those that requests share are said by one of them (`x-twinfer-executions`).
+    pub executions: Option<u64>,
 }
 
 impl Answered {
     /// Reads the headers of an answer. `None` for one that is of no model.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
+        let number = |name: &str| text(name)?.parse().ok();
         let timing = text("server-timing").unwrap_or_default();
         Some(Self {
             model: text(MODEL)?,
@@ -47,6 +52,8 @@ impl Answered {
                 Some("miss") => Some(false),
                 _ => None,
             },
+            inferences: number("x-twinfer-inferences"),
+            executions: number("x-twinfer-executions"),
         })
     }
 }
@@ -95,6 +102,11 @@ mod tests {
             (Some(1.0), Some(11.0))
         );
         assert_eq!((answered.postprocess_ms, answered.cache_hit), (None, None));
+        assert_eq!((answered.inferences, answered.executions), (None, None));
+        headers.insert("x-twinfer-inferences", HeaderValue::from_static("5"));
+        headers.insert("x-twinfer-executions", HeaderValue::from_static("-1"));
+        let counted = Answered::of(&headers).unwrap();
+        assert_eq!((counted.inferences, counted.executions), (Some(5), None));
         headers.insert("x-twinfer-cache", HeaderValue::from_static("hit"));
         assert_eq!(Answered::of(&headers).unwrap().cache_hit, Some(true));
         assert_eq!(

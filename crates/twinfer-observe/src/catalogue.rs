@@ -197,9 +197,9 @@ metrics! {
     TRITON_FAILURE = everywhere(Triton, "nv_inference_request_failure", Counter, &["model", "version", "reason"],
         "Inference requests that failed: REJECTED (429, 503), CANCELED (499), BACKEND (other 5xx), OTHER");
     TRITON_COUNT = everywhere(Triton, "nv_inference_count", Counter, &["model", "version"],
-        "Inferences, without those of the cache; a request counts as one, as in Triton for models without a batch dimension of its own");
+        "Inferences, without those of the cache: rows, for models that take a batch of any length; runs, for others");
     TRITON_EXECUTIONS = everywhere(Triton, "nv_inference_exec_count", Counter, &["model", "version"],
-        "Executions of a model: one for each request that succeeded and was not answered by the cache");
+        "Executions of a model for requests that succeeded; one for those that ran together");
     TRITON_PENDING = everywhere(Triton, "nv_inference_pending_request_count", Gauge, &["model", "version"],
         "Inference requests that are not answered yet, of models that were asked before (the version is not known)");
     TRITON_REQUEST_US = everywhere(Triton, "nv_inference_request_duration_us", Counter, &["model", "version"],

@@ -243,8 +243,9 @@ impl Triton {
             Some(false) => add(&self.misses, 1),
             None => {}
         }
-        add(&self.count, 1);
-        add(&self.executions, 1);
+        // Who does not say ran it once.
+        add(&self.count, by.inferences.unwrap_or(1));
+        add(&self.executions, by.executions.unwrap_or(1));
         let parts = [
             (&self.input_us, by.preprocess_ms),
             (&self.compute_us, by.run_ms.or(by.predict_ms)),

@@ -15,7 +15,8 @@ use crate::fused::{Fused, FusedStore};
 use crate::models::{Loaded, Models};
 use crate::repository::AdminToken;
 use crate::run::{
-    Asking, Cache, Called, Directly, Giving, Remembering, Run, Timed, Together, Values,
+    Asking, Cache, Called, Counted, Directly, Giving, Part, Remembering, Run, Timed, Together,
+    Values,
 };
 use crate::statistics::{Outcome, Statistics};
 use crate::target::Target;
@@ -160,11 +161,11 @@ impl App {
         }
         let mut joined = 0;
         for (digest, runs) in asked {
-            let (outputs, together) = self.run_together(&digest, runs);
+            let (made, together) = self.run_together(&digest, runs);
             joined += together;
-            for (at, outputs) in outputs {
+            for (at, part) in made {
                 if let Some((parts, body)) = requests.get(at) {
-                    let giving = Giving::new(outputs);
+                    let giving = Giving::new(part);
                     let answer = self.handle_with(parts, body.clone(), None, &giving);
                     answers[at] = Some(self.counted(answer));
                 }
@@ -182,7 +183,7 @@ impl App {
         &self,
         digest: &str,
         runs: Vec<(usize, Values)>,
-    ) -> (Vec<(usize, Result<Values>)>, usize) {
+    ) -> (Vec<(usize, Part)>, usize) {
         let (places, inputs): (Vec<usize>, Vec<Values>) = runs.into_iter().unzip();
         let loaded = digest
             .parse()
@@ -194,10 +195,10 @@ impl App {
                 .run(&loaded.model, &inputs, self.options.max_batch),
             None => {
                 let gone = |_| {
-                    Err(err!(
+                    Part::alone(Err(err!(
                         Internal,
                         "the model was dropped while requests for it came together: send it again"
-                    ))
+                    )))
                 };
                 (inputs.iter().map(gone).collect(), 0)
             }
@@ -223,7 +224,8 @@ impl App {
             return reply::wrong_method(&parts.method, path, route.methods()).into();
         }
         let asked = protocol::Asked::default();
-        let remembering = Remembering::new(run, &self.cache);
+        let counted = Counted::new(run);
+        let remembering = Remembering::new(&counted, &self.cache);
         let timed = Timed::new(&remembering, self.options.clock);
         let request = protocol::Request {
             parts,
@@ -234,10 +236,14 @@ impl App {
         };
         let answer = check_encoding(parts).and_then(|()| route.answer(self, request));
         let mut answer = answer.unwrap_or_else(|error| route.failed(&error));
-        let (ran, cache) = (timed.spent(), remembering.outcome());
-        asked.describe(ran, cache, answer.headers_mut());
+        let took = protocol::Took {
+            ran: timed.spent(),
+            cache: remembering.outcome(),
+            executed: counted.executed(),
+        };
+        asked.describe(&took, answer.headers_mut());
         Answered {
-            of: asked.outcome(ran, cache),
+            of: asked.outcome(&took),
             answer,
         }
     }

@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
+use crate::run::Executed;
 use crate::timing::Timing;
 
 /// More versions than an instance keeps loaded in a long life; what comes after them is not counted.
@@ -28,6 +29,8 @@ pub(crate) struct Outcome {
     pub(crate) parts: Option<[f64; 3]>,
     /// What the cache of predictions said, if it was asked: `hit` or `miss`.
     pub(crate) cache: Option<&'static str>,
+    /// How often the model ran for it, and for how many rows.
+    pub(crate) executed: Executed,
 }
 
 /// Of one version.
@@ -41,6 +44,8 @@ struct Counts {
     output: Duration,
     hit: Duration,
     miss: Duration,
+    inferences: u64,
+    executions: u64,
 }
 
 /// How often, and how long all together.
@@ -72,6 +77,12 @@ impl Counts {
         }
         self.success.add(load + predict);
         self.load.add(load);
+        let Executed {
+            inferences,
+            executions,
+        } = outcome.executed;
+        self.inferences = self.inferences.saturating_add(inferences);
+        self.executions = self.executions.saturating_add(executions);
         match outcome.cache {
             Some("hit") => return self.hit.add(predict),
             Some(_) => self.miss.add(0.0),
@@ -111,8 +122,8 @@ fn model_stats(name: &str, version: &str, counts: Counts) -> Value {
     json!({
         "name": name,
         "version": version,
-        "inference_count": counts.success.count,
-        "execution_count": counts.infer.count,
+        "inference_count": counts.inferences,
+        "execution_count": counts.executions,
         "inference_stats": {
             "success": counts.success.to_json(),
             "fail": counts.fail.to_json(),
@@ -142,6 +153,10 @@ mod tests {
             }),
             parts: None,
             cache: None,
+            executed: Executed {
+                inferences: 1,
+                executions: 1,
+            },
         }
     }
 
@@ -151,12 +166,18 @@ mod tests {
         let with_parts = Outcome {
             parts: Some([0.5, 2.0, 0.5]),
             cache: Some("miss"),
+            // Three rows, in a run that another request counts.
+            executed: Executed {
+                inferences: 3,
+                executions: 0,
+            },
             ..outcome("a", "1.0.0", 2.0, 3.0)
         };
         statistics.count(&with_parts, true);
         statistics.count(&outcome("a", "1.0.0", 0.0, 1.0), true);
         let known = Outcome {
             cache: Some("hit"),
+            executed: Executed::default(),
             ..outcome("a", "1.0.0", 0.0, 0.25)
         };
         statistics.count(&known, true);
@@ -167,7 +188,7 @@ mod tests {
         let [a, b] = [&stats["model_stats"][0], &stats["model_stats"][1]];
         assert_eq!(
             (&a["inference_count"], &a["execution_count"]),
-            (&json!(3), &json!(2))
+            (&json!(4), &json!(1))
         );
         let of_a = &a["inference_stats"];
         for (kind, count, ns) in [

@@ -21,7 +21,20 @@ const MISSING: [&str; 18] = [
     "<NA>", "N/A", "NA", "NULL", "NaN", "None", "nan", "null",
 ];
 
+/// Whether a text in a column of numbers stands for nothing.
+pub(crate) fn is_missing(text: &str) -> bool {
+    MISSING.contains(&text.trim())
+}
+
 impl Table {
+    /// How many columns it has.
+    pub(crate) fn width(&self) -> usize {
+        match &self.columns {
+            Some(columns) => columns.len(),
+            None => self.rows.first().map_or(0, Vec::len),
+        }
+    }
+
     /// A table in CSV (RFC 4180), with names in its first line or without. Cells that a line lacks
     /// at its end are missing; of columns of the same name the first counts.
     ///
@@ -227,7 +240,7 @@ pub(crate) fn typed(text: &str, dtype: DType) -> Json {
     };
     let meant = match dtype {
         DType::String => None,
-        _ if MISSING.contains(&trimmed) => Some(Json::Null),
+        _ if is_missing(trimmed) => Some(Json::Null),
         DType::Bool => truth.map(Json::Bool),
         DType::F16 | DType::BF16 | DType::F32 | DType::F64 => match truth {
             Some(truth) => Some(Json::from(u8::from(truth))),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::mlflow::Mlflow;
 use crate::pipeline::Pipeline;
 use crate::{Error, ErrorCode, Result, Signature, bail};
 
@@ -39,6 +40,9 @@ pub struct ModelConfig {
     /// What the package asks of the engine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<EngineRequirement>,
+    /// What MLflow knew of the model, where it saved it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mlflow: Option<Mlflow>,
 }
 
 /// A class of a model.

@@ -12,6 +12,7 @@ mod json;
 mod kernels;
 #[cfg(target_family = "wasm")]
 mod math;
+mod mlflow;
 mod model;
 mod ops;
 mod pipeline;
@@ -26,6 +27,9 @@ pub use element::Element;
 pub use error::{Error, ErrorCode, Result};
 pub use from_json::value_from_json;
 pub use json::{number_from_words, number_to_json, value_to_json};
+pub use mlflow::{
+    Mlflow, MlflowColumn, MlflowFlavor, MlflowParam, MlflowSchema, MlflowTensor, MlflowType,
+};
 pub use model::{Mode, Model, NamedValues, Prediction, Prepared};
 pub use ops::MissingOperator;
 pub use pipeline::{

@@ -448,6 +448,8 @@ keys?: Array<string> | null, };
  */
 export type InputStep = { "kind": "picture" } & PictureInput | { "kind": "bytes" } & BytesInput | { "kind": "record" } & RecordInput;
 
+export type JsonValue = number | string | boolean | Array<JsonValue> | { [key in string]: JsonValue } | null;
+
 /**
  * A key of a trust policy.
  */
@@ -507,6 +509,97 @@ binary: string, };
 export type Missing = "error" | "nan";
 
 /**
+ * The flavor and the signature of a model that MLflow saved.
+ */
+export type Mlflow = {
+/**
+ * The flavor that the package was made of.
+ */
+flavor: MlflowFlavor,
+/**
+ * The schema of the inputs; without one MLflow checks nothing.
+ */
+inputs?: MlflowSchema | null,
+/**
+ * The schema of the outputs, which MLflow does not enforce.
+ */
+outputs?: MlflowSchema | null,
+/**
+ * The parameters of a call; without a list MLflow takes none.
+ */
+params?: Array<MlflowParam> | null, };
+
+/**
+ * A column (`ColSpec`).
+ */
+export type MlflowColumn = {
+/**
+ * Its name.
+ */
+name?: string | null,
+/**
+ * Its type.
+ */
+type: MlflowType,
+/**
+ * Whether it must be there.
+ */
+required?: boolean, };
+
+/**
+ * A flavor of MLflow: what its server gives for the same model depends on it.
+ */
+export type MlflowFlavor = "onnx" | "sklearn";
+
+/**
+ * A parameter (`ParamSpec`).
+ */
+export type MlflowParam = {
+/**
+ * Its name.
+ */
+name: string,
+/**
+ * The type of its value, or of the elements of a list.
+ */
+type: MlflowType,
+/**
+ * What it is where a call says nothing; left out for none.
+ */
+default?: JsonValue | null,
+/**
+ * Whether its value is a list (shape `(-1,)`).
+ */
+list?: boolean, };
+
+/**
+ * Inputs or outputs.
+ */
+export type MlflowSchema = { "columns": Array<MlflowColumn> } | { "tensors": Array<MlflowTensor> };
+
+/**
+ * An array (`TensorSpec`).
+ */
+export type MlflowTensor = {
+/**
+ * Its name.
+ */
+name?: string | null,
+/**
+ * A type of NumPy: `float64`, `int64`, `str`, and so on.
+ */
+dtype: string,
+/**
+ * The lengths of its axes; -1 for any.
+ */
+shape: number[], };
+
+/**
+ * A type of a column or a parameter (`DataType`, and the kinds that are made of others).
+ */
+export type MlflowType = "boolean" | "integer" | "long" | "float" | "double" | "string" | "binary" | "datetime" | "array" | "object" | "map" | "any";
+
+/**
  * How the numbers were computed.
  */
 export type Mode = "strict";
@@ -550,7 +643,11 @@ limits: Limits,
 /**
  * What the package asks of the engine.
  */
-engine?: EngineRequirement | null, };
+engine?: EngineRequirement | null,
+/**
+ * What MLflow knew of the model, where it saved it.
+ */
+mlflow?: Mlflow | null, };
 
 /**
  * Mean and standard deviation: one number for all channels, or one for each.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value as Json;
-use twinfer::{Result, bail, err};
+use twinfer::{Mlflow, MlflowFlavor, MlflowParam, Result, bail, err};
 
 use super::files::{MAX_TEXT_BYTES, ModelFolder};
-use super::schema::Schema;
+use super::schema::{self, Schema};
 
 /// Name of the file.
 pub const FILE: &str = "MLmodel";
@@ -33,6 +33,7 @@ pub struct MlModel {
 struct RawSignature {
     inputs: Option<String>,
     outputs: Option<String>,
+    params: Option<String>,
 }
 
 /// Which file has the input example, and in which form.
@@ -123,6 +124,31 @@ impl MlModel {
     pub fn outputs(&self) -> Result<Option<Schema>> {
         let text = self.signature.as_ref().and_then(|s| s.outputs.as_deref());
         text.map(|t| Schema::parse("outputs", t)).transpose()
+    }
+
+    /// The parameters that a call may have; `None` where the signature has no list of them.
+    ///
+    /// # Errors
+    /// `invalid_model` when the signature is malformed.
+    pub fn params(&self) -> Result<Option<Vec<MlflowParam>>> {
+        let text = self.signature.as_ref().and_then(|s| s.params.as_deref());
+        text.map(schema::params).transpose()
+    }
+
+    /// What the package keeps of it.
+    ///
+    /// # Errors
+    /// Those of [`MlModel::flavor`] and of the parts of the signature.
+    pub fn kept(&self) -> Result<Mlflow> {
+        Ok(Mlflow {
+            flavor: match self.flavor()? {
+                Flavor::Onnx(_) => MlflowFlavor::Onnx,
+                Flavor::Sklearn(_) => MlflowFlavor::Sklearn,
+            },
+            inputs: self.inputs()?.map(Schema::kept),
+            outputs: self.outputs()?.map(Schema::kept),
+            params: self.params()?,
+        })
     }
 
     /// The time as a recipe writes it; 1970 when there is none that can be read.

@@ -35,6 +35,7 @@ pub fn write_all(import: &Import, model: &MlModel, made: &Made) -> Result<()> {
         },
         "model": {"file": MODEL},
         "files": {"card": "README.md"},
+        "mlflow": model.kept()?,
     });
     if let Some(golden) = &made.golden {
         recipe["files"]["golden"] = json!("golden.json");

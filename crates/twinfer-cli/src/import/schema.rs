@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 use serde_json::Value as Json;
-use twinfer::{Result, bail, err};
+use twinfer::{
+    MlflowColumn, MlflowParam, MlflowSchema, MlflowTensor, MlflowType, Result, bail, err,
+};
 
 /// Inputs or outputs of a model.
 #[derive(Debug, Clone)]
@@ -40,6 +42,16 @@ struct Entry {
     optional: Option<bool>,
     #[serde(rename = "tensor-spec")]
     tensor: Option<TensorPart>,
+}
+
+/// A parameter as MLmodel writes it; old versions say `dtype`.
+#[derive(Deserialize)]
+struct ParamEntry {
+    name: String,
+    #[serde(rename = "type", alias = "dtype")]
+    kind: String,
+    default: Option<Json>,
+    shape: Option<Vec<i64>>,
 }
 
 #[derive(Deserialize)]
@@ -90,6 +102,28 @@ impl Schema {
         }
     }
 
+    /// As a package has it.
+    pub fn kept(self) -> MlflowSchema {
+        match self {
+            Self::Columns(columns) => {
+                let column = |spec: ColumnSpec| MlflowColumn {
+                    kind: kind(&spec.kind),
+                    name: spec.name,
+                    required: spec.required,
+                };
+                MlflowSchema::Columns(columns.into_iter().map(column).collect())
+            }
+            Self::Tensors(tensors) => {
+                let tensor = |spec: ArraySpec| MlflowTensor {
+                    name: spec.name,
+                    dtype: spec.dtype,
+                    shape: spec.shape,
+                };
+                MlflowSchema::Tensors(tensors.into_iter().map(tensor).collect())
+            }
+        }
+    }
+
     /// For people: one entry each.
     pub fn lines(&self) -> Vec<String> {
         let named = |name: &Option<String>| name.clone().unwrap_or_else(|| "(no name)".into());
@@ -107,6 +141,27 @@ impl Schema {
                 .collect(),
         }
     }
+}
+
+/// Reads the JSON text of the parameters in `MLmodel`.
+///
+/// # Errors
+/// `invalid_model`.
+pub fn params(text: &str) -> Result<Vec<MlflowParam>> {
+    let entries: Vec<ParamEntry> = serde_json::from_str(text)
+        .map_err(|e| err!(InvalidModel, "MLmodel: signature.params: {e}"))?;
+    let param = |entry: ParamEntry| MlflowParam {
+        kind: kind(&entry.kind),
+        name: entry.name,
+        default: entry.default.filter(|default| !default.is_null()),
+        list: entry.shape.is_some(),
+    };
+    Ok(entries.into_iter().map(param).collect())
+}
+
+/// What is none of MLflow's types, as vectors of Spark, is not checked there either.
+fn kind(name: &str) -> MlflowType {
+    MlflowType::deserialize(Json::from(name)).unwrap_or(MlflowType::Any)
 }
 
 /// The names of the columns, where all have one and no two the same.

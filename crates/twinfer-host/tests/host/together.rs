@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::component::start;
+use crate::observe::{observed, value};
 use crate::support::Fixture;
 
 fn shared(config: &mut twinfer_host::HostConfig) {
@@ -47,7 +48,10 @@ fn outputs(answer: &(u16, Value)) -> (u16, Value) {
 fn what_runs_together_is_answered_as_alone() {
     const PATH: &str = "/v2/models/tumour-risk/infer";
     let alone = start(&["models/tumour-risk"], |_| {});
-    let fixture = start(&["models/tumour-risk"], shared);
+    let fixture = start(&["models/tumour-risk"], |config| {
+        shared(config);
+        observed(config);
+    });
     let body = |row: usize| {
         let data: Vec<f32> = (0..30).map(|at| (at * row) as f32 * 0.5).collect();
         let columns = if row == 3 { 29 } else { 30 };
@@ -73,6 +77,19 @@ fn what_runs_together_is_answered_as_alone() {
         fixture.count(&["handed_over", "\"requests\":8", "\"joined\":7"]),
         5
     );
+    // A row each. The first three batches were run both ways, the others once.
+    let counted = |name: &str| {
+        let text = fixture.get("/metrics?names=triton").text();
+        let series = format!(r#"{name}{{model="tumour-risk",version="1.0.0"}}"#);
+        value(&text, &series)
+    };
+    // An answer is counted when it has been written.
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    while counted("nv_inference_count") != Some(35.0) && std::time::Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(25));
+    }
+    assert_eq!(counted("nv_inference_count"), Some(35.0));
+    assert_eq!(counted("nv_inference_exec_count"), Some(26.0));
 }
 
 #[test]

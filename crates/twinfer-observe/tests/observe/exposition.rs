@@ -21,6 +21,8 @@ pub fn answered(model: &str, version: &str) -> Answered {
         run_ms: Some(10.0),
         postprocess_ms: Some(0.5),
         cache_hit: None,
+        inferences: None,
+        executions: None,
     }
 }
 
@@ -131,6 +133,28 @@ fn a_prediction_is_counted_under_all_names() {
     ] {
         has(&metrics, line);
     }
+}
+
+#[test]
+fn requests_that_ran_together_are_one_execution_of_all_their_rows() {
+    let metrics = Metrics::new().unwrap();
+    for (inferences, executions) in [(2, 1), (1, 0), (4, 0)] {
+        let by = Answered {
+            inferences: Some(inferences),
+            executions: Some(executions),
+            ..answered("m", "1.0.0")
+        };
+        let outcome = Outcome::Answer(200, Some(&by));
+        see(&metrics, &Method::POST, "/v2/models/m/infer", outcome);
+    }
+    has(
+        &metrics,
+        r#"nv_inference_count{model="m",version="1.0.0"} 7"#,
+    );
+    has(
+        &metrics,
+        r#"nv_inference_exec_count{model="m",version="1.0.0"} 1"#,
+    );
 }
 
 #[test]

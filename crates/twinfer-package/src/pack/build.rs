@@ -242,6 +242,7 @@ fn config_of(
         engine: Some(EngineRequirement {
             opsets: description.opsets.clone(),
         }),
+        mlflow: recipe.mlflow.clone(),
     };
     config.check()?;
     config.check_signature(&signature)?;

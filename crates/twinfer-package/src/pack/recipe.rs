@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
-use twinfer::{Error, ErrorCode, Label, Limits, Pipeline, Result, bail};
+use twinfer::{Error, ErrorCode, Label, Limits, Mlflow, Pipeline, Result, bail};
 
 use super::folder::RecipeFolder;
 use crate::content::Content;
@@ -29,6 +29,7 @@ struct RecipeFile {
     pipeline: Option<toml::Value>,
     #[serde(default)]
     limits: Limits,
+    mlflow: Option<Mlflow>,
 }
 
 /// `[package]`: what it is called and who made it.
@@ -89,6 +90,7 @@ pub(super) struct Recipe {
     pub limits: Limits,
     pub training: Option<Training>,
     pub dvc_lock: Option<DvcLock>,
+    pub mlflow: Option<Mlflow>,
 }
 
 impl Recipe {
@@ -103,6 +105,7 @@ impl Recipe {
         check_source(&recipe.source, &recipe.model.file, &files)?;
         read.source = recipe.source;
         read.limits = recipe.limits;
+        read.mlflow = recipe.mlflow;
         let names = recipe.files;
         if let Some(name) = &names.golden {
             read.golden = Some(files.golden(name)?);
@@ -173,6 +176,7 @@ impl Recipe {
             limits: Limits::default(),
             training: None,
             dvc_lock: None,
+            mlflow: None,
         }
     }
 }

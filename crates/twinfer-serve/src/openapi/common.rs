@@ -112,7 +112,7 @@ pub(super) fn add_schemas(schemas: &mut Map<String, Value>) {
 }
 
 /// Errors by status, with their codes.
-pub(super) fn responses() -> Value {
+pub(super) fn responses() -> Map<String, Value> {
     let mut by_status: BTreeMap<u16, Vec<String>> = BTreeMap::new();
     for code in ErrorCode::ALL {
         let line = format!("`{code}`: {}", code.summary());
@@ -127,7 +127,7 @@ pub(super) fn responses() -> Value {
             json!({"description": lines.join("\n\n"), "content": content}),
         );
     }
-    Value::Object(responses)
+    responses
 }
 
 /// How a server that wants credentials takes them.

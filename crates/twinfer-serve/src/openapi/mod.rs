@@ -8,6 +8,7 @@ mod common;
 mod model;
 mod operation;
 mod pipeline;
+mod rows;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
@@ -15,15 +16,22 @@ use twinfer::{ModelConfig, Result, Signature};
 use twinfer_package::{Index, Reference};
 
 use crate::App;
+use crate::app::Options;
+use crate::protocol::Describe;
+use crate::target::Target;
 
 pub(crate) use common::{object, path_parameter, reference_to, text};
 pub(crate) use model::{infer_request, infer_response};
 pub(crate) use operation::Operation;
-pub(crate) use pipeline::{answer_schema, predict_body};
+pub(crate) use pipeline::{answer_schema, closed, envelope, outputs, predict_body};
+pub(crate) use rows::{columns, features, frame_row, list, row, row_answer};
 
 /// More models than this have their operations only under `?model=NAME`: a document of megabytes helps
 /// nobody.
 const MOST_MODELS: usize = 100;
+
+/// The statuses of errors that protocols give in their own form.
+const OF_PROTOCOLS: [u16; 4] = [400, 404, 415, 422];
 
 /// What a segment of a path may have as it is (RFC 3986, unreserved).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -45,8 +53,11 @@ pub(crate) struct Served {
 /// The document while protocols add to it.
 pub(crate) struct Document<'a> {
     models: &'a [Served],
+    default: Option<Served>,
+    options: Option<&'a Options>,
     paths: Map<String, Value>,
     schemas: Map<String, Value>,
+    responses: Map<String, Value>,
     tags: Vec<Value>,
 }
 
@@ -54,6 +65,32 @@ impl<'a> Document<'a> {
     /// The models that get operations of their own.
     pub(crate) fn models(&self) -> &'a [Served] {
         self.models
+    }
+
+    /// The model of protocols whose requests name none, where one is chosen and can be read.
+    pub(crate) fn default_model(&self) -> Option<&Served> {
+        self.default.as_ref()
+    }
+
+    /// What the shell chose; `None` in the description of one protocol alone.
+    pub(crate) fn options(&self) -> Option<&'a Options> {
+        self.options
+    }
+
+    /// A form of errors, for [`Operation::errors_in`].
+    pub(crate) fn error_form(&mut self, name: &str, schema: Value) {
+        let own = self.schema(name, schema);
+        let response = |description: String, schema: Value| json!({"description": description, "content": {"application/json": {"schema": schema}}});
+        let either = json!({"anyOf": [own, reference_to("Error")]});
+        let any = response("An error, of the protocol or of the server.".into(), either);
+        self.responses.insert(name.to_owned(), any);
+        for status in OF_PROTOCOLS {
+            let description = format!("An error, with a code of `Error{status}`.");
+            self.responses.insert(
+                format!("{name}{status}"),
+                response(description, own.clone()),
+            );
+        }
     }
 
     /// A heading for operations: each protocol has one.
@@ -72,6 +109,18 @@ impl<'a> Document<'a> {
     pub(crate) fn schema(&mut self, name: &str, schema: Value) -> Value {
         self.schemas.insert(name.to_owned(), schema);
         reference_to(name)
+    }
+
+    fn new(models: &'a [Served]) -> Self {
+        Self {
+            models,
+            default: None,
+            options: None,
+            paths: Map::new(),
+            schemas: Map::new(),
+            responses: common::responses(),
+            tags: Vec::new(),
+        }
     }
 
     fn finish(mut self, all: usize) -> Value {
@@ -101,7 +150,7 @@ impl<'a> Document<'a> {
             "paths": self.paths,
             "components": {
                 "schemas": self.schemas,
-                "responses": common::responses(),
+                "responses": self.responses,
                 "securitySchemes": common::security_schemes(),
             },
         })
@@ -123,25 +172,32 @@ pub(crate) fn document(app: &App, only: Option<&str>) -> Result<Value> {
     }
     let served: Vec<Served> = (names.iter().take(MOST_MODELS))
         // A package that cannot be read, or may not, has no schema; its requests say why.
-        .filter_map(|name| served(app, &index, name))
+        .filter_map(|name| served(app, &index, &name.parse().ok()?))
         .collect();
-    let mut document = Document {
-        models: &served,
-        paths: Map::new(),
-        schemas: Map::new(),
-        tags: Vec::new(),
-    };
+    let mut document = Document::new(&served);
+    document.options = Some(app.options());
+    let default = app.reference(&Target::default_model(), &index).ok();
+    document.default = default.and_then(|reference| self::served(app, &index, &reference));
     for describe in crate::protocol::DESCRIPTIONS {
         describe(&mut document);
     }
     Ok(document.finish(names.len()))
 }
 
+/// The document of some protocols alone, for clients that ask a server for it before they send anything.
+pub(crate) fn of_protocols(describe: &[Describe]) -> Value {
+    let mut document = Document::new(&[]);
+    for describe in describe {
+        describe(&mut document);
+    }
+    document.finish(0)
+}
+
 /// What a package says of itself; its model is not loaded for that.
-fn served(app: &App, index: &std::sync::Arc<Index>, name: &str) -> Option<Served> {
-    let reference: Reference = name.parse().ok()?;
-    let entry = app.admit(index, &reference).ok()?;
-    let config = app.models.config(&reference, &entry.descriptor).ok()?;
+fn served(app: &App, index: &std::sync::Arc<Index>, reference: &Reference) -> Option<Served> {
+    let entry = app.admit(index, reference).ok()?;
+    let config = app.models.config(reference, &entry.descriptor).ok()?;
+    let name = reference.name();
     Some(Served {
         segment: utf8_percent_encode(name, SEGMENT).to_string(),
         key: key(name),

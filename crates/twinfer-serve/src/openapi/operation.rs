@@ -62,6 +62,17 @@ impl Operation {
         self.answer(200, description, &[("application/json", schema)])
     }
 
+    /// Errors in the form of a protocol ([`super::Document::error_form`]), with the statuses that are to
+    /// be expected. What the server says before the protocol is asked has our own form.
+    pub(crate) fn errors_in(mut self, form: &str, statuses: &[u16]) -> Self {
+        let reference = |name: String| json!({"$ref": format!("#/components/responses/{name}")});
+        self.0["responses"]["default"] = reference(form.to_owned());
+        for status in statuses {
+            self.0["responses"][status.to_string()] = reference(format!("{form}{status}"));
+        }
+        self
+    }
+
     /// The statuses of errors that are to be expected, beside those that any request may get.
     pub(crate) fn errors(mut self, statuses: &[u16]) -> Self {
         for status in statuses {

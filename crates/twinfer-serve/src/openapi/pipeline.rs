@@ -37,7 +37,7 @@ pub(crate) fn predict_body(served: &Served) -> Vec<(&'static str, Value)> {
 }
 
 /// `{"inputs": {…}, "parameters": {…}}`.
-fn envelope(served: &Served) -> Value {
+pub(crate) fn envelope(served: &Served) -> Value {
     let pipeline = served.config.pipeline.as_ref();
     let step = pipeline.map(|pipeline| {
         let value = match &pipeline.input {
@@ -80,7 +80,8 @@ fn own_input(spec: &TensorSpec) -> Value {
     }
 }
 
-fn closed(fields: &[(&str, Value)], required: &[&str]) -> Value {
+/// An object that has these fields and no others.
+pub(crate) fn closed(fields: &[(&str, Value)], required: &[&str]) -> Value {
     let mut schema = object(fields, required);
     schema["additionalProperties"] = false.into();
     schema
@@ -102,7 +103,7 @@ fn parameters(pipeline: Option<&Pipeline>) -> Value {
 }
 
 /// A row of named columns.
-fn record(step: &RecordInput) -> Value {
+pub(super) fn record(step: &RecordInput) -> Value {
     if step.columns.is_empty() {
         return json!({"type": "object", "additionalProperties": cell(step.dtype)});
     }
@@ -116,7 +117,7 @@ fn record(step: &RecordInput) -> Value {
     closed(&fields, &required)
 }
 
-fn column_schema(step: &RecordInput, column: &Column) -> Value {
+pub(super) fn column_schema(step: &RecordInput, column: &Column) -> Value {
     let dtype = match step.tensor {
         Some(_) => step.dtype,
         None => column.dtype.unwrap_or(step.dtype),
@@ -137,6 +138,12 @@ fn column_schema(step: &RecordInput, column: &Column) -> Value {
 
 /// What `predict` gives.
 pub(crate) fn answer_schema(served: &Served) -> Value {
+    let outputs = outputs(served);
+    json!({"allOf": [reference_to("Prediction"), object(&[("outputs", outputs)], &[])]})
+}
+
+/// The outputs of a model for one input.
+pub(crate) fn outputs(served: &Served) -> Value {
     let outputs: Map<String, Value> = match &served.config.pipeline {
         Some(pipeline) => (pipeline.outputs.iter())
             .map(|step| (step.name().to_owned(), output(step)))
@@ -147,11 +154,10 @@ pub(crate) fn answer_schema(served: &Served) -> Value {
     };
     let names: Vec<&String> = outputs.keys().collect();
     let required = json!(names);
-    let outputs = json!({"type": "object", "properties": outputs, "required": required});
-    json!({"allOf": [reference_to("Prediction"), object(&[("outputs", outputs)], &[])]})
+    json!({"type": "object", "properties": outputs, "required": required})
 }
 
-fn output(step: &OutputStep) -> Value {
+pub(super) fn output(step: &OutputStep) -> Value {
     let list =
         |of: Value, most: u32| json!({"type": ["array", "null"], "items": of, "maxItems": most});
     match step {

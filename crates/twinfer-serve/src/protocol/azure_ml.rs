@@ -17,7 +17,8 @@ use http::{HeaderMap, Response};
 use serde_json::{Map, Value as Json, json};
 use twinfer::{Parameters, Result, bail, err};
 
-use super::{Need, Request, description, mlflow};
+use super::{Need, Request, mlflow};
+use crate::openapi::{self, Document, Operation, list, object, predict_body, row, row_answer};
 use crate::run::Running;
 use crate::target::Target;
 use crate::{App, loose, media, predict, query, reply, rows};
@@ -42,6 +43,68 @@ pub(super) fn find(segments: &[&str]) -> Option<Box<dyn super::Route>> {
     }))
 }
 
+pub(super) fn describe(document: &mut Document<'_>) {
+    const TAG: &str = "Azure Machine Learning";
+    document.tag(TAG, "What an online endpoint calls.");
+    let served = document.default_model();
+    let rows = list(row(served));
+    let any = || json!({"type": "object"});
+    let mut json_forms = vec![
+        object(
+            &[
+                ("input_data", json!({"type": ["object", "array"]})),
+                ("params", any()),
+            ],
+            &["input_data"],
+        ),
+        object(&[("data", rows.clone()), ("parameters", any())], &["data"]),
+        object(
+            &[
+                ("Inputs", object(&[("data", rows.clone())], &["data"])),
+                (
+                    "GlobalParameters",
+                    json!({"type": ["object", "number", "null"]}),
+                ),
+            ],
+            &["Inputs"],
+        ),
+        rows,
+    ];
+    let mut bodies = Vec::new();
+    for (name, schema) in served.map(predict_body).unwrap_or_default() {
+        match name {
+            "application/json" => json_forms.push(schema),
+            name => bodies.push((name, schema)),
+        }
+    }
+    bodies.insert(0, ("application/json", json!({"anyOf": json_forms})));
+    let answers = json!({"type": "array", "items": row_answer(served)});
+    let results = object(&[("Results", answers)], &["Results"]);
+    let answer = json!({"anyOf": [{"type": "array"}, results, {"type": "object"}]});
+    let id = |name: &HeaderName| {
+        json!({
+            "name": name.as_str(), "in": "header", "required": false,
+            "description": "Goes back with the answer.", "schema": {"type": "string"},
+        })
+    };
+    let score = Operation::new("score", TAG, "Predictions of the default model")
+        .body(true, &bodies)
+        .json("The predictions.", answer)
+        .errors(&[400, 403, 404, 413, 415, 422]);
+    let score = IDS
+        .iter()
+        .fold(score, |score, name| score.parameter(id(name)));
+    document.add("post", "/score", score);
+    document.add(
+        "get",
+        "/swagger.json",
+        Operation::new("swagger", TAG, "OpenAPI of this protocol").json(
+            "OpenAPI.",
+            json!({"type": "object", "required": ["openapi", "paths"]}),
+        ),
+    );
+}
+
 impl super::Route for Route {
     fn methods(&self) -> &'static str {
         match self {
@@ -59,7 +122,7 @@ impl super::Route for Route {
 
     fn answer(&self, app: &App, request: Request<'_>) -> Result<Response<Bytes>> {
         let Self::Score(target) = self else {
-            return Ok(reply::json(&description::of(&["/score"])));
+            return Ok(reply::json(&openapi::of_protocols(&[describe])));
         };
         let (loaded, _) = app.call(target, &request)?;
         let headers = &request.parts.headers;

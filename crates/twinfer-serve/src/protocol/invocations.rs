@@ -5,9 +5,11 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
+use serde_json::{Value, json};
 use twinfer::{Error, Result, bail};
 
 use super::{Need, Request, mlflow, sagemaker};
+use crate::openapi::{Document, Operation, Served, object, text};
 use crate::run::Called;
 use crate::target::Target;
 use crate::{App, reply};
@@ -79,6 +81,69 @@ pub(super) fn find(segments: &[&str]) -> Option<Box<dyn super::Route>> {
         ["invocations"] => Route::Invocations(Target::default_model()),
         _ => return None,
     }))
+}
+
+pub(super) fn describe(document: &mut Document<'_>) {
+    use mlflow::openapi::{ERROR, TAG};
+    document.tag(
+        TAG,
+        "The scoring server of MLflow, and the contract of containers of SageMaker. Both have the path `/invocations`; the default model answers.",
+    );
+    describe_ping(document);
+    let invoke = Operation::new("invocations", TAG, "Predictions of the default model");
+    let invoke = exchange(invoke, document.default_model());
+    let invoke = sagemaker::header_parameters()
+        .into_iter()
+        .fold(invoke, Operation::parameter)
+        .errors_in(ERROR, &[400, 404, 415, 422]);
+    document.add("post", "/invocations", invoke);
+}
+
+/// `/ping`, which TorchServe has as well.
+pub(super) fn describe_ping(document: &mut Document<'_>) {
+    use mlflow::openapi::{ERROR, TAG, error};
+    document.error_form(ERROR, error());
+    document.add(
+        "get",
+        "/ping",
+        Operation::new("ping", TAG, "Whether the default model is there")
+            .json("It is.", healthy())
+            .errors_in(ERROR, &[404]),
+    );
+}
+
+/// What health is answered with.
+pub(super) fn healthy() -> Value {
+    object(&[("status", text("`Healthy`."))], &["status"])
+}
+
+/// Bodies of a call, and answers to it: in JSON as MLflow has them, else all outputs.
+pub(super) fn exchange(operation: Operation, served: Option<&Served>) -> Operation {
+    let text = json!({"type": "string"});
+    let bodies: Vec<(&str, Value)> = (TAKEN.iter())
+        .map(|taken| {
+            let schema = match taken.essence {
+                "application/json" => mlflow::openapi::request(served),
+                essence if essence == "text/csv" || essence.contains("json") => text.clone(),
+                _ => json!({"type": "string", "format": "binary"}),
+            };
+            (taken.essence, schema)
+        })
+        .collect();
+    let answers: Vec<(&str, Value)> = (TAKEN.iter())
+        .filter_map(|taken| match taken.essence {
+            "application/json" => Some((taken.essence, mlflow::openapi::answer(served))),
+            essence if essence == "text/csv" || essence.contains("json") => {
+                Some((taken.essence, text.clone()))
+            }
+            _ => None,
+        })
+        .collect();
+    operation.body(true, &bodies).answer(
+        200,
+        "The predictions; lines or a table where `Accept` asks for them.",
+        &answers,
+    )
 }
 
 /// `/invocations` for a model that the request names beside its path.

@@ -3,11 +3,9 @@
 
 mod azure_ml;
 mod cloud_events;
-mod description;
 mod invocations;
 mod mlflow;
 mod open_inference;
-mod open_inference_described;
 mod repository;
 mod sagemaker;
 mod site;
@@ -28,7 +26,7 @@ use crate::app::Options;
 use crate::models::Loaded;
 use crate::openapi::Document;
 use crate::query::percent_decode;
-use crate::run::Run;
+use crate::run::{Executed, Run};
 use crate::statistics::Outcome;
 use crate::target::Target;
 use crate::timing::Call;
@@ -62,19 +60,23 @@ pub(crate) struct Request<'a> {
 #[derive(Default)]
 pub(crate) struct Asked(OnceCell<(Arc<Loaded>, Call)>);
 
+/// What the answer to a request took.
+pub(crate) struct Took {
+    /// When the model began to run, and for how long; `None` without a clock.
+    pub(crate) ran: Option<(f64, f64)>,
+    /// What the cache of predictions said, if it was asked.
+    pub(crate) cache: Option<&'static str>,
+    pub(crate) executed: Executed,
+}
+
 impl Asked {
     pub(crate) fn set(&self, loaded: &Arc<Loaded>, call: Call) {
         // A request that asks several models is none of one of them: the first stands.
         let _ = self.0.set((loaded.clone(), call));
     }
 
-    /// What came of the request, where it came as far as a model: for its statistics. `ran` and
-    /// `cache` as in [`Asked::describe`].
-    pub(crate) fn outcome(
-        &self,
-        ran: Option<(f64, f64)>,
-        cache: Option<&'static str>,
-    ) -> Option<Outcome> {
+    /// What came of the request, where it came as far as a model: for its statistics.
+    pub(crate) fn outcome(&self, took: &Took) -> Option<Outcome> {
         let (loaded, call) = self.0.get()?;
         let config = loaded.model.config();
         let timing = call.timing();
@@ -82,21 +84,17 @@ impl Asked {
             name: config.name.clone(),
             version: config.version.clone(),
             timing,
-            parts: timing.zip(ran).map(|(timing, ran)| call.parts(timing, ran)),
-            cache,
+            parts: timing
+                .zip(took.ran)
+                .map(|(timing, ran)| call.parts(timing, ran)),
+            cache: took.cache,
+            executed: took.executed,
         })
     }
 
     /// Says in headers which package answered, and how long that took: for clients, for a proxy,
     /// and for whoever counts requests without reading bodies.
-    ///
-    /// `ran`: when the model began to run, and for how long; `cache`: what the cache of predictions said.
-    pub(crate) fn describe(
-        &self,
-        ran: Option<(f64, f64)>,
-        cache: Option<&'static str>,
-        headers: &mut HeaderMap,
-    ) {
+    pub(crate) fn describe(&self, took: &Took, headers: &mut HeaderMap) {
         let Some((loaded, call)) = self.0.get() else {
             return;
         };
@@ -109,10 +107,16 @@ impl Asked {
         set("x-twinfer-model", &config.name);
         set("x-twinfer-version", &config.version);
         set("x-twinfer-digest", loaded.model.digest());
-        if let Some(cache) = cache {
+        let Executed {
+            inferences,
+            executions,
+        } = took.executed;
+        set("x-twinfer-inferences", &inferences.to_string());
+        set("x-twinfer-executions", &executions.to_string());
+        if let Some(cache) = took.cache {
             set("x-twinfer-cache", cache);
         }
-        if let Some(timing) = call.server_timing(ran) {
+        if let Some(timing) = call.server_timing(took.ran) {
             set("server-timing", &timing);
         }
     }
@@ -166,12 +170,20 @@ const PROTOCOLS: &[Find] = &[
 ];
 
 /// What a protocol adds to the OpenAPI document: its operations, and schemas for them.
-type Describe = fn(&mut Document<'_>);
+pub(crate) type Describe = fn(&mut Document<'_>);
 
-/// In the order in which the document has them. A protocol without one is not in it.
+/// In the order in which the document has them. Every protocol is in it.
 pub(crate) const DESCRIPTIONS: &[Describe] = &[
-    open_inference_described::describe,
+    open_inference::describe,
     repository::describe,
+    tensorflow::describe,
+    invocations::describe,
+    mlflow::describe,
+    sagemaker::describe,
+    vertex_ai::describe,
+    azure_ml::describe,
+    torch_serve::describe,
+    cloud_events::describe,
     site::describe,
 ];
 

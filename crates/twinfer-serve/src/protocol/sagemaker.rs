@@ -17,6 +17,7 @@ use crate::formats::csv::{self as table_text, Header};
 use crate::formats::lines::lines as lines_of;
 use crate::formats::table::{Columns, Item};
 use crate::media::{self, MediaType};
+use crate::openapi::{Document, Operation, object, path_parameter};
 use crate::run::{Called, Running};
 use crate::table::Table;
 use crate::target::Target;
@@ -38,6 +39,65 @@ pub(super) fn find(segments: &[&str]) -> Option<Box<dyn super::Route>> {
         ["models", name, "invoke"] => Some(invocations::of(Target::named(name, None))),
         _ => None,
     }
+}
+
+pub(super) fn describe(document: &mut Document<'_>) {
+    use mlflow::openapi::{ERROR, TAG};
+    let parameters = object(
+        &[
+            (
+                "MaxConcurrentTransforms",
+                json!({"type": "integer", "minimum": 1}),
+            ),
+            ("BatchStrategy", json!({"enum": ["MULTI_RECORD"]})),
+            (
+                "MaxPayloadInMB",
+                json!({"type": "integer", "minimum": 1, "maximum": MAX_PAYLOAD}),
+            ),
+        ],
+        &["MaxConcurrentTransforms", "BatchStrategy", "MaxPayloadInMB"],
+    );
+    document.add(
+        "get",
+        "/execution-parameters",
+        Operation::new(
+            "executionParameters",
+            TAG,
+            "How a batch transform of SageMaker should call",
+        )
+        .json("The parameters.", parameters),
+    );
+    let invoke = Operation::new(
+        "invokeModel",
+        TAG,
+        "Predictions, as endpoints with several models call",
+    )
+    .parameter(path_parameter(
+        "model",
+        "The name of a model.",
+        "tumour-risk",
+    ));
+    let invoke = invocations::exchange(invoke, None).errors_in(ERROR, &[400, 404, 415, 422]);
+    document.add("post", "/models/{model}/invoke", invoke);
+}
+
+/// The headers of a call of `/invocations` that mean something.
+pub(super) fn header_parameters() -> [Json; 3] {
+    let header = |name: HeaderName, description: &str, pattern: &str| {
+        json!({
+            "name": name.as_str(), "in": "header", "required": false, "description": description,
+            "schema": {"type": "string", "pattern": pattern},
+        })
+    };
+    [
+        header(ATTRIBUTES, "Goes back with the answer.", "^[ -~]{1,1024}$"),
+        header(
+            TARGET_MODEL,
+            "A model of the registry, in the place of the default one.",
+            "^[a-z0-9-]{1,64}$",
+        ),
+        header(TARGET_VARIANT, "A tag of that model.", "^[a-z0-9.-]{1,64}$"),
+    ]
 }
 
 /// The model that the headers of a call of `/invocations` name: as `NAME` or `NAME:TAG`, with the
@@ -120,6 +180,7 @@ pub(super) fn json(loaded: &Called<'_>, invocation: &Invocation<'_>) -> Result<R
                 are_named: false,
             },
             parameters: Parameters::new(),
+            is_frame: true,
         }
     } else {
         mlflow::read(&loaded.model, body)?

@@ -12,6 +12,7 @@ use twinfer::{Parameters, Result};
 use super::{Need, Request};
 use crate::app::Options;
 use crate::infer::object;
+use crate::openapi::{self, Document, Operation, list, path_parameter, row, row_answer, text};
 use crate::target::Target;
 use crate::{App, loose, reply, rows};
 
@@ -53,6 +54,65 @@ pub(super) fn find(segments: &[&str]) -> Option<Box<dyn super::Route>> {
         },
         Some(_) => return None,
     }))
+}
+
+pub(super) fn describe(document: &mut Document<'_>) {
+    const TAG: &str = "Vertex AI";
+    document.tag(
+        TAG,
+        "What an endpoint calls, at the paths that the environment of the container names, and at those that it uses without.",
+    );
+    let served = document.default_model();
+    let request = openapi::closed(
+        &[
+            ("instances", list(row(served))),
+            ("parameters", json!({"type": ["object", "null"]})),
+        ],
+        &["instances"],
+    );
+    let answers = json!({"type": "array", "items": row_answer(served)});
+    let answer = openapi::object(
+        &[
+            ("predictions", answers),
+            ("deployedModelId", text("That of the path.")),
+            ("model", text("")),
+            ("modelVersionId", text("")),
+        ],
+        &["predictions"],
+    );
+    let request = document.schema("VertexRequest", request);
+    let answer = document.schema("VertexPredictions", answer);
+    let health = openapi::object(&[("status", json!({"const": "healthy"}))], &["status"]);
+    let ids = |operation: Operation| {
+        operation
+            .parameter(path_parameter("endpoint", "An id of Vertex AI.", "12"))
+            .parameter(path_parameter("deployed", "An id of Vertex AI.", "34"))
+    };
+    let healthy = |id: &str| {
+        Operation::new(id, TAG, "Whether the default model is loaded")
+            .json("It is.", health.clone())
+            .errors(&[403, 404])
+    };
+    let predict = |id: &str| {
+        Operation::new(id, TAG, "Predictions of the default model")
+            .body(true, &[("application/json", request.clone())])
+            .json("The predictions.", answer.clone())
+            .errors(&[400, 403, 404, 413, 415, 422])
+    };
+    const DEPLOYED: &str = "/v1/endpoints/{endpoint}/deployedModels/{deployed}";
+    document.add("get", DEPLOYED, ids(healthy("vertexHealth")));
+    document.add(
+        "post",
+        &format!("{DEPLOYED}:predict"),
+        ids(predict("vertexPredict")),
+    );
+    let options = document.options();
+    if let Some(path) = options.and_then(|options| options.health_route.as_deref()) {
+        document.add("get", path, healthy("vertexHealthRoute"));
+    }
+    if let Some(path) = options.and_then(|options| options.predict_route.as_deref()) {
+        document.add("post", path, predict("vertexPredictRoute"));
+    }
 }
 
 #[derive(Deserialize)]

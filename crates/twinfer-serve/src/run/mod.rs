@@ -3,6 +3,7 @@
 
 pub(crate) mod batch;
 mod cache;
+mod counted;
 mod running;
 mod together;
 
@@ -11,8 +12,9 @@ use std::cell::Cell;
 use twinfer::{Model, Result};
 
 pub(crate) use cache::{Cache, Remembering};
+pub(crate) use counted::{Counted, Executed};
 pub(crate) use running::{Called, Running};
-pub(crate) use together::{Asking, Giving, Together};
+pub(crate) use together::{Asking, Giving, Part, Together};
 
 pub(crate) use twinfer::NamedValues as Values;
 
@@ -23,6 +25,11 @@ pub(crate) trait Run {
     /// # Errors
     /// Those of [`Model::run_values`].
     fn run(&self, model: &Model, inputs: Values) -> Result<Values>;
+
+    /// How often the model is executed for the next run: once, but for a run that others have a part in.
+    fn executions(&self) -> u64 {
+        1
+    }
 }
 
 /// At once.

@@ -47,7 +47,14 @@ pub(crate) struct Asking<'a> {
 
 /// The second time: gives what came out. A request that runs more than once gets the rest at once.
 pub(crate) struct Giving {
-    ready: RefCell<Option<Result<Values>>>,
+    ready: RefCell<Option<Part>>,
+}
+
+/// What a request has of a run.
+pub(crate) struct Part {
+    pub(crate) outputs: Result<Values>,
+    /// The executions of the model that this request counts, of those that it shares with others.
+    pub(crate) executions: u64,
 }
 
 impl<'a> Asking<'a> {
@@ -67,20 +74,22 @@ impl<'a> Asking<'a> {
 impl Run for Asking<'_> {
     fn run(&self, model: &Model, inputs: Values) -> Result<Values> {
         let mut asked = self.asked.borrow_mut();
-        // Wrong inputs get their error at once, and no part in what others run.
-        let right = || model.signature().check_values(inputs.clone()).is_ok();
-        if asked.is_some() || !self.together.may(model) || form(&inputs).is_none() || !right() {
+        if asked.is_some() || !self.together.may(model) || form(&inputs).is_none() {
             return model.run_values(inputs);
         }
-        *asked = Some((model.digest().to_owned(), inputs));
+        // Wrong inputs get their error at once, and no part in what others run.
+        let signature = model.signature();
+        let checked = signature.check_values(inputs)?.into_iter().flatten();
+        let names = signature.inputs.iter().map(|spec| spec.name.clone());
+        *asked = Some((model.digest().to_owned(), names.zip(checked).collect()));
         Err(Error::new(ErrorCode::Internal, "the run comes later"))
     }
 }
 
 impl Giving {
-    pub(crate) fn new(outputs: Result<Values>) -> Self {
+    pub(crate) fn new(part: Part) -> Self {
         Self {
-            ready: RefCell::new(Some(outputs)),
+            ready: RefCell::new(Some(part)),
         }
     }
 }
@@ -88,8 +97,23 @@ impl Giving {
 impl Run for Giving {
     fn run(&self, model: &Model, inputs: Values) -> Result<Values> {
         match self.ready.borrow_mut().take() {
-            Some(outputs) => outputs,
+            Some(part) => part.outputs,
             None => Directly.run(model, inputs),
+        }
+    }
+
+    fn executions(&self) -> u64 {
+        let ready = self.ready.borrow();
+        ready.as_ref().map_or(1, |part| part.executions)
+    }
+}
+
+impl Part {
+    /// Of a run that is of this request alone.
+    pub(crate) fn alone(outputs: Result<Values>) -> Self {
+        Self {
+            outputs,
+            executions: 1,
         }
     }
 }
@@ -102,14 +126,9 @@ impl Together {
 
     /// The outputs of all inputs, which are of one model, in their order, and how many of them ran
     /// with others. Batches have at most `max_rows` rows, but for inputs that have more by themselves.
-    pub(crate) fn run(
-        &self,
-        model: &Model,
-        all: &[Values],
-        max_rows: usize,
-    ) -> (Vec<Result<Values>>, usize) {
+    pub(crate) fn run(&self, model: &Model, all: &[Values], max_rows: usize) -> (Vec<Part>, usize) {
         let mut joined = 0;
-        let mut outputs: Vec<Option<Result<Values>>> = all.iter().map(|_| None).collect();
+        let mut outputs: Vec<Option<Part>> = all.iter().map(|_| None).collect();
         for group in groups(all, max_rows) {
             let members: Vec<&Values> = group.iter().filter_map(|at| all.get(*at)).collect();
             let results = self.run_group(model, &members);
@@ -122,17 +141,17 @@ impl Together {
                 }
             }
         }
-        let direct = |(inputs, output): (&Values, Option<Result<Values>>)| {
-            output.unwrap_or_else(|| model.run_values(inputs.clone()))
+        let direct = |(inputs, part): (&Values, Option<Part>)| {
+            part.unwrap_or_else(|| Part::alone(model.run_values(inputs.clone())))
         };
         (all.iter().zip(outputs).map(direct).collect(), joined)
     }
 
-    fn run_group(&self, model: &Model, members: &[&Values]) -> Vec<Result<Values>> {
+    fn run_group(&self, model: &Model, members: &[&Values]) -> Vec<Part> {
         let singly = || {
             members
                 .iter()
-                .map(|inputs| model.run_values((*inputs).clone()))
+                .map(|inputs| Part::alone(model.run_values((*inputs).clone())))
         };
         if members.len() < 2 || !self.may(model) {
             return singly().collect();
@@ -142,13 +161,21 @@ impl Together {
             return singly().collect();
         };
         if !check {
-            return parts.into_iter().map(Ok).collect();
+            // The first stands for the execution that all have a part in.
+            let part = |(at, outputs)| Part {
+                outputs: Ok(outputs),
+                executions: u64::from(at == 0),
+            };
+            return parts.into_iter().enumerate().map(part).collect();
         }
-        let single: Vec<Result<Values>> = singly().collect();
-        let same = single
-            .iter()
-            .zip(&parts)
-            .all(|(single, part)| single.as_ref().is_ok_and(|single| same_bits(single, part)));
+        let mut single: Vec<Part> = singly().collect();
+        if let Some(first) = single.first_mut() {
+            first.executions += 1;
+        }
+        let same = single.iter().zip(&parts).all(|(single, part)| {
+            let outputs = single.outputs.as_ref();
+            outputs.is_ok_and(|outputs| same_bits(outputs, part))
+        });
         if !same {
             self.known()
                 .entry(model.digest().to_owned())

@@ -47,6 +47,11 @@ fn csv(fixture: &Fixture, body: &str) -> Answer {
 #[track_caller]
 fn refused(answer: &Answer, status: u16, name: &str, code: &str) -> String {
     let json = answer.json();
+    // What breaks the schema of a model has a name of its own among those of status 400.
+    let name = match code {
+        "missing_input" | "wrong_shape" | "invalid_parameter" => "INVALID_PARAMETER_VALUE",
+        _ => name,
+    };
     assert_eq!(answer.status, status, "{json}");
     assert_eq!(
         (&json["error_code"], &json["code"]),

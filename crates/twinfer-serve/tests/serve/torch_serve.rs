@@ -124,9 +124,12 @@ fn what_a_model_is() {
     let all = fixture.get("/models/tumour-risk/all").ok();
     assert_eq!(all.as_array().unwrap().len(), 2);
     let description = fixture.get("/api-description").ok();
-    assert!(description["paths"]["/predictions/{model_name}"]["post"].is_object());
+    for path in ["/predictions/{model}", "/predictions/{model}/{version}"] {
+        assert!(description["paths"][path]["post"].is_object(), "{path}");
+    }
+    assert!(description["paths"]["/ping"]["get"].is_object());
     let options = fixture.call("OPTIONS", RISK_PATH, &[], "");
-    assert_eq!(options.ok()["openapi"], "3.0.1");
+    assert_eq!(options.ok(), description);
     assert_eq!(fixture.get("/ping").ok()["status"], "Healthy");
 }
 

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::onnx_file::{Type, dict_vectorizer, identity};
-use crate::support::{Answer, Fixture};
+use crate::onnx_file::{Type, dict_vectorizer, file, identity};
+use crate::support::{Answer, Fixture, SHARED};
 
 const FLOAT: u64 = 1;
 const INT64: u64 = 7;
@@ -306,4 +306,29 @@ fn sequences_and_optionals_are_given_as_they_come() {
     answer.expect_error(400, "wrong_shape");
     let answer = infer(&fixture, "sequence", "BYTES", &json!([1]), &json!(["[1"]));
     answer.expect_error(400, "invalid_json");
+}
+
+/// As onnxruntime has it; a build that checks for that would fail.
+#[test]
+fn integers_that_are_too_large_wrap_around() {
+    let body = json!({"inputs": [
+        {"name": "i", "datatype": "INT64", "shape": [3], "data": [i64::MAX, i64::MIN, 1]},
+        {"name": "b", "datatype": "BOOL", "shape": [2], "data": [true, false]},
+        {"name": "d", "datatype": "FP64", "shape": [1], "data": [1]},
+    ]});
+    let answer = SHARED.post_json("/v2/models/types/infer", &body).ok();
+    let sum = &answer["outputs"][0];
+    assert_eq!(
+        (&sum["name"], &sum["data"]),
+        (&json!("i2"), &json!([-2, 0, 2]))
+    );
+    let fixture = Fixture::new(&[]);
+    for op in ["Neg", "Abs"] {
+        let name = op.to_lowercase();
+        let kind = || Type::Tensor(7);
+        fixture.pack_file(&name, &file("", op, None, &kind(), &kind()), "");
+        let body = json!({"instances": [i64::MIN, -7]});
+        let answer = fixture.post_json(&format!("/v1/models/{name}:predict"), &body);
+        assert_eq!(answer.ok(), json!({"predictions": [i64::MIN, 7]}));
+    }
 }

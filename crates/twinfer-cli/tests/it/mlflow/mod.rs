@@ -118,6 +118,59 @@ fn an_onnx_model_with_tensors_stays_one_of_tensors() {
 }
 
 #[test]
+fn the_flavor_and_the_signature_are_kept() {
+    let place = Place::new();
+    copy(&place, "onnx-columns", "risk");
+    place.json(&["pack", "risk", "--python", "none"]);
+    let kept = &place.json(&["inspect", "risk"])["config"]["mlflow"];
+    assert_eq!(kept["flavor"], "onnx");
+    assert_eq!(
+        kept["inputs"]["columns"][1],
+        json!({"name": "blood pressure", "type": "double"})
+    );
+    assert_eq!(
+        kept["outputs"]["tensors"],
+        json!([{"dtype": "str", "shape": [-1]}])
+    );
+    assert_eq!(kept["params"], json!(null));
+
+    copy(&place, "onnx-columns", "called");
+    let params = r#"'[{"name": "top", "type": "long", "default": 3, "shape": null},
+    {"name": "names", "dtype": "string", "default": ["a"], "shape": [-1]},
+    {"name": "rate", "type": "double", "default": null, "shape": null}]'"#;
+    edit(
+        &place,
+        "called",
+        "  params: null",
+        &format!("  params: {params}"),
+    );
+    edit(
+        &place,
+        "called",
+        r#""dose", "required":
+    true}"#,
+        r#""dose", "required":
+    false}, {"type": "sparkml vector", "name": "more", "required": false}"#,
+    );
+    place.json(&["pack", "called", "--python", "none", "--no-example"]);
+    let kept = &place.json(&["inspect", "called"])["config"]["mlflow"];
+    assert_eq!(
+        kept["params"],
+        json!([
+            {"name": "top", "type": "long", "default": 3},
+            {"name": "names", "type": "string", "default": ["a"], "list": true},
+            {"name": "rate", "type": "double"},
+        ])
+    );
+    let columns = &kept["inputs"]["columns"];
+    assert_eq!(columns[2]["required"], false);
+    assert_eq!(
+        columns[3],
+        json!({"name": "more", "type": "any", "required": false})
+    );
+}
+
+#[test]
 fn weights_beside_the_model_are_copied_when_it_names_them() {
     let place = Place::new();
     copy(&place, "onnx-tensor", "dose");
@@ -139,7 +192,7 @@ fn weights_beside_the_model_are_copied_when_it_names_them() {
 #[test]
 fn a_folder_that_is_no_proper_model_says_why() {
     type Change = fn(&Place);
-    let cases: [(&str, Change, &str, &str); 10] = [
+    let cases: [(&str, Change, &str, &str); 11] = [
         (
             "no yaml",
             |p| p.write("m/MLmodel", "a: b: ["),
@@ -199,6 +252,12 @@ fn a_folder_that_is_no_proper_model_says_why() {
             |p| edit(p, "m", "inputs: '[{", "inputs: '[{{"),
             "invalid_model",
             "signature.inputs",
+        ),
+        (
+            "params",
+            |p| edit(p, "m", "  params: null", "  params: '[{}]'"),
+            "invalid_model",
+            "signature.params",
         ),
     ];
     for (what, change, code, text) in cases {

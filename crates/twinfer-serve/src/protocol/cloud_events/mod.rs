@@ -8,6 +8,7 @@
 //! `formats/json-format.md`, `extensions/correlation.md`, `extensions/distributed-tracing.md`.
 
 mod event;
+mod openapi;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -15,6 +16,8 @@ use http::{Response, StatusCode};
 use serde_json::{Map, Value as Json, json};
 use twinfer::{Error, Parameters, Result, bail, err};
 use twinfer_package::Digest;
+
+pub(super) use openapi::describe;
 
 use super::{Need, Request};
 use crate::media::{self, MediaType};

@@ -2,7 +2,10 @@
 //! `/health`, `/version`, and what it takes and answers at `/invocations`.
 
 mod answer;
+pub(super) mod openapi;
+mod params;
 mod payload;
+mod schema;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -10,6 +13,7 @@ use serde_json::{Value as Json, json};
 use twinfer::{Error, ErrorCode, Result};
 
 pub(super) use answer::{predicted, predictions};
+pub(super) use openapi::describe;
 pub(super) use payload::{Given, Payload, read};
 
 use super::invocations::ping;
@@ -50,10 +54,10 @@ impl super::Route for Route {
     fn answer(&self, app: &App, _request: Request<'_>) -> Result<Response<Bytes>> {
         match self {
             Self::Health(target) => ping(app, target),
-            // The bare text, which MLflow calls JSON.
+            // MLflow calls the bare text JSON, which it is not; its clients do not look.
             Self::Version => Ok(reply::with_type(
                 StatusCode::OK,
-                "application/json",
+                "text/plain",
                 Bytes::from_static(VERSION.as_bytes()),
             )),
         }
@@ -77,8 +81,14 @@ pub(super) fn failed(error: &Error) -> Response<Bytes> {
 }
 
 /// MLflow's names (mlflow, `databricks.proto`), by the status that goes with each
-/// (`mlflow/exceptions.py`, `ERROR_CODE_TO_HTTP_STATUS`).
+/// (`mlflow/exceptions.py`, `ERROR_CODE_TO_HTTP_STATUS`). What breaks the schema has a name of its own.
 fn error_code(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::MissingInput | ErrorCode::WrongShape | ErrorCode::InvalidParameter => {
+            return "INVALID_PARAMETER_VALUE";
+        }
+        _ => {}
+    }
     match code.http_status() {
         401 => "UNAUTHENTICATED",
         403 => "PERMISSION_DENIED",

@@ -3,9 +3,11 @@
 
 use serde_json::{Map, Value as Json};
 use twinfer::{
-    InputStep, Model, Parameters, Result, Signature, Value, ValueKind, bail, err, value_from_json,
+    InputStep, MlflowColumn, MlflowSchema, Model, Parameters, Result, Signature, Value, ValueKind,
+    bail, err, value_from_json,
 };
 
+use super::{params, schema};
 use crate::table::{Table, encoded, of_objects};
 use crate::{loose, rows};
 
@@ -21,6 +23,8 @@ const FORMATS: [&str; 4] = [
 pub(in crate::protocol) struct Payload {
     pub(in crate::protocol) given: Given,
     pub(in crate::protocol) parameters: Parameters,
+    /// Whether MLflow would hand a data frame to the model: some flavors answer one with rows.
+    pub(in crate::protocol) is_frame: bool,
 }
 
 /// What the model is given.
@@ -53,7 +57,8 @@ impl Payload {
     pub(in crate::protocol) fn of_table(model: &Model, table: Table) -> Result<Self> {
         Ok(Self {
             given: of_table(model, table)?,
-            parameters: Parameters::new(),
+            parameters: params::of(model, None)?,
+            is_frame: is_frame(model, true),
         })
     }
 }
@@ -82,13 +87,15 @@ pub(in crate::protocol) fn read(model: &Model, body: &[u8]) -> Result<Payload> {
             FORMATS.join(", ")
         );
     };
-    let parameters = parameters(model, fields.remove("params"))?;
+    let parameters = params::of(model, fields.remove("params"))?;
     let value = fields.remove(format).unwrap_or_default();
     let given = match format {
         "dataframe_split" => {
             let table = split(value)?;
             let step = model.config().pipeline.as_ref().map(|p| &p.input);
-            if let (None, Some(InputStep::Record(_))) = (&table.columns, step) {
+            if let (None, Some(InputStep::Record(_)), None) =
+                (&table.columns, step, schema::of(model))
+            {
                 bail!(
                     InvalidRecord,
                     "`dataframe_split` has no `columns`, and this model takes them by name"
@@ -100,32 +107,29 @@ pub(in crate::protocol) fn read(model: &Model, body: &[u8]) -> Result<Payload> {
         "instances" => instances(model, value)?,
         _ => inputs(model, value)?,
     };
-    Ok(Payload { given, parameters })
+    Ok(Payload {
+        given,
+        parameters,
+        is_frame: is_frame(model, format.starts_with("dataframe")),
+    })
 }
 
-/// Those that the pipeline declares: MLflow warns of others, and leaves them out.
-fn parameters(model: &Model, given: Option<Json>) -> Result<Parameters> {
-    let declared = match &model.config().pipeline {
-        Some(pipeline) => &pipeline.parameters[..],
-        None => &[],
-    };
-    if declared.is_empty() {
-        return Ok(Parameters::new());
-    }
-    match given {
-        None | Some(Json::Null) => Ok(Parameters::new()),
-        Some(Json::Object(given)) => {
-            let is_known = |name: &String| declared.iter().any(|spec| spec.name == *name);
-            Ok(given
-                .into_iter()
-                .filter(|(name, _)| is_known(name))
-                .collect())
-        }
-        Some(_) => bail!(InvalidParameter, "`params` must be an object of parameters"),
+/// Enforcing a schema makes frames of everything, or arrays; without one it is what was sent.
+fn is_frame(model: &Model, is_sent_as_one: bool) -> bool {
+    match schema::of(model) {
+        Some(MlflowSchema::Columns(_)) => true,
+        Some(MlflowSchema::Tensors(_)) => false,
+        None => is_sent_as_one,
     }
 }
 
 fn of_table(model: &Model, table: Table) -> Result<Given> {
+    let table = match schema::of(model) {
+        // Errors name rows of what was sent.
+        Some(_) if table.rows.is_empty() => table,
+        Some(schema) => schema::table(schema, table)?,
+        None => table,
+    };
     Ok(Given::Rows {
         are_named: model.config().pipeline.is_none() && table.is_by_name(model.signature()),
         rows: table.into_rows(model)?,
@@ -252,6 +256,9 @@ fn instances(model: &Model, value: Json) -> Result<Given> {
 /// Objects have the names of inputs, where there is no pipeline: a table may have others, and is a
 /// matrix then.
 fn of_named(model: &Model, table: Table) -> Result<Given> {
+    if let Some(MlflowSchema::Columns(_)) = schema::of(model) {
+        return of_table(model, table);
+    }
     let signature = model.signature();
     let is_other =
         model.config().pipeline.is_none() && !is_map(signature) && !table.is_by_name(signature);
@@ -265,6 +272,10 @@ fn of_named(model: &Model, table: Table) -> Result<Given> {
             names.join(", ")
         );
     }
+    let table = match schema::of(model) {
+        Some(schema) => schema::table(schema, table)?,
+        None => table,
+    };
     Ok(Given::rows(table.into_rows(model)?))
 }
 
@@ -274,6 +285,20 @@ fn is_map(signature: &Signature) -> bool {
 
 /// Rows that are no objects: for a model with one input.
 fn values(model: &Model, what: &str, rows: Vec<Json>) -> Result<Given> {
+    match schema::of(model) {
+        Some(MlflowSchema::Columns(columns)) => return of_table(model, of_lists(columns, rows)),
+        Some(MlflowSchema::Tensors(tensors)) if !rows.is_empty() => {
+            if let [only] = &tensors[..] {
+                return Ok(Given::rows(
+                    match schema::tensor(only, Json::Array(rows))? {
+                        Json::Array(rows) => rows,
+                        other => vec![other],
+                    },
+                ));
+            }
+        }
+        _ => {}
+    }
     if model.config().pipeline.is_some() {
         bail!(
             InvalidRecord,
@@ -283,14 +308,37 @@ fn values(model: &Model, what: &str, rows: Vec<Json>) -> Result<Given> {
     Ok(Given::rows(rows))
 }
 
+/// A frame of lists has no names, and one column where they are no lists; that is the only one of the
+/// schema, if it has one.
+fn of_lists(columns: &[MlflowColumn], rows: Vec<Json>) -> Table {
+    let cells = |row| match row {
+        Json::Array(cells) => cells,
+        cell => vec![cell],
+    };
+    let names = match columns {
+        [only] => only.name.clone().map(|name| vec![name]),
+        _ => None,
+    };
+    Table {
+        columns: names,
+        rows: rows.into_iter().map(cells).collect(),
+        is_text: false,
+    }
+}
+
 /// Columns, as in TensorFlow Serving: an object of them, or the value of the only input.
 fn inputs(model: &Model, value: Json) -> Result<Given> {
     match value {
         Json::Object(columns) if model.config().pipeline.is_some() => {
             of_table(model, of_columns(columns)?)
         }
-        Json::Object(columns) if is_map(model.signature()) => of_table(model, of_columns(columns)?),
-        Json::Object(columns) => of_tensors(model.signature(), &columns),
+        Json::Object(columns)
+            if is_map(model.signature())
+                || matches!(schema::of(model), Some(MlflowSchema::Columns(_))) =>
+        {
+            of_table(model, of_columns(columns)?)
+        }
+        Json::Object(columns) => of_tensors(model, columns),
         Json::Array(rows) if matches!(rows.first(), Some(Json::Object(_))) => {
             of_named(model, of_objects("`inputs`", rows)?)
         }
@@ -299,7 +347,10 @@ fn inputs(model: &Model, value: Json) -> Result<Given> {
                 Ok(Given::rows(rows.into_iter().map(encoded).collect()))
             }
             Some(_) => values(model, "inputs", rows),
-            None => of_tensor(model.signature(), Json::Array(rows)),
+            None if matches!(schema::of(model), Some(MlflowSchema::Columns(_))) => {
+                values(model, "inputs", rows)
+            }
+            None => of_tensor(model, Json::Array(rows)),
         },
         _ => bail!(
             InvalidRequest,
@@ -338,7 +389,23 @@ fn of_columns(columns: Map<String, Json>) -> Result<Table> {
 }
 
 /// Whole inputs by name; what is none of the model is left out.
-fn of_tensors(signature: &Signature, columns: &Map<String, Json>) -> Result<Given> {
+fn of_tensors(model: &Model, mut columns: Map<String, Json>) -> Result<Given> {
+    let signature = model.signature();
+    if let Some(MlflowSchema::Tensors(tensors)) = schema::of(model) {
+        for spec in tensors {
+            // One without a name is the only input.
+            let only = signature.inputs.first().map(|input| &input.name);
+            let Some(name) = spec.name.as_ref().or(only) else {
+                continue;
+            };
+            let Some(value) = columns.remove(name) else {
+                bail!(MissingInput, "Model is missing inputs [{name:?}].");
+            };
+            let value = schema::tensor(spec, value);
+            let value = value.map_err(|e| e.context(format!("input `{name}`")))?;
+            columns.insert(name.clone(), value);
+        }
+    }
     let known = signature.inputs.iter().chain(&signature.optional);
     let given = known.filter_map(|spec| Some((spec, columns.get(&spec.name)?)));
     let value = |(spec, json): (&twinfer::TensorSpec, &Json)| {
@@ -348,12 +415,9 @@ fn of_tensors(signature: &Signature, columns: &Map<String, Json>) -> Result<Give
     given.map(value).collect::<Result<_>>().map(Given::Values)
 }
 
-fn of_tensor(signature: &Signature, json: Json) -> Result<Given> {
-    match &signature.inputs[..] {
-        [only] => {
-            let columns = Map::from_iter([(only.name.clone(), json)]);
-            of_tensors(signature, &columns)
-        }
+fn of_tensor(model: &Model, json: Json) -> Result<Given> {
+    match &model.signature().inputs[..] {
+        [only] => of_tensors(model, Map::from_iter([(only.name.clone(), json)])),
         inputs => bail!(
             InvalidInput,
             "the model has {} inputs: `inputs` must be an object of them",

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::Response;
 use serde_json::{Map, Value as Json};
 use twinfer::{
-    Dim, Model, OutputStep, Parameters, Pipeline, Result, Signature as ModelSignature, ValueKind,
-    bail, err,
+    Dim, OutputStep, Parameters, Pipeline, Result, Signature as ModelSignature, ValueKind, bail,
+    err,
 };
 
 use super::Signature;
@@ -26,7 +26,7 @@ pub(super) fn results(
         Signature::Tensors => None,
     };
     // Before the model runs: what it cannot answer costs nothing.
-    let output = output_of(model, pipeline, is_class)?;
+    let output = output_of(model.signature(), pipeline, is_class)?;
     let rows = examples(model, pipeline, &mut fields)?;
     let answers = match pipeline {
         Some(_) => rows::predict(model, rows, &Parameters::new())?,
@@ -64,16 +64,16 @@ pub(super) fn results(
 ///
 /// # Errors
 /// `invalid_request` for a model that has none.
-fn output_of<'m>(
-    model: &'m Model,
+pub(super) fn output_of<'m>(
+    signature: &'m ModelSignature,
     pipeline: Option<&'m Pipeline>,
     is_class: bool,
 ) -> Result<&'m str> {
     let output = match (is_class, pipeline) {
         (true, Some(pipeline)) => classes_of(pipeline),
-        (true, None) => maps_of(model.signature()),
+        (true, None) => maps_of(signature),
         (false, Some(pipeline)) => number_of(pipeline),
-        (false, None) => match &model.signature().outputs[..] {
+        (false, None) => match &signature.outputs[..] {
             [only] if only.kind == ValueKind::Tensor => Some(only.name.as_str()),
             _ => None,
         },

@@ -4,6 +4,7 @@
 mod answer;
 mod classify;
 mod describe;
+mod openapi;
 mod predict;
 
 use bytes::Bytes;
@@ -11,6 +12,8 @@ use http::Response;
 use serde_json::{Map, Value as Json, json};
 use twinfer::{Model, Result, bail, err};
 use twinfer_package::tag_version;
+
+pub(super) use openapi::describe;
 
 use super::{Need, Request};
 use crate::target::Target;

@@ -3,6 +3,8 @@
 //! Source: pytorch/serve, `docs/inference_api.md`, `docs/management_api.md`, and the answers of its
 //! `InferenceRequestHandler` and `ManagementRequestHandler`.
 
+mod openapi;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -11,7 +13,9 @@ use serde_json::{Value as Json, json};
 use twinfer::{Error, ErrorCode, Input, Parameters, Result, bail, err};
 use twinfer_package::{Index, Reference};
 
-use super::{Need, Request, description};
+pub(super) use openapi::describe;
+
+use super::{Need, Request};
 use crate::formats::multipart;
 use crate::run::Running;
 use crate::target::Target;
@@ -66,19 +70,12 @@ impl super::Route for Route {
         match self {
             Self::Predictions(target) if request.parts.method == Method::OPTIONS => {
                 app.describe(target)?;
-                Ok(reply::json(&description::of(&[
-                    "/predictions/{model_name}",
-                    "/predictions/{model_name}/{model_version}",
-                ])))
+                Ok(reply::json(&openapi::description()))
             }
             Self::Predictions(target) => predictions(app, target, &request),
             Self::Models => list(&*app.index()?, request.parts.uri.query()),
-            Self::Model { target, all } => describe(app, target, *all),
-            Self::Description => Ok(reply::json(&description::of(&[
-                "/ping",
-                "/predictions/{model_name}",
-                "/predictions/{model_name}/{model_version}",
-            ]))),
+            Self::Model { target, all } => described(app, target, *all),
+            Self::Description => Ok(reply::json(&openapi::description())),
         }
     }
 
@@ -208,7 +205,7 @@ fn list(index: &Index, query: Option<&str>) -> Result<Response<Bytes>> {
 
 /// `GET /models/{m}`: a list of versions, in the form that its clients read. What is known only to a
 /// server with worker processes is what is true here: one worker, a batch of one.
-fn describe(app: &App, target: &Target, all: bool) -> Result<Response<Bytes>> {
+fn described(app: &App, target: &Target, all: bool) -> Result<Response<Bytes>> {
     let index = app.index()?;
     let reference = app.reference(target, &index)?;
     let mut references = vec![reference.clone()];
@@ -243,6 +240,6 @@ fn describe(app: &App, target: &Target, all: bool) -> Result<Response<Bytes>> {
             "workers": [{"id": "0", "status": if is_loaded { "READY" } else { "UNLOADED" }, "gpu": false}],
         }))
     };
-    let described: Result<Vec<Json>> = references.into_iter().map(one).collect();
-    Ok(reply::json(&described?))
+    let list: Result<Vec<Json>> = references.into_iter().map(one).collect();
+    Ok(reply::json(&list?))
 }

@@ -1,10 +1,14 @@
 //! The Open Inference Protocol v2, and `predict` beside its `infer`.
 
+mod openapi;
+
 use bytes::Bytes;
 use http::Response;
 use serde_json::{Value, json};
 use twinfer::{Error, Result};
 use twinfer_package::Tagged;
+
+pub(super) use openapi::describe;
 
 use super::{Need, Request};
 use crate::target::Target;

@@ -10,7 +10,7 @@ use crate::openapi::{
 const TAG: &str = "Open Inference Protocol v2";
 const PREDICT: &str = "Predict";
 
-pub(super) fn describe(document: &mut Document<'_>) {
+pub(in crate::protocol) fn describe(document: &mut Document<'_>) {
     document.tag(
         TAG,
         "Tensors in, tensors out, with the binary tensor extension: what clients of KServe and Triton speak.",
