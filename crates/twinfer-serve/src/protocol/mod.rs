@@ -25,6 +25,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use twinfer::{Error, Result};
 
 use crate::app::Options;
+use crate::deployments::Assigned;
 use crate::models::Loaded;
 use crate::openapi::Document;
 use crate::query::percent_decode;
@@ -60,12 +61,20 @@ pub(crate) struct Request<'a> {
 
 /// The model that a request turned out to be for, for the headers of the answer.
 #[derive(Default)]
-pub(crate) struct Asked(OnceCell<(Arc<Loaded>, Call)>);
+pub(crate) struct Asked {
+    model: OnceCell<(Arc<Loaded>, Call)>,
+    assigned: OnceCell<Assigned>,
+}
 
 impl Asked {
     pub(crate) fn set(&self, loaded: &Arc<Loaded>, call: Call) {
         // A request that asks several models is none of one of them: the first stands.
-        let _ = self.0.set((loaded.clone(), call));
+        let _ = self.model.set((loaded.clone(), call));
+    }
+
+    /// Says which variant of a deployment answers.
+    pub(crate) fn set_assigned(&self, assigned: Assigned) {
+        let _ = self.assigned.set(assigned);
     }
 
     /// What came of the request, where it came as far as a model: for its statistics. `ran` and
@@ -75,7 +84,7 @@ impl Asked {
         ran: Option<(f64, f64)>,
         cache: Option<&'static str>,
     ) -> Option<Outcome> {
-        let (loaded, call) = self.0.get()?;
+        let (loaded, call) = self.model.get()?;
         let config = loaded.model.config();
         let timing = call.timing();
         Some(Outcome {
@@ -97,15 +106,21 @@ impl Asked {
         cache: Option<&'static str>,
         headers: &mut HeaderMap,
     ) {
-        let Some((loaded, call)) = self.0.get() else {
-            return;
-        };
-        let config = loaded.model.config();
         let mut set = |name: &'static str, value: &str| {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(HeaderName::from_static(name), value);
             }
         };
+        if let Some(assigned) = self.assigned.get() {
+            let variant = assigned.variant();
+            set("x-twinfer-deployment", &assigned.revision().to_string());
+            set("x-twinfer-variant", &variant.name);
+            set("x-twinfer-digest", &variant.digest.to_string());
+        }
+        let Some((loaded, call)) = self.model.get() else {
+            return;
+        };
+        let config = loaded.model.config();
         set("x-twinfer-model", &config.name);
         set("x-twinfer-version", &config.version);
         set("x-twinfer-digest", loaded.model.digest());
