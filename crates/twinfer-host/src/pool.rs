@@ -1,5 +1,6 @@
 //! The instances: how many there are, who gets one, when one is replaced.
 
+mod aside;
 mod full;
 mod gone;
 mod pace;
@@ -17,6 +18,7 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
+use self::aside::Aside;
 use self::full::Full;
 use self::gone::{Gone, waiting};
 use self::pace::Pace;
@@ -47,6 +49,8 @@ pub(crate) struct Pool {
     fresh: bool,
     /// Who answers when an instance lacks a function.
     full: Option<Full>,
+    /// For copies of requests.
+    aside: Aside,
     /// Requests that wait for others to go with.
     together: Option<Together>,
 }
@@ -116,6 +120,7 @@ impl Pool {
             log,
             fresh: false,
             full: None,
+            aside: Aside::default(),
             together: None,
         }
     }
@@ -384,6 +389,7 @@ pub(crate) async fn tend(pool: std::sync::Weak<Pool>, limits: Limits) {
         tokio::time::sleep(period).await;
         let Some(pool) = pool.upgrade() else { return };
         pool.drop_idle();
+        pool.drop_aside();
         pool.rest().await;
     }
 }

@@ -7,6 +7,7 @@ mod edge;
 mod follow;
 mod observe;
 mod polling;
+mod releases;
 mod source;
 mod state;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod together;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -29,6 +31,7 @@ use self::edge::EdgeArgs;
 use self::follow::Follower;
 use self::observe::ObserveArgs;
 use self::polling::Polling;
+use self::releases::{Controller, Releases};
 use self::source::Source;
 use self::state::StateArgs;
 use self::tls::TlsArgs;
@@ -258,6 +261,7 @@ pub fn run(args: ServeArgs, registry: &Registry, trust: &Trust) -> twinfer::Resu
     let reload = args.access.clone();
     let state = args.state.clone();
     let together = args.together.clone();
+    let default_model = args.default_model.clone();
     let mut config = config(args, source.folder());
     config.access = access;
     config.observer = Some(observer.clone());
@@ -278,13 +282,20 @@ pub fn run(args: ServeArgs, registry: &Registry, trust: &Trust) -> twinfer::Resu
     let home = home(&source.identity());
     let mut follower = Follower::start(source, home.as_deref(), trust, &log, polling.stop())?;
     config.index = Some(follower.served());
+    let default_model = default_model.map(|model| model.name().to_owned());
+    let state = config.state.clone();
+    let releases = Arc::new(Releases::new(state, follower.served(), default_model, &log));
+    polling.begin_with(&mut follower, &releases);
+    config.releases = Some(releases.clone());
     apply(trust, &follower, &mut config)?;
     let host = Host::start(config).map_err(host_error)?;
     follower.attach(host.handle());
     let reload = reload.reload(host.handle(), log);
-    let polling = polling.begin(follower, move || reload.run())?;
+    let controller = Controller::begin(releases.clone(), polling.stop())?;
+    let polling = polling.begin(follower, releases, move || reload.run())?;
     let ended = host.wait().map_err(host_error);
     polling.end();
+    controller.end();
     ended
 }
 
