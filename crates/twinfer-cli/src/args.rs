@@ -86,6 +86,7 @@ pub enum Command {
     Slim(slim::SlimArgs),
     Cache(cache::CacheCommand),
     Fuse(fuse::FuseArgs),
+    Deploy(deploy::DeployArgs),
     Serve(Box<ServeArgs>),
 }
 

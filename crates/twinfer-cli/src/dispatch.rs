@@ -67,6 +67,7 @@ pub fn run(args: Args, output: &Output) -> Result<()> {
             fuse::run(&args, registry, store, &trust, output)
         }),
         Command::Slim(args) => slim::run(&args, &registry, &trust, policy.as_deref(), output),
+        Command::Deploy(args) => deploy::run(&args, &registry, output),
         Command::Serve(args) => crate::serve::run(*args, &registry, &trust),
     }
 }

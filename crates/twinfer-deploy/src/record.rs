@@ -269,7 +269,7 @@ impl Record {
     /// # Errors
     /// `deployment_conflict` when the release is not under way.
     pub fn pause(&self, by: By<'_>) -> Result<Self> {
-        self.turn(Phase::Progressing, Phase::Paused, Action::Pause, by)
+        self.to(Phase::Progressing, Phase::Paused, Action::Pause, by)
     }
 
     /// Goes on; the step that it is at begins anew.
@@ -277,7 +277,22 @@ impl Record {
     /// # Errors
     /// `deployment_conflict` when the release is not paused.
     pub fn resume(&self, by: By<'_>) -> Result<Self> {
-        self.turn(Phase::Paused, Phase::Progressing, Action::Resume, by)
+        self.to(Phase::Paused, Phase::Progressing, Action::Resume, by)
+    }
+
+    /// What somebody asks for by its word: `promote` (a variant, or the only candidate),
+    /// `rollback`, `pause` or `resume`.
+    ///
+    /// # Errors
+    /// Those of the transition; `not_found` for another word.
+    pub fn turn(&self, action: &str, variant: Option<&str>, by: By<'_>) -> Result<Self> {
+        match action {
+            "promote" => self.promote(variant, by),
+            "rollback" => self.rollback(by),
+            "pause" => self.pause(by),
+            "resume" => self.resume(by),
+            _ => bail!(NotFound, "`{action}` is nothing that a deployment does"),
+        }
     }
 
     /// What a decision makes of it; `None` when it is to hold.
@@ -316,7 +331,7 @@ impl Record {
         self.with(&now, &next, Action::Advance, by)
     }
 
-    fn turn(&self, from: Phase, to: Phase, action: Action, by: By<'_>) -> Result<Self> {
+    fn to(&self, from: Phase, to: Phase, action: Action, by: By<'_>) -> Result<Self> {
         let now = self.deployment()?;
         if now.status.phase != from {
             bail!(

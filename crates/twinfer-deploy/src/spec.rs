@@ -44,7 +44,7 @@ pub struct DeploymentSpec {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
 #[cfg_attr(feature = "schema", ts(rename = "DeploymentVariantSpec"))]
 pub struct VariantSpec {
-    /// Its name in answers and metrics; the name of its role where there is none.
+    /// Its name in answers and metrics. Default: the version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", ts(optional))]
     pub name: Option<String>,
@@ -128,7 +128,7 @@ impl DeploymentSpec {
                 );
             }
             variants.push(Variant {
-                name: spec.name.clone().unwrap_or_else(|| word(role).to_owned()),
+                name: spec.name.clone().unwrap_or_else(|| spec.version.clone()),
                 version: spec.version.clone(),
                 digest,
                 weight: spec.weight.unwrap_or_else(|| self.default_weight(role)),
@@ -191,14 +191,6 @@ impl VariantSpec {
             weight: None,
             role: None,
         }
-    }
-}
-
-fn word(role: Role) -> &'static str {
-    match role {
-        Role::Primary => "primary",
-        Role::Candidate => "candidate",
-        Role::Standby => "standby",
     }
 }
 

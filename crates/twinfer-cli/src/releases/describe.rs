@@ -22,3 +22,23 @@ pub fn describe(record: &Record) -> Result<Json> {
         "events": record.events(),
     }))
 }
+
+/// A line of a list of deployments.
+///
+/// # Errors
+/// As [`describe`].
+pub fn summary(name: &str, record: Result<Record>) -> Result<Json> {
+    Ok(match record {
+        Ok(record) => {
+            let told = describe(&record)?;
+            json!({
+                "name": name, "revision": told["revision"], "phase": told["phase"],
+                "strategy": told["deployment"]["strategy"]["kind"],
+                "variants": told["deployment"]["variants"],
+            })
+        }
+        Err(error) => json!({
+            "name": name, "error": error.message(), "code": error.code().as_str(),
+        }),
+    })
+}

@@ -3,7 +3,7 @@
 mod describe;
 mod store;
 
-pub use describe::describe;
+pub use describe::{describe, summary};
 pub use store::{Deployments, PREFIX, unknown};
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 25] = [
     "pack",
     "inspect",
     "predict",
@@ -28,6 +28,7 @@ const COMMANDS: [&str; 24] = [
     "slim",
     "cache",
     "fuse",
+    "deploy",
     "serve",
 ];
 

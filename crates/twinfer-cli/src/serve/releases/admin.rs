@@ -9,7 +9,7 @@ use twinfer::{Error, ErrorCode, Result, bail, err};
 use twinfer_deploy::{By, DeploymentSpec, Record};
 
 use super::Releases;
-use crate::releases::{describe, now};
+use crate::releases::{describe, now, summary};
 
 /// Who changes something where nobody has to say who he is.
 const NOBODY: &str = "anonymous";
@@ -86,16 +86,7 @@ async fn route(
 async fn list(releases: &Releases) -> Result<Response<Bytes>> {
     let mut all = Vec::new();
     for (name, record) in releases.deployments.all().await? {
-        all.push(match record.and_then(|record| describe(&record)) {
-            Ok(record) => json!({
-                "name": name, "revision": record["revision"], "phase": record["phase"],
-                "strategy": record["deployment"]["strategy"]["kind"],
-                "variants": record["deployment"]["variants"],
-            }),
-            Err(error) => json!({
-                "name": name, "error": error.message(), "code": error.code().as_str(),
-            }),
-        });
+        all.push(summary(&name, record)?);
     }
     Ok(json_answer(&json!({"deployments": all})))
 }
@@ -151,12 +142,7 @@ async fn turn(
     };
     let change = |record: Option<&Record>| {
         let record = record.ok_or_else(|| crate::releases::unknown(name))?;
-        match action {
-            "promote" => record.promote(wishes.variant.as_deref(), by),
-            "rollback" => record.rollback(by),
-            "pause" => record.pause(by),
-            _ => record.resume(by),
-        }
+        record.turn(action, wishes.variant.as_deref(), by)
     };
     let record = releases.deployments.change(name, expected, change).await?;
     releases.tell(&record);
