@@ -27,6 +27,7 @@ pub struct StatePlaceArgs {
     /// [default: sqlite, in the user's state folder, one file for each registry]
     #[arg(
         long,
+        global = true,
         value_name = "PLACE",
         env = "TWINFER_STATE",
         hide_env_values = true
@@ -34,16 +35,16 @@ pub struct StatePlaceArgs {
     state: Option<Place>,
 
     /// What all names in Redis begin with: one for each group of servers that belong together
-    #[arg(long, value_name = "PREFIX", default_value = "twinfer:")]
+    #[arg(long, global = true, value_name = "PREFIX", default_value = "twinfer:")]
     state_prefix: String,
 
     /// File with the password of Redis; or the variable TWINFER_STATE_PASSWORD has it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     state_password_file: Option<PathBuf>,
 
     /// File (PEM) with the authorities that the certificate of Redis is to be signed by [default:
     /// those of the system]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     state_authorities: Option<PathBuf>,
 }
 

@@ -19,6 +19,7 @@ mod predict;
 #[path = "../../../twinfer-state/tests/state/redis_server.rs"]
 mod redis_server;
 mod registries;
+mod releases;
 mod run;
 mod server;
 mod slim;

@@ -18,14 +18,8 @@ use crate::serve::StatePlaceArgs;
 /// Where deployments are.
 #[derive(Debug, Args)]
 pub struct PlaceArgs {
-    /// The server, such as https://models.example
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "TWINFER_SERVER",
-        conflicts_with = "state"
-    )]
+    /// The server, such as https://models.example [default: none, the state is changed itself]
+    #[arg(long, global = true, value_name = "URL", env = "TWINFER_SERVER")]
     server: Option<String>,
 
     /// File with an API key of the server that has the scope admin; or the variable TWINFER_KEY
