@@ -17,14 +17,19 @@ const FLOAT: u64 = 1;
 fn world() -> World {
     let place = Place::new();
     let tensor = Type::Tensor(INT64);
-    place.write("1.onnx", identity(&tensor));
     let fill = file("", "ConstantOfShape", None, &tensor, &Type::Unshaped(FLOAT));
-    place.write("2.onnx", fill);
-    let digests = ["1", "2"].map(|version| {
-        let file = format!("{version}.onnx");
-        let version = format!("{version}.0.0");
-        let packed = place.json(&["pack", &file, "--name", "risk", "--version", &version]);
-        (version, packed["digest"].as_str().unwrap().to_owned())
+    let digests = [("1.0.0", identity(&tensor)), ("2.0.0", fill)].map(|(version, model)| {
+        place.write("risk/model.onnx", model);
+        let recipe = format!(
+            "[package]\nname = \"risk\"\nversion = \"{version}\"\n\
+             created = \"2026-11-25T00:00:00Z\"\n[model]\nfile = \"model.onnx\"\n"
+        );
+        place.write("risk/twinfer.toml", recipe);
+        let packed = place.json(&["pack", "risk", "--no-self-test"]);
+        (
+            version.to_owned(),
+            packed["digest"].as_str().unwrap().to_owned(),
+        )
     });
     World::of(place, digests.to_vec(), &[])
 }
