@@ -5,7 +5,7 @@ mod server;
 mod text;
 mod wanted;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
@@ -45,7 +45,7 @@ pub struct DeployArgs {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Begin a release: a version at once, a canary, an A/B test, blue/green, a shadow
-    Apply(ApplyArgs),
+    Apply(Box<ApplyArgs>),
     /// Say what is released, and how far it is
     Status {
         /// The model [default: all]
@@ -156,7 +156,7 @@ pub fn run(args: &DeployArgs, registry: &Registry, output: &Output) -> Result<()
     }
 }
 
-fn publish(place: &Place, names: &[String], folder: &PathBuf, output: &Output) -> Result<()> {
+fn publish(place: &Place, names: &[String], folder: &Path, output: &Output) -> Result<()> {
     let mut names = names.to_vec();
     if names.is_empty() {
         let all = place.list()?;

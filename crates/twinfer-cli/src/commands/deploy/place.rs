@@ -24,7 +24,7 @@ pub struct PlaceArgs {
 
     /// File with an API key of the server that has the scope admin; or the variable TWINFER_KEY
     /// has the key
-    #[arg(long, global = true, value_name = "FILE", requires = "server")]
+    #[arg(long, global = true, value_name = "FILE")]
     key_file: Option<PathBuf>,
 
     #[command(flatten)]
