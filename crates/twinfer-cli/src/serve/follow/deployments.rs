@@ -9,7 +9,7 @@ use serde_json::json;
 use twinfer::{ErrorCode, Result, err};
 use twinfer_deploy::{Deployment, Record, Variant};
 use twinfer_host::LogLevel;
-use twinfer_package::{Digest, FolderStore, Parts, Reference, Store};
+use twinfer_package::{Digest, FolderStore, Parts, Reference};
 
 use super::{Follower, PREPARE, RETRY};
 use crate::serve::approved::View;
