@@ -1,5 +1,6 @@
 //! Deployments in a state: what server and command line share.
 
+pub mod callers;
 mod describe;
 mod store;
 

@@ -24,7 +24,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use twinfer::err;
 use twinfer_host::{Announcement, Host, HostConfig, Instances, Log, LogLevel, LogSink, StateSeen};
-use twinfer_package::{Decision, Digest, Reference, Tagged, Verdict};
+use twinfer_package::{Decision, Digest, FolderStore, Reference, Tagged, Verdict};
 
 use self::access::AccessArgs;
 use self::edge::EdgeArgs;
@@ -286,7 +286,9 @@ pub fn run(args: ServeArgs, registry: &Registry, trust: &Trust) -> twinfer::Resu
     config.index = Some(follower.served());
     let default_model = default_model.map(|model| model.name().to_owned());
     let state = config.state.clone();
-    let releases = Arc::new(Releases::new(state, follower.served(), default_model, &log));
+    let index = follower.served().join("index.json");
+    let store = FolderStore::with_index(&config.registry, index);
+    let releases = Arc::new(Releases::new(state, store, default_model, &log));
     polling.begin_with(&mut follower, &releases);
     config.releases = Some(releases.clone());
     apply(trust, &follower, &mut config)?;

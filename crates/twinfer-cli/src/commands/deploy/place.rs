@@ -12,7 +12,7 @@ use twinfer_package::Reference;
 use super::ChangeArgs;
 use super::server::Server;
 use crate::registry::Registry;
-use crate::releases::{Deployments, describe, now};
+use crate::releases::{Deployments, callers, describe, now};
 use crate::serve::StatePlaceArgs;
 
 /// Where deployments are.
@@ -29,6 +29,17 @@ pub struct PlaceArgs {
 
     #[command(flatten)]
     state: StatePlaceArgs,
+}
+
+/// How a release begins.
+#[derive(Debug, Clone, Copy)]
+pub struct How<'a> {
+    /// Only where the deployment still has this revision.
+    pub if_revision: Option<u64>,
+    /// Also where it breaks callers of what is served now.
+    pub breaking: bool,
+    /// Why.
+    pub reason: &'a str,
 }
 
 /// An open place.
@@ -103,21 +114,16 @@ impl<'a> Place<'a> {
     ///
     /// # Errors
     /// What is wrong with it; `revision_mismatch`; those of the place.
-    pub fn apply(
-        &self,
-        spec: &DeploymentSpec,
-        if_revision: Option<u64>,
-        reason: &str,
-    ) -> Result<Json> {
+    pub fn apply(&self, spec: &DeploymentSpec, how: How<'_>) -> Result<Json> {
         let name = &spec.name;
         match self {
-            Self::Server(server) => server.put(name, spec, if_revision),
+            Self::Server(server) => server.put(name, spec, &how),
             Self::State {
                 deployments,
                 runtime,
                 registry,
             } => {
-                let index = registry.index(Some(name))?;
+                let (index, store) = (registry.index(Some(name))?, registry.store()?);
                 let at = now();
                 let deployment = spec.resolve(0, at, |tag| {
                     Ok(index.resolve(&Reference::new(name, tag)?)?.digest)
@@ -126,13 +132,20 @@ impl<'a> Place<'a> {
                 let by = By {
                     author: &author,
                     at,
-                    reason,
+                    reason: how.reason,
                 };
-                let change = |record: Option<&Record>| match record {
-                    Some(record) => record.apply(&deployment, by),
-                    None => Record::first(&deployment, by),
+                let change = |record: Option<&Record>| {
+                    let before = record.map(Record::deployment).transpose()?;
+                    if !how.breaking {
+                        callers::check(store, &deployment, before.as_ref())?;
+                    }
+                    match record {
+                        Some(record) => record.apply(&deployment, by),
+                        None => Record::first(&deployment, by),
+                    }
                 };
-                describe(&runtime.block_on(deployments.change(name, if_revision, change))?)
+                let changed = deployments.change(name, how.if_revision, change);
+                describe(&runtime.block_on(changed)?)
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The admin API of a server.
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{AUTHORIZATION, HeaderValue, IF_MATCH};
 use reqwest::{Client, Method, Url};
 use serde_json::{Value as Json, json};
@@ -9,6 +10,7 @@ use twinfer_deploy::DeploymentSpec;
 use twinfer_registry::{NetOptions, server_client};
 
 use super::ChangeArgs;
+use super::place::How;
 
 /// Largest answer in bytes: far more than a record has.
 const MAX_ANSWER: usize = 16 << 20;
@@ -83,15 +85,15 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::get`].
-    pub fn put(&self, name: &str, spec: &DeploymentSpec, revision: Option<u64>) -> Result<Json> {
+    pub fn put(&self, name: &str, spec: &DeploymentSpec, how: &How<'_>) -> Result<Json> {
         let body = serde_json::to_value(spec)
             .map_err(|e| err!(Internal, "a deployment has no JSON form: {e}"))?;
-        self.ask(
-            Method::PUT,
-            &format!("deployments/{name}"),
-            revision,
-            Some(&body),
-        )
+        let mut path = format!("deployments/{name}?breaking={}", how.breaking);
+        if !how.reason.is_empty() {
+            let reason = utf8_percent_encode(how.reason, NON_ALPHANUMERIC);
+            path += &format!("&reason={reason}");
+        }
+        self.ask(Method::PUT, &path, how.if_revision, Some(&body))
     }
 
     /// Changes one.

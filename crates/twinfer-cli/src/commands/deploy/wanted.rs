@@ -13,7 +13,7 @@ use twinfer_deploy::{
 };
 use twinfer_package::Reference;
 
-use super::place::Place;
+use super::place::{How, Place};
 
 /// What is to be released.
 #[derive(Debug, Args)]
@@ -74,6 +74,10 @@ pub struct ApplyArgs {
     #[arg(long, value_name = "TEXT", default_value = "")]
     reason: String,
 
+    /// Release it even if it breaks callers of what is served now
+    #[arg(long)]
+    breaking: bool,
+
     /// Only where the deployment still has this revision; 0: where there is none
     #[arg(long, value_name = "N")]
     if_revision: Option<u64>,
@@ -93,7 +97,12 @@ impl ApplyArgs {
             }
             None => self.spec(place)?,
         };
-        place.apply(&spec, self.if_revision, &self.reason)
+        let how = How {
+            if_revision: self.if_revision,
+            breaking: self.breaking,
+            reason: &self.reason,
+        };
+        place.apply(&spec, how)
     }
 
     fn file(&self) -> Option<&Path> {

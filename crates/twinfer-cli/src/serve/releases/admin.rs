@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use twinfer::{Error, ErrorCode, Result, bail, err};
 use twinfer_deploy::{By, DeploymentSpec, Record};
 
 use super::Releases;
-use crate::releases::{describe, now, summary};
+use crate::releases::{callers, describe, now, summary};
 
 /// Who changes something where nobody has to say who he is.
 const NOBODY: &str = "anonymous";
@@ -23,6 +24,36 @@ struct Wishes {
     /// Why.
     #[serde(default)]
     reason: String,
+}
+
+/// What the query of a new release says.
+#[derive(Default)]
+struct Query {
+    /// Whether it may break callers of what is served now.
+    breaking: bool,
+    /// Why.
+    reason: String,
+}
+
+impl Query {
+    fn of(query: Option<&str>) -> Result<Self> {
+        let mut found = Self::default();
+        let pairs = query.unwrap_or_default().split('&');
+        for pair in pairs.filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = percent_decode_str(value).decode_utf8_lossy();
+            match (name, &*value) {
+                ("breaking", "true") => found.breaking = true,
+                ("breaking", "false") => {}
+                ("reason", reason) => reason.clone_into(&mut found.reason),
+                _ => bail!(
+                    InvalidRequest,
+                    "`{name}` of the query: write breaking=true, breaking=false or reason=…"
+                ),
+            }
+        }
+        Ok(found)
+    }
 }
 
 /// The answer to a request for `/admin/…`.
@@ -108,14 +139,21 @@ async fn apply(
     let at = now();
     let deployment = spec.resolve(0, at, |tag| releases.resolve(name, tag))?;
     let expected = expected(request.headers())?;
+    let query = Query::of(request.uri().query())?;
     let by = By {
         author,
         at,
-        reason: "",
+        reason: &query.reason,
     };
-    let change = |record: Option<&Record>| match record {
-        Some(record) => record.apply(&deployment, by),
-        None => Record::first(&deployment, by),
+    let change = |record: Option<&Record>| {
+        let before = record.map(Record::deployment).transpose()?;
+        if !query.breaking {
+            callers::check(&releases.store, &deployment, before.as_ref())?;
+        }
+        match record {
+            Some(record) => record.apply(&deployment, by),
+            None => Record::first(&deployment, by),
+        }
     };
     let record = releases.deployments.change(name, expected, change).await?;
     releases.tell(&record);

@@ -15,16 +15,15 @@ mod shadow;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use futures_util::future::BoxFuture;
 use serde_json::{Value as Json, json};
-use twinfer::{Error, Result, err};
+use twinfer::{Error, Result};
 use twinfer_deploy::{ALL, Deployment, Record, assign};
 use twinfer_gateway::{ModelWanted, Surface, Wanted};
 use twinfer_host::{Answered, Copied, Log, LogLevel};
-use twinfer_package::{Digest, Index, Reference};
+use twinfer_package::{Digest, FolderStore, Index, Reference, Store};
 use twinfer_state::State;
 
 pub use self::controller::Controller;
@@ -44,8 +43,8 @@ pub struct Releases {
     waiting: Mutex<BTreeMap<String, Waiting>>,
     observed: Observations,
     shadows: Shadows,
-    /// The folder of the index that is served.
-    served: PathBuf,
+    /// What is served: the packages, and the index.
+    store: FolderStore,
     /// Tells this server from others that share the state.
     node: String,
     surface: Surface,
@@ -71,11 +70,11 @@ pub struct Waiting {
 }
 
 impl Releases {
-    /// Those in this state. `served`: the folder of the index that is served; `default_model`: the
+    /// Those in this state. `store`: the packages and the index that are served; `default_model`: the
     /// name of the model that answers where a request names none.
     pub fn new(
         state: Arc<dyn State>,
-        served: PathBuf,
+        store: FolderStore,
         default_model: Option<String>,
         log: &Log,
     ) -> Self {
@@ -89,7 +88,7 @@ impl Releases {
             waiting: Mutex::default(),
             observed: Observations::default(),
             shadows: Shadows::default(),
-            served,
+            store,
             node: format!("{:016x}", random()),
             surface,
             log: log.clone(),
@@ -142,10 +141,8 @@ impl Releases {
 
     /// The digest of a tag, in the index that is served: what is not in there is not approved.
     fn resolve(&self, name: &str, tag: &str) -> Result<Digest> {
-        let file = self.served.join("index.json");
-        let json = std::fs::read(&file).map_err(|e| err!(Storage, "{}: {e}", file.display()))?;
         let reference = Reference::new(name, tag)?;
-        let found = Index::from_json(&json)?.resolve(&reference);
+        let found = Index::from_json(&self.store.index()?)?.resolve(&reference);
         let found = found.map_err(|error: Error| {
             error.context("this server has not approved it (it may be testing it now)")
         })?;
@@ -257,7 +254,11 @@ impl twinfer_host::Releases for Releases {
             && let Some(variant) = here.deployment.variant(&shadow.variant)
         {
             let (name, version) = (&here.deployment.name, variant.digest.to_string());
-            self.shadows.add(name, &version, &copied, now());
+            let came = self.shadows.add(name, &version, &copied, now());
+            // Counted in the metrics, as every event of the log is.
+            let fields = json!({"name": name, "variant": variant.name});
+            self.log
+                .event(LogLevel::Debug, &format!("shadow_{came}"), fields);
         }
     }
 

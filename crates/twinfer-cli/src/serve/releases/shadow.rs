@@ -50,8 +50,8 @@ struct Distance {
 }
 
 impl Shadows {
-    /// Counts a copy.
-    pub fn add(&self, name: &str, version: &str, copied: &Copied<'_>, at: u64) {
+    /// Counts a copy, and gives what came of it in a word: `equal`, `different`, `failed`, `skipped`.
+    pub fn add(&self, name: &str, version: &str, copied: &Copied<'_>, at: u64) -> &'static str {
         let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = models.entry(name.to_owned()).or_default();
         if seen.version != version {
@@ -64,23 +64,19 @@ impl Shadows {
             Ok(copy) if copy.status() == copied.answer.status() => {
                 (copied.answer.body(), copy.body())
             }
-            Ok(_) => {
-                seen.failed += 1;
-                return;
-            }
             Err(why) if why == twinfer_host::COPY_SKIPPED => {
                 seen.skipped += 1;
-                return;
+                return "skipped";
             }
-            Err(_) => {
+            Ok(_) | Err(_) => {
                 seen.failed += 1;
-                return;
+                return "failed";
             }
         };
         seen.compared += 1;
         let found = compare(body, copy);
         if found.is_empty() {
-            return;
+            return "equal";
         }
         seen.different += 1;
         let mut told = serde_json::Map::new();
@@ -99,6 +95,7 @@ impl Shadows {
         if seen.last.len() > LAST {
             seen.last.pop_front();
         }
+        "different"
     }
 
     /// What there is to say of a model.

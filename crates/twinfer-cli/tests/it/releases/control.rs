@@ -63,6 +63,7 @@ fn a_canary_that_holds_promotes_itself() {
     world.deploy(&[
         "apply",
         "risk:2.0.0",
+        "--breaking",
         "--canary",
         "20%:1s,60%:1s",
         "--guard",
@@ -104,6 +105,7 @@ fn a_canary_that_fails_is_rolled_back() {
     world.deploy(&[
         "apply",
         "risk:2.0.0",
+        "--breaking",
         "--canary",
         "50%:1h",
         "--guard",
@@ -134,6 +136,7 @@ fn a_canary_that_is_slow_is_rolled_back() {
     world.deploy(&[
         "apply",
         "risk:2.0.0",
+        "--breaking",
         "--canary",
         "50%:1h",
         "--guard",
@@ -157,7 +160,13 @@ fn a_canary_that_is_slow_is_rolled_back() {
 fn a_paused_canary_waits_for_somebody() {
     let mut world = world();
     world.deploy(&["apply", "risk:1.0.0"]);
-    world.deploy(&["apply", "risk:2.0.0", "--canary", "20%:0s,40%:1h"]);
+    world.deploy(&[
+        "apply",
+        "risk:2.0.0",
+        "--breaking",
+        "--canary",
+        "20%:0s,40%:1h",
+    ]);
     world
         .server
         .wait_for("deployment", |line| line["action"] == "advance");

@@ -171,7 +171,7 @@ fn a_rollback_brings_the_former_document_back_byte_for_byte() {
 
 #[test]
 fn who_was_not_the_first_is_told() {
-    let mut world = World::new(&[]);
+    let world = World::new(&[]);
     world.deploy(&["apply", "risk:1.0.0", "--if-revision", "0"]);
     world.refused(
         &["apply", "risk:2.0.0", "--if-revision", "0"],
