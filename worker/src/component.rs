@@ -66,6 +66,7 @@ fn shell() -> &'static Shell {
             options.max_body = max_body;
         }
         options.clock = Some(milliseconds);
+        options.random = Some(spin_sdk::wasip3::random::random::get_random_u64);
         options.default_model = default_model();
         options.health_route = variable("AIP_HEALTH_ROUTE");
         options.predict_route = variable("AIP_PREDICT_ROUTE");

@@ -87,6 +87,7 @@ pub enum Command {
     Slim(slim::SlimArgs),
     Cache(cache::CacheCommand),
     Fuse(fuse::FuseArgs),
+    Deploy(deploy::DeployArgs),
     Serve(Box<ServeArgs>),
     Batch(Box<batch::BatchArgs>),
     Health(health::HealthArgs),

@@ -74,6 +74,7 @@ pub fn run(args: Args, given: &ArgMatches, output: &Output) -> Result<()> {
         Command::Batch(args) => registry.read(output, |_, store| {
             batch::run(&args, Some(store), &trust, output)
         }),
+        Command::Deploy(args) => deploy::run(&args, &registry, output),
         Command::Serve(args) => crate::serve::run(*args, given, &registry, &trust),
         Command::Health(args) => health::run(&args, ca_file.as_deref(), output),
     }

@@ -16,6 +16,7 @@ mod options;
 mod output;
 mod packages_cache;
 mod registry;
+mod releases;
 mod serve;
 mod settings;
 mod transfer;

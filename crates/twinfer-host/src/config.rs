@@ -14,6 +14,7 @@ use crate::key_value::KeyValue;
 use crate::log::{LogFormat, LogLevel, LogSink};
 use crate::observe::Observer;
 use crate::outbound::Origin;
+use crate::releases::Releases;
 use crate::tls::TlsFiles;
 
 /// Everything a host can be told.
@@ -53,6 +54,8 @@ pub struct HostConfig {
     pub package_cache: Option<PathBuf>,
     /// State that outlives requests, and that hosts may share. In memory unless said otherwise.
     pub state: Arc<dyn State>,
+    /// Who follows releases, and answers `/admin/`. `None`: nobody, and there is no such path.
+    pub releases: Option<Arc<dyn Releases>>,
     /// Where the key-value stores of the guest are (`wasi:keyvalue`). `None`: a guest that opens a
     /// store gets an error.
     pub key_value: Option<KeyValue>,
@@ -197,6 +200,7 @@ impl HostConfig {
             outbound: Vec::new(),
             package_cache: None,
             state: Arc::new(MemoryState::new()),
+            releases: None,
             key_value: None,
             cache: None,
             bundle_token: None,

@@ -193,11 +193,11 @@ fn base_config() -> Config {
 
 fn pool_of(config: &HostConfig) -> PoolingAllocationConfig {
     // For each that runs one that is ready for the next request, or is the full component's; and
-    // two for the moment when one replaces another, and for one that is tried out.
+    // three for the moment when one replaces another, for one that is tried out, and for copies.
     let instances = u32::try_from(live::room(config))
         .unwrap_or(u32::MAX)
         .saturating_mul(2)
-        .saturating_add(2);
+        .saturating_add(3);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(16))

@@ -127,6 +127,7 @@ pub(crate) fn merged(old: &HostConfig, new: HostConfig, room: usize) -> HostConf
         announce: Vec::new(),
         log: old.log.clone(),
         observer: old.observer.clone(),
+        releases: old.releases.clone(),
         handle_signals: old.handle_signals,
         limits: Limits {
             max_instances: new.limits.max_instances.min(room),

@@ -1,5 +1,6 @@
 //! The instances: how many there are, who gets one, when one is replaced.
 
+mod aside;
 mod full;
 mod gone;
 mod pace;
@@ -18,6 +19,7 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
+use self::aside::Aside;
 use self::full::Full;
 use self::gone::{Gone, waiting};
 use self::pace::Pace;
@@ -49,6 +51,8 @@ pub(crate) struct Pool {
     fresh: bool,
     /// Who answers when an instance lacks a function.
     full: Option<Full>,
+    /// For copies of requests.
+    aside: Aside,
     /// Requests that wait for others to go with.
     together: Option<Together>,
     network: Network,
@@ -115,6 +119,7 @@ impl Pool {
             log: log.clone(),
             fresh: false,
             full: None,
+            aside: Aside::default(),
             together: None,
             network: network.clone(),
         }
@@ -425,6 +430,7 @@ pub(crate) async fn tend(pool: std::sync::Weak<Pool>) {
         tokio::time::sleep(period).await;
         let Some(pool) = pool.upgrade() else { return };
         pool.drop_idle();
+        pool.drop_aside();
         pool.rest().await;
     }
 }

@@ -6,8 +6,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH, HOST, ORIGIN};
+use http::request::Parts;
 use http::uri::{Authority, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use serde_json::json;
@@ -24,6 +27,7 @@ use crate::live::{Live, Places};
 use crate::log::{Log, LogLevel};
 use crate::observe;
 use crate::pool::Pool;
+use crate::releases::{self, Answered, Copied, Releases};
 use crate::reply::{Body, Failure, ReplyCode, full};
 use crate::static_site::{self, Found};
 use crate::tls::Peer;
@@ -53,6 +57,8 @@ pub(crate) struct Router {
 enum Target {
     Component,
     Registry,
+    /// Whoever follows releases.
+    Admin,
     Health,
     Metrics,
     /// Whether the component answers.
@@ -72,6 +78,7 @@ impl Target {
             // The way of most requests: no file is looked for.
             _ if path.starts_with("/v2/") => Some(Self::Component),
             _ if path.starts_with("/registry/") => Some(Self::Registry),
+            _ if path.starts_with("/admin/") => Some(Self::Admin),
             _ => None,
         }
     }
@@ -172,6 +179,7 @@ impl Router {
         let (method, path) = (request.method(), request.uri().path());
         match target {
             Target::Component => self.ask_component(request, asked).await,
+            Target::Admin => self.administrate(request, asked).await,
             Target::Health => Ok(Response::new(full("ok\n"))),
             Target::Metrics => observe::expose(config, method, request.uri().query()),
             Target::Ready => Ok(health::ready(&self.pool, &self.live).await),
@@ -182,6 +190,31 @@ impl Router {
             }
             Target::Page(found) => static_site::page(found, method, request.headers()).await,
         }
+    }
+
+    async fn administrate(
+        &self,
+        request: Request<Incoming>,
+        asked: &Asked<'_>,
+    ) -> Result<Response<Body>, Failure> {
+        let Some(releases) = &asked.config.releases else {
+            return self.ask_component(request, asked).await;
+        };
+        let deadline = Deadline::of(request.headers(), asked.started)?;
+        let (parts, body) = request.into_parts();
+        let limits = &asked.config.limits;
+        let (body, _buffers) = self
+            .read_body(&parts.headers, body, deadline, limits)
+            .await?;
+        let principal = asked
+            .decision
+            .and_then(|decision| decision.principal.as_ref());
+        let principal = principal.map(ToString::to_string);
+        let request = Request::from_parts(parts, body);
+        Ok(releases
+            .admin(request, principal.as_deref())
+            .await
+            .map(full))
     }
 
     async fn ask_component(
@@ -199,6 +232,9 @@ impl Router {
             .await?;
         let admission = self.pool.admit()?;
         parts.uri = absolute(&parts.uri, &parts.headers);
+        if let Some(releases) = &asked.config.releases {
+            releases.before(&parts.method, parts.uri.path(), &mut parts.headers);
+        }
         if self.guard.is_some() {
             access::forget_credentials(&mut parts.headers);
         }
@@ -211,15 +247,65 @@ impl Router {
         parts
             .headers
             .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        let kept = asked.config.releases.is_some();
+        let kept = kept.then(|| (parts.clone(), body.clone()));
         let answer = self
             .pool
             .handle(admission, Request::from_parts(parts, body), deadline)
-            .await?;
+            .await;
+        if let (Some(releases), Some((head, body))) = (&asked.config.releases, kept) {
+            self.follow_up(releases, head, body, &answer, asked.started);
+        }
+        let answer = answer?;
         access::check_answer(asked.decision, answer.headers())?;
         let (mut parts, body) = answer.into_parts();
         // The body is complete, so the server states its true length itself.
         parts.headers.remove(CONTENT_LENGTH);
         Ok(Response::from_parts(parts, full(body)))
+    }
+
+    /// Tells who follows releases, and has the copy answered that it may want: in a task that nobody
+    /// waits for.
+    fn follow_up(
+        &self,
+        releases: &Arc<dyn Releases>,
+        head: Parts,
+        body: Bytes,
+        answer: &Result<Response<Bytes>, Failure>,
+        started: Instant,
+    ) {
+        let code = |failure: &Failure| StatusCode::from_u16(failure.code().http_status());
+        let version = releases.after(&Answered {
+            request: &head,
+            status: match answer {
+                Ok(answer) => answer.status(),
+                Err(failure) => code(failure).unwrap_or_default(),
+            },
+            headers: answer.as_ref().ok().map(Response::headers),
+            took: started.elapsed(),
+        });
+        let (Some(version), Ok(answer)) = (version, answer) else {
+            return;
+        };
+        let Ok(version) = HeaderValue::from_str(&version) else {
+            return;
+        };
+        let (pool, releases, answer) = (self.pool.clone(), releases.clone(), answer.clone());
+        tokio::spawn(async move {
+            let mut request = Request::from_parts(head.clone(), body);
+            request.headers_mut().insert(releases::PIN, version);
+            let copy = pool.ask_aside(request).await;
+            let copy = match &copy {
+                Some(Ok(copy)) => Ok(copy),
+                Some(Err(failure)) => Err(failure.message()),
+                None => Err(releases::COPY_SKIPPED),
+            };
+            releases.copied(Copied {
+                request: &head,
+                answer: &answer,
+                copy,
+            });
+        });
     }
 
     /// The whole body, within the limits of size, time and shared memory.
@@ -489,6 +575,8 @@ mod tests {
             ("/v2x", None),
             ("/registry/index.json", Some(Target::Registry)),
             ("/registry", None),
+            ("/admin/deployments", Some(Target::Admin)),
+            ("/admin", None),
             ("/healthz", Some(Target::Health)),
             ("/readyz", Some(Target::Ready)),
             ("/metrics", Some(Target::Metrics)),

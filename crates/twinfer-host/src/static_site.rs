@@ -39,6 +39,11 @@ pub(crate) async fn registry(
             "application/json",
             Freshness::ByContent,
         ),
+        ["deployments", file] if is_deployment(file) => (
+            layout.join("deployments").join(file),
+            "application/json",
+            Freshness::ByContent,
+        ),
         ["blobs", "sha256", hex] if is_sha256(hex) => {
             let path = folder.join("blobs").join("sha256").join(hex);
             (
@@ -50,6 +55,15 @@ pub(crate) async fn registry(
         _ => return Err(not_found()),
     };
     files::serve(method, headers, &path, content_type, freshness).await
+}
+
+/// The name of a model and `.json`: nothing that leads elsewhere.
+fn is_deployment(file: &str) -> bool {
+    let plain = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'z' | b'.' | b'_' | b'-');
+    file.len() <= 160
+        && file.ends_with(".json")
+        && !file.starts_with('.')
+        && file.bytes().all(plain)
 }
 
 fn is_sha256(hex: &str) -> bool {
@@ -186,6 +200,22 @@ mod tests {
             ("relative", None),
         ] {
             assert_eq!(safe_path(url).as_deref(), expected.map(Path::new), "{url}");
+        }
+    }
+
+    #[test]
+    fn deployments() {
+        assert!(is_deployment("face-detector.json"));
+        for file in [
+            "",
+            ".json",
+            "a",
+            "..json",
+            "A.json",
+            "a%2e.json",
+            "a\\b.json",
+        ] {
+            assert!(!is_deployment(file), "{file}");
         }
     }
 

@@ -47,7 +47,7 @@ pub use golden::{
     GoldenTensor, SelfTestReport, Tolerance, compare_outputs, compare_tensors,
 };
 pub use index::{Index, Tagged, resolve};
-pub use maintain::{Moved, Removed, move_alias, remove};
+pub use maintain::{Moved, Removed, check_callers, move_alias, remove};
 pub use modelpack::{Capabilities, Modality, ModelDescriptor, ModelFs, ModelPackConfig, Technical};
 pub use oci::{Descriptor, FILEPATH, Manifest, REF_NAME, Role, TITLE, check_file_name, role};
 pub use pack::{

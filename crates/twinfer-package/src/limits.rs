@@ -1,6 +1,8 @@
 //! How much is read of a package, and why not more. They bound what a hostile registry can
 //! make a page or a server hold in memory before anything is verified.
 
+/// Bytes of the deployment of a model: a few hundred for each version.
+pub const MAX_DEPLOYMENT_BYTES: u64 = 64 << 10;
 /// Bytes of `index.json`: 10,000 references with annotations are about 4 MB.
 pub const MAX_INDEX_BYTES: u64 = 16 << 20;
 

@@ -3,7 +3,9 @@
 use twinfer::{Result, bail, compatibility, err};
 
 use crate::index::check_free;
-use crate::{Descriptor, Digest, Index, Package, Parts, Reference, WritableStore, tag_version};
+use crate::{
+    Descriptor, Digest, Index, Package, Parts, Reference, Store, WritableStore, tag_version,
+};
 
 /// What an alias pointed to, and what it points to now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,15 +65,12 @@ pub fn move_alias(
             Err(_) => {}
         }
     }
-    if let (Some(first), false) = (moved.breaking.first(), breaking) {
-        bail!(
-            IncompatibleSignature,
-            "{target} breaks callers of what {wanted} points to now: {first}{}; use --breaking when they all know",
-            match moved.breaking.len() - 1 {
-                0 => String::new(),
-                more => format!(" (and {more} more)"),
-            }
-        );
+    if !breaking {
+        refuse(
+            &moved.breaking,
+            target,
+            &format!("what {wanted} points to now"),
+        )?;
     }
     let change = store.begin(target.name())?;
     let mut index = change.index()?;
@@ -91,6 +90,34 @@ pub fn move_alias(
     );
     change.commit(&index)?;
     Ok(moved)
+}
+
+/// Checks that a package serves the callers of another one of the same model.
+///
+/// # Errors
+/// `incompatible_signature`; those of [`Package::open`].
+pub fn check_callers(store: &dyn Store, old: &Reference, new: &Reference) -> Result<()> {
+    let package = Package::open_parts(store, old, Parts::Description)
+        .map_err(|error| error.context("what is served now cannot be compared with"))?;
+    let breaking = breaks(
+        &package,
+        &Package::open_parts(store, new, Parts::Description)?,
+    );
+    refuse(&breaking, new, &old.to_string())
+}
+
+fn refuse(breaking: &[String], new: &Reference, old: &str) -> Result<()> {
+    let Some(first) = breaking.first() else {
+        return Ok(());
+    };
+    bail!(
+        IncompatibleSignature,
+        "{new} breaks callers of {old}: {first}{}; use --breaking when they all know",
+        match breaking.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        }
+    );
 }
 
 fn pinned(target: &Reference, digest: Digest) -> Result<Reference> {

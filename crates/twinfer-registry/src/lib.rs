@@ -18,7 +18,7 @@ pub use cached::{CacheSettings, CachedStore, Moved, OriginBody, RegistryOrigin};
 pub use copy::{Copied, CopyOptions, Progress, Stage, copy};
 pub use location::Location;
 pub use mirror::{MirrorOptions, Mirrored, mirror};
-pub use net::NetOptions;
+pub use net::{NetOptions, server_client};
 pub use oci::OciStore;
 pub use static_host::HttpStore;
 pub use walk::{closure, read_all};

@@ -323,6 +323,17 @@ impl Net {
     }
 }
 
+/// A client for a server of ours, with these certificates and times. It follows no redirects: they
+/// could lead keys anywhere.
+///
+/// # Errors
+/// `invalid_parameter`, `storage` for the file of certificates; `network`.
+pub fn server_client(options: &NetOptions) -> Result<Client> {
+    // Fails only when there is one already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    client(options, Policy::none)
+}
+
 fn client(options: &NetOptions, redirects: impl Fn() -> Policy) -> Result<Client> {
     let certificates = match options.ca_pem()? {
         Some(pem) => Certificate::from_pem_bundle(&pem)

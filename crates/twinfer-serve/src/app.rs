@@ -11,6 +11,7 @@ use twinfer::{Error, ModelConfig, Result, Signature, bail, err};
 use twinfer_package::{Digest, Index, Reference, Store};
 
 use crate::catalog::Catalog;
+use crate::deployments::{Chosen, Deployments, draw};
 use crate::fused::{Fused, FusedStore};
 use crate::models::{Loaded, Models};
 use crate::repository::AdminToken;
@@ -35,6 +36,9 @@ pub struct Options {
     /// A clock in milliseconds from any start. Without one, answers carry no
     /// timing: the application has no clock of its own.
     pub clock: Option<fn() -> f64>,
+    /// Random numbers, for requests without a key where a deployment has several versions. Without,
+    /// the primary answers those: the application has no randomness of its own.
+    pub random: Option<fn() -> u64>,
     /// Which packages are loaded.
     pub trust: Trust,
     /// Which model answers in protocols whose requests name none. `None`: the only one of the
@@ -63,6 +67,7 @@ impl Default for Options {
             max_body: 64 << 20,
             max_models: 8,
             clock: None,
+            random: None,
             trust: Trust::Everything,
             default_model: None,
             // Beyond that a batch gains nothing, and the last of it waits for all others.
@@ -81,6 +86,7 @@ pub struct App {
     store: Arc<dyn Store>,
     pub(crate) gate: Gate,
     pub(crate) catalog: Catalog,
+    deployments: Deployments,
     pub(crate) models: Models,
     cache: Cache,
     together: Together,
@@ -93,6 +99,7 @@ impl App {
     pub fn new(store: Arc<dyn Store>, options: Options) -> Self {
         Self {
             catalog: Catalog::new(store.clone(), None),
+            deployments: Deployments::new(store.clone()),
             models: Models::new(store.clone(), options.max_models, None),
             gate: Gate::new(options.trust.clone()),
             cache: Cache::new(options.prediction_cache),
@@ -114,6 +121,7 @@ impl App {
         let store: Arc<dyn Store> = Arc::new(FusedStore::new(fused.clone(), registry));
         Self {
             catalog: Catalog::new(store.clone(), Some(fused.known().clone())),
+            deployments: Deployments::new(store.clone()),
             models: Models::new(store.clone(), options.max_models, Some(fused.loaded())),
             gate: Gate::new(options.trust.clone()),
             cache: Cache::new(options.prediction_cache),
@@ -138,14 +146,20 @@ impl App {
     /// The same, where the shell got the model before: `started` is the time of
     /// [`Options::clock`] at which it began, which the answer counts as loading.
     pub fn handle_since(&self, request: Request<Bytes>, started: Option<f64>) -> Response<Bytes> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        draw(&mut parts, self.options.random);
         self.counted(self.handle_with(&parts, body, started, &Directly))
     }
 
     /// Answers several requests, each as [`App::handle`] would, to the bit. What their models have
     /// to run is run together where models allow that.
     pub fn handle_all(&self, requests: Vec<Request<Bytes>>) -> Answers {
-        let requests: Vec<(Parts, Bytes)> = requests.into_iter().map(Request::into_parts).collect();
+        let mut requests: Vec<(Parts, Bytes)> =
+            requests.into_iter().map(Request::into_parts).collect();
+        for (parts, _) in &mut requests {
+            // Once: they may be asked twice.
+            draw(parts, self.options.random);
+        }
         let mut answers: Vec<Option<Response<Bytes>>> = Vec::with_capacity(requests.len());
         let mut asked: BTreeMap<String, Vec<(usize, Values)>> = BTreeMap::new();
         for (at, (parts, body)) in requests.iter().enumerate() {
@@ -262,9 +276,16 @@ impl App {
         self.catalog.index()
     }
 
-    /// What is asked of the registry for a target.
+    /// What is asked of the registry for a target, by nobody in particular: the primary where there
+    /// is a deployment.
     pub(crate) fn reference(&self, target: &Target, index: &Index) -> Result<Reference> {
-        target.resolve(self.options.default_model.as_ref(), index)
+        let reference = target.resolve(self.options.default_model.as_ref(), index)?;
+        Ok(self.deployments.choose(reference, None)?.reference)
+    }
+
+    /// The same for whoever sent this request.
+    pub(crate) fn choose(&self, reference: Reference, parts: &Parts) -> Result<Chosen> {
+        self.deployments.choose(reference, Some(parts))
     }
 
     /// The model of a target, loaded if it is not yet.
@@ -282,7 +303,15 @@ impl App {
         request: &protocol::Request<'a>,
     ) -> Result<(Called<'a>, Call)> {
         let call = Call::new(self.options.clock).since(request.started);
-        let loaded = self.load(target)?;
+        let index = self.index()?;
+        let reference = target.resolve(self.options.default_model.as_ref(), &index)?;
+        let chosen = self.choose(reference, request.parts)?;
+        if let Some(by) = chosen.by {
+            // Before it is loaded: a version that does not load is to be seen as such.
+            request.asked.set_assigned(by);
+        }
+        let entry = self.admit(&index, &chosen.reference)?;
+        let loaded = self.models.get(&chosen.reference, &entry)?;
         let call = call.loaded();
         request.asked.set(&loaded, call);
         Ok((Called::new(loaded, request.run), call))

@@ -128,6 +128,11 @@ impl FusedStore {
 }
 
 impl Store for FusedStore {
+    fn deployment(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let registry = self.registry.as_ref();
+        registry.map_or(Ok(None), |registry| registry.deployment(name))
+    }
+
     fn index(&self) -> Result<Vec<u8>> {
         let alone = || Ok(self.fused.known.json().to_vec());
         let Some(registry) = &self.registry else {

@@ -56,6 +56,7 @@ mod address;
 mod app;
 mod catalog;
 mod console;
+mod deployments;
 mod formats;
 mod fused;
 mod infer;

@@ -35,15 +35,20 @@ impl App {
             Need::Index => Some(Wants::Index),
             Need::Model(target) => {
                 let default = self.options().default_model.as_ref();
+                // A deployment that cannot be read is an error of the answer.
+                let chosen = |reference: Reference| {
+                    let chosen = self.choose(reference.clone(), parts);
+                    Wants::Model(chosen.map_or(reference, |chosen| chosen.reference))
+                };
                 if let Some(reference) = target.reference() {
-                    return reference.ok().map(Wants::Model);
+                    return reference.ok().map(chosen);
                 }
                 if let (None, Some(default)) = (target.name(), default) {
-                    return Some(Wants::Model(default.clone()));
+                    return Some(chosen(default.clone()));
                 }
                 let index = self.index().ok();
                 let reference = index.and_then(|index| target.resolve(default, &index).ok());
-                Some(reference.map_or(Wants::Index, Wants::Model))
+                Some(reference.map_or(Wants::Index, chosen))
             }
         }
     }

@@ -150,6 +150,10 @@ error_codes! {
     OutOfMemory "out_of_memory" 507 "The memory limit was reached.";
     CheckpointMismatch "checkpoint_mismatch" 409 "A batch job that was begun with another input, model or options.";
     EngineFunctionMissing "engine_function_missing" 500 "A slim or fused engine lacks what this call needs, and there is no full engine to fall back to.";
+    InvalidDeployment "invalid_deployment" 422 "A deployment that is malformed, or cannot be followed.";
+    UnknownDeployment "unknown_deployment" 404 "There is no deployment of this model.";
+    DeploymentConflict "deployment_conflict" 409 "What is asked of a deployment is not possible as it is now.";
+    RevisionMismatch "revision_mismatch" 412 "A deployment was changed by somebody else meanwhile.";
     Internal "internal" 500 "A defect in Twinfer; please report it.";
 }
 

@@ -4,6 +4,7 @@ pub mod api_key;
 pub mod batch;
 pub mod cache;
 pub mod copy;
+pub mod deploy;
 pub mod diff;
 pub mod fuse;
 pub mod gc;

@@ -194,22 +194,10 @@ impl<'a> Change<'a> {
                 // Only whether it may have this tag too.
                 false => Parts::Description,
             };
-            let test = || {
-                let mut package =
-                    Package::open_parts(&View::new(self.new, store)?, reference, parts)?;
-                if parts == Parts::All {
-                    let model = package.take_model()?;
-                    package.self_test(&model)?.check()?;
-                }
-                Ok(())
-            };
-            // No input makes the engine panic that we know of; if one does, it is refused, and
-            // the server goes on.
-            catch_unwind(AssertUnwindSafe(test))
-                .unwrap_or_else(|_| Err(err!(Internal, "the self-test broke off")))
-                .map_err(|error| {
-                    Box::new(Refusal::new(reference.to_string(), Some(*to), &error))
-                })?;
+            let proved = View::new(self.new, store).and_then(|view| prove(&view, reference, parts));
+            proved.map_err(|error| {
+                Box::new(Refusal::new(reference.to_string(), Some(*to), &error))
+            })?;
         }
         Ok(())
     }
@@ -217,4 +205,23 @@ impl<'a> Change<'a> {
     fn is_moved(&self, tag: &str) -> bool {
         self.moved.iter().any(|m| m.reference.tag() == Some(tag))
     }
+}
+
+/// Verifies what a reference points to; of all of it, loads it too, and runs its golden examples.
+///
+/// # Errors
+/// What is not as it should be.
+pub fn prove(view: &View<'_>, reference: &Reference, parts: Parts) -> Result<()> {
+    let test = || {
+        let mut package = Package::open_parts(view, reference, parts)?;
+        if parts == Parts::All {
+            let model = package.take_model()?;
+            package.self_test(&model)?.check()?;
+        }
+        Ok(())
+    };
+    // No input makes the engine panic that we know of; if one does, it is refused, and the server
+    // goes on.
+    catch_unwind(AssertUnwindSafe(test))
+        .unwrap_or_else(|_| Err(err!(Internal, "the self-test broke off")))
 }

@@ -1,5 +1,7 @@
 //! Following a registry: what changed there is tested, and only then served.
 
+mod deployments;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -34,6 +36,8 @@ pub struct Follower {
     refused: BTreeMap<String, Refused>,
     counters: BTreeMap<String, u64>,
     unreachable: bool,
+    /// Which deployments there should be.
+    wanted: deployments::Wanted,
 }
 
 /// A change that was not taken.
@@ -70,6 +74,7 @@ impl Follower {
             refused: BTreeMap::new(),
             counters: BTreeMap::new(),
             unreachable: false,
+            wanted: deployments::Wanted::default(),
         };
         let from = match last {
             Some(last) => {
@@ -142,6 +147,7 @@ impl Follower {
         for refused in self.refused.values_mut() {
             refused.retry = Some(Instant::now());
         }
+        self.wanted.forget_refusals();
     }
 
     /// The first index: as it is, but for packages of a remote registry that do not come whole.
@@ -237,6 +243,7 @@ impl Follower {
             }
             Err(error) => self.lost(&error),
         }
+        self.follow_deployments();
     }
 
     /// The registry was read: for those who watch whether it still is.

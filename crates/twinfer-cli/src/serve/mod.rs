@@ -7,6 +7,7 @@ mod edge;
 mod follow;
 mod observe;
 mod polling;
+mod releases;
 mod reload;
 mod repository;
 mod secrets;
@@ -19,22 +20,26 @@ mod together;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgMatches, Args, ValueEnum};
 use serde_json::json;
 use twinfer::err;
 use twinfer_host::{Announcement, Host, HostConfig, Instances, Log, LogLevel, LogSink, StateSeen};
-use twinfer_package::{Decision, Digest, Reference, Tagged, Verdict};
+use twinfer_package::{Decision, Digest, FolderStore, Reference, Tagged, Verdict};
 
 use self::access::AccessArgs;
 use self::edge::EdgeArgs;
 use self::follow::Follower;
 use self::observe::ObserveArgs;
 use self::polling::Polling;
+use self::releases::{Controller, Releases};
 use self::reload::{Begun, Reload};
 use self::source::Source;
+pub use self::source::identity;
 use self::state::StateArgs;
+pub use self::state::StatePlaceArgs;
 use self::tls::TlsArgs;
 use self::together::TogetherArgs;
 use crate::host_error::host_error;
@@ -298,6 +303,14 @@ pub fn run(
     let home = home(&source.identity());
     let mut follower = Follower::start(source, home.as_deref(), trust, &log, polling.stop())?;
     config.index = Some(follower.served());
+    let default_model = args.default_model.as_ref();
+    let default_model = default_model.map(|model| model.name().to_owned());
+    let state = config.state.clone();
+    let index = follower.served().join("index.json");
+    let store = FolderStore::with_index(&config.registry, index);
+    let releases = Arc::new(Releases::new(state, store, default_model, &log));
+    polling.begin_with(&mut follower, &releases);
+    config.releases = Some(releases.clone());
     config.announce = announcements(trust, &follower)?;
     let host = Host::start(config).map_err(host_error)?;
     follower.attach(host.handle());
@@ -309,9 +322,11 @@ pub fn run(
         host.handle(),
         log,
     );
-    let polling = polling.begin(follower, move |follower| reload.run(follower))?;
+    let controller = Controller::begin(releases.clone(), polling.stop())?;
+    let polling = polling.begin(follower, releases, move |follower| reload.run(follower))?;
     let ended = host.wait().map_err(host_error);
     polling.end();
+    controller.end();
     ended
 }
 

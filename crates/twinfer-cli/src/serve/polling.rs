@@ -1,14 +1,18 @@
 //! When the registry is looked at: every few seconds, on SIGHUP, and no more at the end.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use twinfer::{Result, err};
+use twinfer_state::Watch;
 
 use super::follow::Follower;
+use super::releases::Releases;
+use crate::releases::PREFIX;
 
 /// How long the end waits for a test that is under way; after that it ends with the process.
 const END: Duration = Duration::from_secs(2);
@@ -33,6 +37,8 @@ pub struct Following {
 enum Reason {
     Time,
     Request,
+    /// Somebody changed a deployment, and not the registry.
+    Deployments,
     End,
 }
 
@@ -64,6 +70,19 @@ impl Polling {
         self.stop.subscribe()
     }
 
+    /// Puts the deployments in force that there are.
+    pub fn begin_with(&self, follower: &mut Follower, releases: &Arc<Releases>) {
+        follower.follow_releases(releases.clone());
+        self.read(follower, releases);
+    }
+
+    fn read(&self, follower: &mut Follower, releases: &Releases) {
+        match self.runtime.block_on(releases.deployments().all()) {
+            Ok(records) => follower.take_records(records),
+            Err(error) => follower.not_read(&error),
+        }
+    }
+
     /// Begins, in a thread. `reload` is called on SIGHUP, before the registry is looked at; it
     /// gives the seconds between two looks from then on.
     ///
@@ -72,12 +91,13 @@ impl Polling {
     pub fn begin(
         self,
         follower: Follower,
+        releases: Arc<Releases>,
         reload: impl FnMut(&mut Follower) -> f64 + Send + 'static,
     ) -> Result<Following> {
         let (stop, folder) = (self.stop.clone(), follower.folder().to_owned());
         let thread = thread::Builder::new()
             .name("twinfer-follow".into())
-            .spawn(move || self.follow(follower, reload))
+            .spawn(move || self.follow(follower, &releases, reload))
             .map_err(|e| err!(Internal, "a thread cannot be started: {e}"))?;
         Ok(Following {
             thread,
@@ -86,15 +106,23 @@ impl Polling {
         })
     }
 
-    fn follow(mut self, mut follower: Follower, mut reload: impl FnMut(&mut Follower) -> f64) {
+    fn follow(
+        mut self,
+        mut follower: Follower,
+        releases: &Releases,
+        mut reload: impl FnMut(&mut Follower) -> f64,
+    ) {
         let mut stop = self.stop.subscribe();
+        let mut deployments = Watch::new(releases.deployments().state().clone(), PREFIX);
+        let mut last = Instant::now();
         loop {
             // Only waiting happens in the runtime: a registry on a network has one of its own.
             let reason = self.runtime.block_on(async {
                 tokio::select! {
                     _ = stop.wait_for(|stop| *stop) => Reason::End,
                     () = self.requests.next() => Reason::Request,
-                    () = after(self.period) => Reason::Time,
+                    () = after(self.period, last) => Reason::Time,
+                    _ = deployments.next() => Reason::Deployments,
                 }
             });
             match reason {
@@ -106,9 +134,14 @@ impl Polling {
                     }
                     follower.forget_refusals();
                 }
+                Reason::Deployments => {
+                    self.read(&mut follower, releases);
+                    continue;
+                }
                 Reason::Time => {}
             }
             follower.check();
+            last = Instant::now();
         }
     }
 }
@@ -132,9 +165,9 @@ fn period(seconds: f64) -> Option<Duration> {
     (seconds > 0.0).then(|| Duration::from_secs_f64(seconds))
 }
 
-async fn after(period: Option<Duration>) {
+async fn after(period: Option<Duration>, last: Instant) {
     match period {
-        Some(period) => tokio::time::sleep(period).await,
+        Some(period) => tokio::time::sleep_until((last + period).into()).await,
         None => std::future::pending().await,
     }
 }

@@ -263,7 +263,8 @@ impl Source {
     }
 }
 
-fn identity(location: &Location, models: &[Reference]) -> String {
+/// What state and content of a server go by: where the registry is, and what of it is served.
+pub fn identity(location: &Location, models: &[Reference]) -> String {
     let place = match location.folder() {
         Some(folder) => std::path::absolute(folder)
             .unwrap_or_else(|_| folder.to_owned())

@@ -21,12 +21,13 @@ const PASSWORD: &str = "TWINFER_STATE_PASSWORD";
 /// Where state is kept that outlives requests.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "State")]
-pub struct StateArgs {
+pub struct StatePlaceArgs {
     /// Where state is kept that outlives requests: sqlite:FILE, for the servers of one machine;
     /// redis://HOST[:PORT][/DATABASE] or, with TLS, rediss://…, for those of several; memory
     /// [default: sqlite, in the user's state folder, one file for each registry]
     #[arg(
         long,
+        global = true,
         value_name = "PLACE",
         env = "TWINFER_STATE",
         hide_env_values = true
@@ -34,17 +35,25 @@ pub struct StateArgs {
     state: Option<Place>,
 
     /// What all names in Redis begin with: one for each group of servers that belong together
-    #[arg(long, value_name = "PREFIX", default_value = "twinfer:")]
+    #[arg(long, global = true, value_name = "PREFIX", default_value = "twinfer:")]
     state_prefix: String,
 
     /// File with the password of Redis; or the variable TWINFER_STATE_PASSWORD has it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     state_password_file: Option<PathBuf>,
 
     /// File (PEM) with the authorities that the certificate of Redis is to be signed by [default:
     /// those of the system]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     state_authorities: Option<PathBuf>,
+}
+
+/// The same, and what of it the component sees.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "State")]
+pub struct StateArgs {
+    #[command(flatten)]
+    place: StatePlaceArgs,
 
     /// Key-value stores for the component (wasi:keyvalue): a folder, or `state` for stores that
     /// all servers share [default: none]
@@ -100,8 +109,38 @@ impl StateArgs {
             "state" => KeyValue::State,
             folder => KeyValue::Folder(folder.into()),
         });
-        config.state = self.open(identity, log)?;
+        config.state = self.place.open(identity, log)?;
         Ok(())
+    }
+}
+
+impl StatePlaceArgs {
+    /// The same place for a command, which is done or fails at once: it keeps no copy, and does not
+    /// go on without the place.
+    ///
+    /// # Errors
+    /// `invalid_parameter`, `storage`.
+    pub fn connect(&self, identity: &str) -> Result<Arc<dyn State>> {
+        let sqlite = |file: &Path| -> Result<Arc<dyn State>> {
+            Ok(Arc::new(SqliteState::open(file).map_err(storage)?))
+        };
+        match &self.state {
+            Some(Place::Memory) => Err(err!(
+                InvalidParameter,
+                "the state `memory` is in the server itself: use --server"
+            )),
+            Some(Place::Sqlite(file)) => sqlite(file),
+            Some(Place::Redis(address)) => Ok(Arc::new(self.redis_state(address)?)),
+            None => {
+                let home = home(identity).ok_or_else(|| {
+                    err!(
+                        Storage,
+                        "there is no folder for the state: set XDG_STATE_HOME or HOME, or name a place with --state, or a server with --server"
+                    )
+                })?;
+                sqlite(&home.join("state.sqlite"))
+            }
+        }
     }
 
     fn open(self, identity: &str, log: &Log) -> Result<Arc<dyn State>> {
@@ -122,7 +161,7 @@ impl StateArgs {
         }
     }
 
-    fn redis(self, address: &str, home: Option<&Path>, log: &Log) -> Result<Arc<dyn State>> {
+    fn redis_state(&self, address: &str) -> Result<RedisState> {
         let password = match &self.state_password_file {
             Some(file) => Some(read(file, "password")?),
             None => std::env::var_os(PASSWORD)
@@ -142,8 +181,12 @@ impl StateArgs {
                 .transpose()?,
             ..RedisOptions::default()
         };
-        let redis = RedisState::new(address, options)
-            .map_err(|error| err!(InvalidParameter, "--state: {}", error.message()))?;
+        RedisState::new(address, options)
+            .map_err(|error| err!(InvalidParameter, "--state: {}", error.message()))
+    }
+
+    fn redis(self, address: &str, home: Option<&Path>, log: &Log) -> Result<Arc<dyn State>> {
+        let redis = self.redis_state(address)?;
         // Another server or another prefix is another state.
         let same = Digest::of(format!("{}\n{}", redis.server(), self.state_prefix).as_bytes());
         let copy = home.map(|home| home.join(format!("copy-{}.sqlite", &same.hex()[..16])));

@@ -21,6 +21,7 @@ mod predict;
 #[path = "../../../twinfer-state/tests/state/redis_server.rs"]
 mod redis_server;
 mod registries;
+mod releases;
 mod reload;
 mod run;
 mod server;

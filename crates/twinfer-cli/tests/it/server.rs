@@ -78,6 +78,12 @@ impl Server {
         server
     }
 
+    /// Kills it at once (SIGKILL).
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     pub fn log(&self) -> Vec<Json> {
         self.lines.lock().unwrap().clone()
     }

@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 27] = [
     "pack",
     "inspect",
     "predict",
@@ -28,6 +28,7 @@ const COMMANDS: [&str; 26] = [
     "slim",
     "cache",
     "fuse",
+    "deploy",
     "serve",
     "batch",
     "health",

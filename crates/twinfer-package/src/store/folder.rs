@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use twinfer::{Error, ErrorCode, Result, bail, err};
 
 use super::{Store, Transaction, WritableStore, copy_verified};
-use crate::limits::MAX_INDEX_BYTES;
-use crate::{Descriptor, Digest, Index};
+use crate::limits::{MAX_DEPLOYMENT_BYTES, MAX_INDEX_BYTES};
+use crate::{Descriptor, Digest, Index, check_name};
 
 const LAYOUT: &str = "oci-layout";
 const LAYOUT_CONTENT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 const INDEX: &str = "index.json";
+const DEPLOYMENTS: &str = "deployments";
 const BLOBS: &str = "blobs/sha256";
 const LOCK: &str = ".lock";
 /// Files that are being written begin so; left-over ones are removed by the next change.
@@ -54,6 +55,32 @@ impl FolderStore {
 
     pub(super) fn blob_folder(&self) -> PathBuf {
         self.root.join(BLOBS)
+    }
+
+    /// Where the deployment of a model is: beside the index.
+    fn deployment_path(&self, name: &str) -> PathBuf {
+        let folder = self.index.as_deref().and_then(Path::parent);
+        let folder = folder.unwrap_or(&self.root).join(DEPLOYMENTS);
+        folder.join(format!("{name}.json"))
+    }
+
+    /// Puts a deployment beside the index, for whoever reads the registry without a server: with
+    /// `None` it is taken away. Readers see the old one or the new one, whole.
+    ///
+    /// # Errors
+    /// `storage`, `out_of_space`; `invalid_reference` for a name that no model has.
+    pub fn put_deployment(&self, name: &str, document: Option<&[u8]>) -> Result<()> {
+        check_name(name)?;
+        let path = self.deployment_path(name);
+        let folder = path.parent().unwrap_or(&self.root);
+        let Some(document) = document else {
+            return match fs::remove_file(&path) {
+                Err(e) if e.kind() != ErrorKind::NotFound => Err(storage("remove", &path, &e)),
+                _ => Ok(()),
+            };
+        };
+        fs::create_dir_all(folder).map_err(|e| storage("make", folder, &e))?;
+        write_atomic(folder, &format!("{name}.json"), document)
     }
 
     fn missing(&self, descriptor: &Descriptor) -> Error {
@@ -140,6 +167,14 @@ impl Store for FolderStore {
             );
         }
         Index::default().to_json()
+    }
+
+    fn deployment(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        match check_name(name) {
+            Ok(()) => read_regular(&self.deployment_path(name), MAX_DEPLOYMENT_BYTES),
+            // No model has this name, and no file is looked for.
+            Err(_) => Ok(None),
+        }
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {

@@ -93,6 +93,16 @@ pub trait Store: Send + Sync {
         Ok(Box::new(Cursor::new(self.blob(descriptor)?)))
     }
 
+    /// The deployment of a model (`deployments/NAME.json` beside the index), as it is; `None` where
+    /// there is none.
+    ///
+    /// # Errors
+    /// `storage` when it cannot be read.
+    fn deployment(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let _ = name;
+        Ok(None)
+    }
+
     /// Where this content lives, for [`Transaction::mount`]; `None` where that means nothing.
     fn origin(&self, descriptor: &Descriptor) -> Option<String> {
         let _ = descriptor;
@@ -168,6 +178,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {
         (**self).open(descriptor)
+    }
+
+    fn deployment(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        (**self).deployment(name)
     }
 
     fn origin(&self, descriptor: &Descriptor) -> Option<String> {

@@ -23,6 +23,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use twinfer::{Error, Result};
 
 use crate::app::Options;
+use crate::deployments::Assigned;
 use crate::models::Loaded;
 use crate::openapi::Document;
 use crate::query::percent_decode;
@@ -58,7 +59,10 @@ pub(crate) struct Request<'a> {
 
 /// The model that a request turned out to be for, for the headers of the answer.
 #[derive(Default)]
-pub(crate) struct Asked(OnceCell<(Arc<Loaded>, Call)>);
+pub(crate) struct Asked {
+    model: OnceCell<(Arc<Loaded>, Call)>,
+    assigned: OnceCell<Assigned>,
+}
 
 /// What the answer to a request took.
 pub(crate) struct Took {
@@ -72,12 +76,17 @@ pub(crate) struct Took {
 impl Asked {
     pub(crate) fn set(&self, loaded: &Arc<Loaded>, call: Call) {
         // A request that asks several models is none of one of them: the first stands.
-        let _ = self.0.set((loaded.clone(), call));
+        let _ = self.model.set((loaded.clone(), call));
+    }
+
+    /// Says which variant of a deployment answers.
+    pub(crate) fn set_assigned(&self, assigned: Assigned) {
+        let _ = self.assigned.set(assigned);
     }
 
     /// What came of the request, where it came as far as a model: for its statistics.
     pub(crate) fn outcome(&self, took: &Took) -> Option<Outcome> {
-        let (loaded, call) = self.0.get()?;
+        let (loaded, call) = self.model.get()?;
         let config = loaded.model.config();
         let timing = call.timing();
         Some(Outcome {
@@ -95,15 +104,21 @@ impl Asked {
     /// Says in headers which package answered, and how long that took: for clients, for a proxy,
     /// and for whoever counts requests without reading bodies.
     pub(crate) fn describe(&self, took: &Took, headers: &mut HeaderMap) {
-        let Some((loaded, call)) = self.0.get() else {
-            return;
-        };
-        let config = loaded.model.config();
         let mut set = |name: &'static str, value: &str| {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(HeaderName::from_static(name), value);
             }
         };
+        if let Some(assigned) = self.assigned.get() {
+            let variant = assigned.variant();
+            set("x-twinfer-deployment", &assigned.revision().to_string());
+            set("x-twinfer-variant", &variant.name);
+            set("x-twinfer-digest", &variant.digest.to_string());
+        }
+        let Some((loaded, call)) = self.model.get() else {
+            return;
+        };
+        let config = loaded.model.config();
         set("x-twinfer-model", &config.name);
         set("x-twinfer-version", &config.version);
         set("x-twinfer-digest", loaded.model.digest());

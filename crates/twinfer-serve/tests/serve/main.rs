@@ -7,6 +7,7 @@ mod bad_input;
 mod cases;
 mod cloud_events;
 mod console;
+mod deployments;
 mod extensions;
 mod forms;
 mod infer;

@@ -47,7 +47,8 @@ fn golden(model: &str) -> Json {
     serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
 }
 
-fn record() -> String {
+/// The record of that example.
+pub fn record() -> String {
     golden("mlp")["cases"][0]["input"]["record"].to_string()
 }
 
