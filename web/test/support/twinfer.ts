@@ -32,10 +32,10 @@ export function fuse(reference: string, registry: string): { digest: string; siz
 }
 
 /** Starts the server on a free port and waits until it listens. */
-export async function serveModels(registry: string, page: string): Promise<Server> {
+export async function serveModels(registry: string, page: string, more: readonly string[] = []): Promise<Server> {
   needed(COMMAND);
   needed(COMPONENT);
-  const server = spawn(COMMAND, ["serve", "--listen", "127.0.0.1:0", "--registry", registry, "--component", COMPONENT, "--page", page], {
+  const server = spawn(COMMAND, ["serve", "--listen", "127.0.0.1:0", "--registry", registry, "--component", COMPONENT, "--page", page, ...more], {
     stdio: ["ignore", "ignore", "pipe"],
   });
   const ended = new Promise<void>((resolve) => server.on("exit", () => resolve()));
