@@ -150,6 +150,10 @@ error_codes! {
     UnsupportedDevice "unsupported_device" 501 "The device cannot run the engine: it has no WebAssembly, or none with SIMD.";
     OutOfMemory "out_of_memory" 507 "The memory limit was reached.";
     EngineFunctionMissing "engine_function_missing" 500 "A slim or fused engine lacks what this call needs, and there is no full engine to fall back to.";
+    InvalidDeployment "invalid_deployment" 422 "A deployment that is malformed, or cannot be followed.";
+    UnknownDeployment "unknown_deployment" 404 "There is no deployment of this model.";
+    DeploymentConflict "deployment_conflict" 409 "What is asked of a deployment is not possible as it is now.";
+    RevisionMismatch "revision_mismatch" 412 "A deployment was changed by somebody else meanwhile.";
     Internal "internal" 500 "A defect in Twinfer; please report it.";
 }
 

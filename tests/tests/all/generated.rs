@@ -6,6 +6,7 @@ use std::path::Path;
 
 use ts_rs::{Config, TS, TypeVisitor};
 use twinfer::{ErrorCode, Mode, ModelConfig, Signature};
+use twinfer_deploy::{Deployment, DeploymentSpec};
 use twinfer_package::{
     Baseline, DerivedEngine, Descriptor, Golden, PolicyFile, Provenance, SelfTestReport, SignedTags,
 };
@@ -63,6 +64,11 @@ fn generated_json_schemas_are_up_to_date() {
         ("provenance.json", schemars::schema_for!(Provenance)),
         ("trust-policy.json", schemars::schema_for!(PolicyFile)),
         ("signed-tags.json", schemars::schema_for!(SignedTags)),
+        ("deployment.json", schemars::schema_for!(Deployment)),
+        (
+            "deployment-spec.json",
+            schemars::schema_for!(DeploymentSpec),
+        ),
     ];
     for (name, schema) in schemas {
         let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
@@ -121,6 +127,7 @@ fn types() -> String {
     declarations.visit::<Golden>();
     declarations.visit::<SelfTestReport>();
     declarations.visit::<PolicyFile>();
+    declarations.visit::<Deployment>();
     let mut text = HEAD.to_owned();
     for declaration in declarations.found.values() {
         text += "\n";
