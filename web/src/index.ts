@@ -35,6 +35,7 @@ export type { ErrorCode } from "./generated/errors.js";
 export { ERROR_CODES } from "./generated/errors.js";
 export type {
   CaseReport,
+  DeploymentRole,
   Descriptor,
   Difference,
   DType,

@@ -1,5 +1,7 @@
 /** Deployments: which version of a model a page is given, and how it follows. */
 
+import type { DeploymentRole } from "./generated/types.js";
+
 /** Which variant of a deployment a model is. */
 export interface Release {
   /** What was asked for behind the `@`. */
@@ -8,7 +10,7 @@ export interface Release {
   readonly revision: number;
   /** The name of the variant, such as `canary`. */
   readonly variant: string;
-  readonly role: "primary" | "candidate" | "standby";
+  readonly role: DeploymentRole;
   /** Its share in basis points: 10,000 is everything. */
   readonly weight: number;
   /** The key that was assigned. A server with the same document gives it the same variant. */

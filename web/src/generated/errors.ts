@@ -61,6 +61,10 @@ export const ERROR_CODES = {
   unsupported_device: "The device cannot run the engine: it has no WebAssembly, or none with SIMD.",
   out_of_memory: "The memory limit was reached.",
   engine_function_missing: "A slim or fused engine lacks what this call needs, and there is no full engine to fall back to.",
+  invalid_deployment: "A deployment that is malformed, or cannot be followed.",
+  unknown_deployment: "There is no deployment of this model.",
+  deployment_conflict: "What is asked of a deployment is not possible as it is now.",
+  revision_mismatch: "A deployment was changed by somebody else meanwhile.",
   internal: "A defect in Twinfer; please report it.",
 } as const;
 

@@ -235,6 +235,198 @@ overwrite: { [key in string]: string },
 low_confidence: LowConfidence, };
 
 /**
+ * Which versions of a model get which share of the traffic, now: `deployments/NAME.json` beside
+ * the index of a registry.
+ */
+export type Deployment = {
+/**
+ * Always 1.
+ */
+format_version: number,
+/**
+ * The model.
+ */
+name: string,
+/**
+ * The tag for which the deployment answers, as it does for the bare name.
+ */
+alias: string,
+/**
+ * Names this document: no other one of the model has the number, and later ones have higher
+ * ones. A rollback brings a document back with the number that it had.
+ */
+revision: number,
+/**
+ * The versions. Exactly one is the primary, and the weights sum to 10,000.
+ */
+variants: Array<DeploymentVariant>,
+/**
+ * How callers are assigned.
+ */
+sticky: DeploymentSticky,
+/**
+ * A variant that is asked too, after the answer is sent.
+ */
+shadow?: DeploymentShadow,
+/**
+ * How the release goes on.
+ */
+strategy: DeploymentStrategy,
+/**
+ * How far it is.
+ */
+status: DeploymentStatus, };
+
+/**
+ * What the maximum of a guardrail is.
+ */
+export type DeploymentCompared = "absolute" | "primary";
+
+/**
+ * What must hold for a candidate.
+ */
+export type DeploymentGuardrail = {
+/**
+ * What is looked at.
+ */
+metric: DeploymentMetric,
+/**
+ * The quantile of a latency, such as 0.99.
+ */
+quantile?: number,
+/**
+ * The highest value that is good: a share of requests, milliseconds, or a score. Where it is
+ * compared with the primary: how many times the primary's value.
+ */
+max: number,
+/**
+ * What it is compared with.
+ */
+compared?: DeploymentCompared,
+/**
+ * Requests that are needed before anything is said.
+ */
+min_requests?: number,
+/**
+ * Seconds that are looked back, at most to the beginning of the step.
+ */
+window?: number, };
+
+/**
+ * What a guardrail looks at.
+ */
+export type DeploymentMetric = "error_rate" | "latency" | "drift";
+
+/**
+ * Where a release is.
+ */
+export type DeploymentPhase = "progressing" | "paused" | "promoted" | "rolled_back";
+
+/**
+ * What a variant is for.
+ */
+export type DeploymentRole = "primary" | "candidate" | "standby";
+
+/**
+ * A variant that gets copies of requests. Its answers go to nobody; the differences are counted.
+ */
+export type DeploymentShadow = {
+/**
+ * The variant. It is not the primary.
+ */
+variant: string,
+/**
+ * The share of requests that is copied, in basis points.
+ */
+sample: number, };
+
+/**
+ * How far a release is.
+ */
+export type DeploymentStatus = {
+/**
+ * Where it is.
+ */
+phase: DeploymentPhase,
+/**
+ * The step of a canary, from 0.
+ */
+step: number,
+/**
+ * When the phase or step began, in milliseconds since 1970.
+ */
+since: number, };
+
+/**
+ * A step of a canary.
+ */
+export type DeploymentStep = {
+/**
+ * The candidate's share in basis points.
+ */
+weight: number,
+/**
+ * Seconds that it lasts at least.
+ */
+hold: number, };
+
+/**
+ * How callers are assigned: by the first 8 bytes (big endian) of SHA-256 over the salt, a zero
+ * byte and the key, modulo 10,000.
+ */
+export type DeploymentSticky = {
+/**
+ * The request header with the caller's key. Requests without are assigned by chance.
+ */
+header: string,
+/**
+ * Mixes the assignment: with another salt, other callers come first.
+ */
+salt: string, };
+
+/**
+ * How a release goes on.
+ */
+export type DeploymentStrategy = { "kind": "all_at_once", } | { "kind": "canary",
+/**
+ * The steps, with growing weights.
+ */
+steps: Array<DeploymentStep>,
+/**
+ * What must hold for all that time.
+ */
+guardrails: Array<DeploymentGuardrail>, } | { "kind": "ab_test",
+/**
+ * What rolls it back.
+ */
+guardrails: Array<DeploymentGuardrail>, } | { "kind": "blue_green", };
+
+/**
+ * A version of the model, and its share.
+ */
+export type DeploymentVariant = {
+/**
+ * Its name in answers and metrics, such as `canary`.
+ */
+name: string,
+/**
+ * The tag that the digest was found by.
+ */
+version: string,
+/**
+ * The digest of the package's manifest: what answers.
+ */
+digest: Digest,
+/**
+ * The share of the traffic in basis points: 10,000 is all of it.
+ */
+weight: number,
+/**
+ * What it is for.
+ */
+role: DeploymentRole, };
+
+/**
  * An engine that was made from the full engine for one package or several.
  */
 export type DerivedEngine = {
