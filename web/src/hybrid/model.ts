@@ -176,15 +176,16 @@ export class HybridModel implements Model {
     const held = await hold(inputs);
     this.#busy++;
     try {
-      const { answer, time } = await here(model, held, turn === "probe" ? "probe" : this.#reason());
+      const { answer, time } = await here(model, held.inputs, turn === "probe" ? "probe" : this.#reason());
       if (Number.isFinite(time)) this.#budget?.here(time);
       return answer;
     } catch (error) {
       const lack = lackOf(error);
       if (lack === undefined || signal?.aborted) throw error;
-      return await this.#instead(lack, error, () => there(held, lack));
+      return await this.#instead(lack, error, () => there(held.inputs, lack));
     } finally {
       this.#busy--;
+      held.free();
     }
   }
 

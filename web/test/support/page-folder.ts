@@ -3,7 +3,7 @@ import { copyFileSync, cpSync, existsSync, linkSync, mkdirSync, writeFileSync } 
 import { join } from "node:path";
 import { DIST } from "./server.js";
 
-const SCRIPTS = ["index.js", "worker.js", "glue.js", "twinfer_web_bg.wasm", "engines.json"];
+const SCRIPTS = ["index.js", "worker.js", "glue.js", "hybrid.js", "twinfer_web_bg.wasm", "engines.json"];
 
 /** `files` are further files by their path in the folder. */
 export function pageFolder(folder: string, files: Readonly<Record<string, Uint8Array>> = {}): string {
