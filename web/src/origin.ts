@@ -128,11 +128,11 @@ export class Origin {
 
   /** A small file of the registry that may change: asked for with the validator of what is known of it. */
   async beside(path: string, what: string, size: number, missing: ErrorCode, validator: string | undefined): Promise<Answer> {
+    if (this.#stopped) throw this.#stopped;
     const transfer = new Transfer(
       { url: new URL(path, this.#registry), what, size, offset: 0, missing, cache: "no-store", headers: {}, validator },
       () => this.#transfers.delete(transfer),
     );
-    if (this.#stopped) throw this.#stopped;
     this.#transfers.add(transfer);
     try {
       await transfer.begin();

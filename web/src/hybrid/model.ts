@@ -50,6 +50,13 @@ export class Helper {
   }
 }
 
+/** The server's error, with why it was asked. */
+export function neither(error: unknown, failure: unknown): unknown {
+  if (!(error instanceof TwinferError) || error.code === "aborted") return error;
+  const here = failure instanceof Error ? failure.message : String(failure);
+  return new TwinferError(error.code, `${error.message}; it was asked because this device cannot do it: ${here}`, { cause: failure });
+}
+
 /** How many milliseconds something took. */
 type Timed<T> = { answer: T; time: number };
 
@@ -215,9 +222,7 @@ export class HybridModel implements Model {
     try {
       return await there();
     } catch (error) {
-      if (!(error instanceof TwinferError) || error.code === "aborted") throw error;
-      const here = failure instanceof Error ? failure.message : String(failure);
-      throw new TwinferError(error.code, `${error.message}; it was asked because this device cannot do it: ${here}`, { cause: failure });
+      throw neither(error, failure);
     }
   }
 

@@ -7,7 +7,7 @@ import type { Model } from "../types.js";
 import type { Ways } from "./away.js";
 import { Away } from "./away.js";
 import { lackOf } from "./device.js";
-import { Helper, HybridModel } from "./model.js";
+import { Helper, HybridModel, neither } from "./model.js";
 import { knowPackage } from "./package.js";
 
 export class Hybrid {
@@ -49,7 +49,9 @@ export class Hybrid {
       signature: (of) => helper.server.signature(of, signal),
       follow: (update) => deployed?.follow(update) ?? (() => undefined),
     };
-    const away = await Away.of(lack, failure, ways, source ? { ...known, source } : known, release);
+    const away = await Away.of(lack, failure, ways, source ? { ...known, source } : known, release).catch((error: unknown) => {
+      throw neither(error, failure);
+    });
     return new HybridModel(away, helper, undefined);
   }
 }
