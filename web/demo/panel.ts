@@ -90,7 +90,7 @@ export class Panel {
 
   /** It can be another one than before, after something was needed that it lacks. */
   private showEngine({ engine }: Model): void {
-    const kinds = { fused: "fused: the model is in it", slim: "slim: made for this model", full: "full" };
+    const kinds = { fused: "fused: the model is in it", slim: "slim: made for this model", full: "full", none: "none: the server answers" };
     this.part("[data-engine]").textContent = engine.replaced === undefined ? kinds[engine.kind] : "full, in the place of a smaller one";
   }
 

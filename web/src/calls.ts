@@ -2,6 +2,7 @@ import type { Connection } from "./connection.js";
 import { EngineStopped, TwinferError, aborted } from "./errors.js";
 import type { Opened, Plan } from "./load.js";
 import { open } from "./load.js";
+import type { Release } from "./releases.js";
 import type { ModelEngine } from "./types.js";
 import type { ModelInfo } from "./wire.js";
 
@@ -20,6 +21,8 @@ interface Task {
  */
 export class Calls {
   readonly info: ModelInfo;
+  /** Which variant of a deployment it is; a later document may give the same package another share. */
+  release: Release | undefined;
   readonly #plan: Plan;
   readonly #queue: Task[] = [];
   readonly #end = new AbortController();
@@ -30,8 +33,9 @@ export class Calls {
   #users = 0;
   #retired: (() => void) | undefined;
 
-  constructor(plan: Plan, { connection, info, candidates, engine }: Opened) {
+  constructor(plan: Plan, { connection, info, candidates, engine }: Opened, release?: Release) {
     this.info = info;
+    this.release = release;
     this.#engine = engine;
     // Loaded again, it must be the same package, wherever a tag points to by then.
     this.#plan = { ...plan, candidates, source: { ...plan.source, reference: `${info.name}@${info.digest}` } };

@@ -45,7 +45,8 @@ export async function choose(wanted: Wanted, storage: Promise<Storage | undefine
   return { candidates: await candidates(wanted, found, own, await storage), found };
 }
 
-async function find(wanted: Wanted, storage: Promise<Storage | undefined>): Promise<Found> {
+/** What the reference points to, as far as can be told without an engine. */
+export async function find(wanted: Pick<Wanted, "source" | "policy" | "keep">, storage: Promise<Storage | undefined>): Promise<Found> {
   const { source, policy, keep } = wanted;
   const late = new AbortController();
   const origin = new Origin(source.registry, source.reference, keep);

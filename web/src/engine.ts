@@ -1,4 +1,4 @@
-import { TwinferError, describe } from "./errors.js";
+import { EngineUnavailable, TwinferError, describe } from "./errors.js";
 import { request } from "./fetch.js";
 import type { EngineKind } from "./generated/types.js";
 import { digestOf } from "./oci.js";
@@ -189,9 +189,9 @@ function filesOf(url: URL): ReturnType<typeof nodeFiles> {
   return url.protocol === "file:" ? nodeFiles() : undefined;
 }
 
-function unreadable(error: unknown, url: URL): TwinferError {
-  if (error instanceof TwinferError) return error;
-  return new TwinferError("network", `${WHAT}: ${url} could not be read and compiled: ${describe(error)}`, { cause: error });
+function unreadable(error: unknown, url: URL): EngineUnavailable {
+  if (error instanceof TwinferError) return new EngineUnavailable(error.code, error.message, { cause: error.cause ?? error });
+  return new EngineUnavailable("network", `${WHAT}: ${url} could not be read and compiled: ${describe(error)}`, { cause: error });
 }
 
 function isWasmType(response: Response): boolean {

@@ -28,6 +28,9 @@ export interface WireError {
 /** An error after which its engine must be replaced. */
 export class EngineStopped extends TwinferError {}
 
+/** An engine that could not be had: another device would fail in the same way, a server would not. */
+export class EngineUnavailable extends TwinferError {}
+
 export function fromWire(error: WireError): TwinferError {
   return new (error.fatal ? EngineStopped : TwinferError)(error.code, error.message);
 }

@@ -1,6 +1,5 @@
 import { glueModule } from "./instance.js";
-import { open, planOf } from "./load.js";
-import { LoadedModel } from "./model.js";
+import { openModel } from "./open-model.js";
 import { parseSource } from "./registry.js";
 import type { LoadOptions, Model } from "./types.js";
 
@@ -17,17 +16,17 @@ if (globalThis.document !== undefined) glueModule().catch(() => undefined);
  * const { boxes } = await model.predict({ picture: file });
  * ```
  *
- * @param url `<registry>/<name>`, followed by nothing, `:<version or alias>` or
- *   `@sha256:<digest>`. The registry is an OCI image layout on any web host; in Node a
+ * @param url `<registry>/<name>`, followed by nothing, `:<version or alias>`, `@sha256:<digest>`,
+ *   or `@<alias>` for what the deployment of the model says. The registry is an OCI image layout on any web host; in Node a
  *   folder will do, as a `file:` address or a path.
  * @throws TwinferError with the code of what went wrong.
  */
 export async function loadModel(url: string, options: LoadOptions = {}): Promise<Model> {
-  const plan = planOf(parseSource(url), options);
-  return new LoadedModel(plan, await open(plan, options.onProgress ?? (() => undefined), options.signal));
+  return openModel(parseSource(url), options);
 }
 
 export { loadOnnx } from "./onnx.js";
+export { provenanceOf } from "./provenance.js";
 export { cache } from "./cache.js";
 /** @internal For `offline.js`: which engines this page runs is known here alone. */
 export * as internal from "./shared.js";
@@ -36,6 +35,7 @@ export type { ErrorCode } from "./generated/errors.js";
 export { ERROR_CODES } from "./generated/errors.js";
 export type {
   CaseReport,
+  DeploymentRole,
   Descriptor,
   Difference,
   DType,
@@ -50,6 +50,8 @@ export type {
   TensorSpec,
   TrustPolicy,
 } from "./generated/types.js";
+export type { ConsentRequest, HybridOptions, PageReason, Provenance, ServerReason, Where } from "./places.js";
+export type { DeploymentOptions, Release } from "./releases.js";
 export type {
   Box,
   ByteSource,

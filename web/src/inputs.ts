@@ -137,7 +137,8 @@ function isPixels(value: unknown): value is Pixels {
   return bytes && Number.isInteger(width) && Number.isInteger(height);
 }
 
-function isDrawable(value: unknown): value is ImageBitmapSource {
+/** What the browser has decoded, or draws. */
+export function isDrawable(value: unknown): value is ImageBitmapSource {
   const names = ["ImageBitmap", "HTMLImageElement", "HTMLCanvasElement", "HTMLVideoElement", "OffscreenCanvas", "VideoFrame"];
   const classes = globalThis as unknown as Record<string, (new () => unknown) | undefined>;
   return names.some((name) => {

@@ -3,8 +3,9 @@ import type { Connection } from "./connection.js";
 import { connect } from "./connection.js";
 import type { Candidate, Content } from "./engine.js";
 import { compileDerived, compileEngine, defaultEngineUrl, described, fullEngine, inUse } from "./engine.js";
-import { EngineStopped, TwinferError, aborted, describe, throwIfAborted, unlessAborted } from "./errors.js";
+import { EngineStopped, EngineUnavailable, TwinferError, aborted, describe, throwIfAborted, unlessAborted } from "./errors.js";
 import type { EngineKind } from "./generated/types.js";
+import { unsupported } from "./hybrid/device.js";
 import { keepEngine } from "./keep-engine.js";
 import type { Found } from "./lookup.js";
 import { OWN_ENGINE } from "./own.js";
@@ -15,7 +16,7 @@ import type { Storage } from "./storage/storage.js";
 import { openStorage } from "./storage/storage.js";
 import type { TrustSource } from "./trust.js";
 import { remember, trustFor, trustSource } from "./trust.js";
-import type { LoadOptions, ModelEngine, Place, Policy, Progress, Update } from "./types.js";
+import type { LoadOptions, ModelEngine, Place, Policy, Progress, Update, UpdateResult } from "./types.js";
 import type { Inside, LoadEvent, ModelInfo, Setup, Start, Wish } from "./wire.js";
 
 /** How a model is loaded, and loaded again after its engine stopped. */
@@ -34,6 +35,9 @@ export interface Plan {
   persist: boolean;
   onUpdate: ((update: Update) => void) | undefined;
   onProgress: ((progress: Progress) => void) | undefined;
+  /** Seconds between questions for a deployment; 0 for none. */
+  pollSeconds: number;
+  onRelease: ((result: UpdateResult) => void) | undefined;
   /** Where the trust policy is, where there is one. */
   trust: TrustSource | undefined;
 }
@@ -48,15 +52,18 @@ export interface Opened {
 }
 
 const POLICIES: readonly Policy[] = ["online", "stale-while-revalidate", "offline"];
+/** As servers look at remote registries. */
+const POLL = 30;
 const PLACES: readonly (boolean | Place)[] = [true, false, "opfs", "cache-api"];
 
 export function planOf(source: Source, options: LoadOptions): Plan {
-  const { thread = "worker", cache = true, policy = "stale-while-revalidate", quota, mirrors = [], trust, engine = "auto" } = options;
+  const { thread = "worker", cache = true, policy = "stale-while-revalidate", quota, mirrors = [], trust, engine = "auto", pollSeconds = POLL } = options;
   oneOf("thread", thread, ["worker", "main"]);
   oneOf("policy", policy, POLICIES);
   oneOf("cache", cache, PLACES);
   oneOf("engine", engine, ["auto", "full"]);
   if (quota !== undefined && !(Number.isSafeInteger(quota) && quota >= 0)) throw invalid(`quota is a number of bytes, got ${quota}`);
+  if (!(Number.isFinite(pollSeconds) && pollSeconds >= 0)) throw invalid(`pollSeconds is a number of seconds, got ${pollSeconds}`);
   const full = fullEngine(engineAddress(options.engineUrl), options.engineUrl === undefined ? OWN_ENGINE : undefined);
   return {
     source,
@@ -72,6 +79,8 @@ export function planOf(source: Source, options: LoadOptions): Plan {
     persist: options.persist ?? true,
     onUpdate: options.onUpdate,
     onProgress: options.onProgress,
+    pollSeconds,
+    onRelease: options.onRelease,
     trust: trust === undefined ? undefined : trustSource(trust),
   };
 }
@@ -98,6 +107,8 @@ type Report = (progress: Progress) => void;
 /** Starts an engine and loads the package into it. A candidate is not yet what its tag is used with. */
 export async function open(plan: Plan, report: Report, signal: AbortSignal | undefined, candidate = false): Promise<Opened> {
   throwIfAborted(signal);
+  const lack = unsupported();
+  if (lack) throw inContext(lack, plan);
   const { source } = plan;
   let engine: { now: ModelEngine } | undefined;
   const connection = connect(plan.thread, (notice) => {
@@ -329,5 +340,7 @@ function inContext(thrown: unknown, { source }: Plan): TwinferError {
   const { reference } = source;
   if (!(thrown instanceof TwinferError)) return new TwinferError("internal", `${reference}: ${describe(thrown)}`, { cause: thrown });
   const named = thrown.message.startsWith(`${reference}: `) && !(thrown instanceof EngineStopped);
-  return new TwinferError(thrown.code, named ? thrown.message : `${reference}: ${thrown.message}`, { cause: thrown.cause ?? thrown });
+  // What it was is asked for by its class.
+  const cause = thrown instanceof EngineUnavailable ? thrown : (thrown.cause ?? thrown);
+  return new TwinferError(thrown.code, named ? thrown.message : `${reference}: ${thrown.message}`, { cause });
 }

@@ -62,8 +62,10 @@ async function lookUpOci(registry: URL, reference: string, policy: Policy, diges
 }
 
 /** The head of an index that is kept, as `twinfer-cache` writes it. */
-interface Head {
+export interface Head {
   format_version?: unknown;
+  /** Of the index. */
+  digest?: string;
   from?: string;
   validator?: string | null;
   checked?: number;
@@ -98,6 +100,27 @@ export function usable({ checked = 0, fresh_for = 0, stale_for }: Head, policy: 
   if (age < 0) return stale_for === 0 ? undefined : "stale";
   if (age < fresh_for) return "fresh";
   return stale_for === null || stale_for === undefined || age < fresh_for + stale_for ? "stale" : undefined;
+}
+
+/** How long an answer holds, in milliseconds, by its headers: the rules of `Freshness` in `twinfer-cache`. */
+export function freshness(header: (name: string) => string | undefined): { fresh_for: number; stale_for: number | null; keep: boolean } {
+  const directives = new Map((header("cache-control") ?? "").split(",").map((part) => {
+    const [name = "", value = ""] = part.split("=", 2);
+    return [name.trim().toLowerCase(), value.trim().replaceAll('"', "")] as const;
+  }));
+  const seconds = (text: string | undefined): number | undefined => (text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined);
+  const date = (name: string): number => Date.parse(header(name) ?? "");
+  // Both dates are of the server: a wrong clock here changes nothing.
+  const expires = (date("expires") - date("date")) / 1000;
+  const maxAge = directives.has("no-cache") ? 0 : seconds(directives.get("max-age"));
+  const lifetime = maxAge ?? (expires > 0 ? expires : 0);
+  const stale = seconds(directives.get("stale-while-revalidate"));
+  const first = directives.has("no-cache") || directives.has("must-revalidate");
+  return {
+    fresh_for: Math.max(lifetime - (seconds(header("age")?.trim()) ?? 0), 0) * 1000,
+    stale_for: first ? 0 : stale === undefined ? null : stale * 1000,
+    keep: !directives.has("no-store"),
+  };
 }
 
 function json(bytes: Uint8Array): unknown {

@@ -1,11 +1,14 @@
 import { Calls } from "./calls.js";
 import { TwinferError, aborted, describe } from "./errors.js";
 import { toExamples } from "./examples.js";
+import type { Follower, Newer } from "./follow.js";
+import { TagFollower } from "./follow.js";
 import type { Descriptor, Golden, ModelConfig, SelfTestReport, Signature } from "./generated/types.js";
 import type { Ownership } from "./inputs.js";
 import { packInput, packTensors } from "./inputs.js";
 import type { Opened, Plan } from "./load.js";
-import { open, prefetchEngine, wishOf } from "./load.js";
+import { computed } from "./provenance.js";
+import type { Release } from "./releases.js";
 import { fromWireValues } from "./tensors.js";
 import type {
   CallOptions,
@@ -24,9 +27,11 @@ import type {
   UpdateResult,
 } from "./types.js";
 
-/** A loaded model: one package after the other, as its tag moves and `update` follows it. */
+/** A loaded model: one package after the other, as its tag or deployment moves and `update` follows it. */
 export class LoadedModel implements Model {
   readonly #plan: Plan;
+  readonly #follower: Follower;
+  readonly #endFollowing: () => void;
   /** What new calls go to. */
   #calls: Calls;
   /** Those that still answer what was asked of them before. */
@@ -34,10 +39,11 @@ export class LoadedModel implements Model {
   #updating: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
-  constructor(plan: Plan, opened: Opened) {
+  constructor(plan: Plan, opened: Opened, follower: Follower = new TagFollower(plan), release?: Release) {
     this.#plan = plan;
-    this.#calls = new Calls(plan, opened);
-    if (opened.info.source === "stale") void this.#revalidate().catch(() => undefined);
+    this.#follower = follower;
+    this.#calls = new Calls(plan, opened, release);
+    this.#endFollowing = follower.begin(this.#calls, () => this.update());
   }
 
   get name(): string {
@@ -75,6 +81,10 @@ export class LoadedModel implements Model {
     return { verdict, keys, ...(reason !== undefined && { reason }) };
   }
 
+  get release(): Release | undefined {
+    return this.#calls.release;
+  }
+
   get engine(): ModelEngine {
     return { ...this.#calls.engine };
   }
@@ -85,14 +95,17 @@ export class LoadedModel implements Model {
   ): Promise<Prediction<Outputs>> {
     const since = performance.now();
     const parameters = plainParameters(options.parameters);
-    const { text, engine } = await this.#use(async (calls) => {
-      const { config, signature } = calls.info;
+    const { text, engine, version, release } = await this.#use(async (calls) => {
+      const { config, signature, version } = calls.info;
+      const { release } = calls;
       const { value: input, transfer } = await packInput(inputs, config, signature, this.#ownership(options));
-      return calls.enqueue((to) => to.call("predict", { input, parameters }, transfer), options.signal);
+      const answer = await calls.enqueue((to) => to.call("predict", { input, parameters }, transfer), options.signal);
+      return { ...answer, version, release };
     });
     const { outputs, digest, mode } = JSON.parse(text);
     const timing = { engine, total: performance.now() - since };
-    return { ...outputs, prediction: { outputs, digest, mode, timing } };
+    const assigned = release && { variant: release.variant, revision: release.revision };
+    return { ...outputs, prediction: { outputs, where: "page", digest, version, ...assigned, mode, timing } };
   }
 
   preprocess<Made extends Record<string, ModelOutput> = Record<string, TensorOutput>>(inputs: Readonly<Record<string, InputValue>>, options: CallOptions = {}): Promise<Made> {
@@ -105,8 +118,10 @@ export class LoadedModel implements Model {
 
   run<Outputs extends Record<string, ModelOutput> = Record<string, TensorOutput>>(tensors: Readonly<Record<string, ModelInput>>, options: CallOptions = {}): Promise<Outputs> {
     return this.#use(async (calls) => {
-      const { value, transfer } = packTensors(tensors, calls.info.signature, this.#ownership(options));
-      return fromWireValues(await calls.enqueue((to) => to.call("run", { tensors: value }, transfer), options.signal)) as Outputs;
+      const { signature, digest, version } = calls.info;
+      const { value, transfer } = packTensors(tensors, signature, this.#ownership(options));
+      const values = await calls.enqueue((to) => to.call("run", { tensors: value }, transfer), options.signal);
+      return computed(fromWireValues(values) as Outputs, { where: "page", digest, version });
     });
   }
 
@@ -130,6 +145,7 @@ export class LoadedModel implements Model {
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#endFollowing();
     this.#calls.close();
     for (const calls of this.#retired) calls.close();
     this.#retired.clear();
@@ -144,74 +160,34 @@ export class LoadedModel implements Model {
     return { away: this.#plan.thread === "worker", given: transfer };
   }
 
-  /** The last answer was used: asks whether it still holds, and gets what the next load will want. */
-  async #revalidate(): Promise<void> {
-    const { reference } = this.#plan.source;
-    const { digest: previous } = this.#calls.info;
-    const calls = this.#calls;
-    const { digest: found } = await calls.aside((to) => to.call("revalidate", { reference }));
-    if (found === previous) return;
-    const wish = await wishOf({ ...this.#plan, policy: "stale-while-revalidate" }, undefined);
-    const digest = await calls.aside((to) => to.call("prefetch", { reference, wish }));
-    if (digest === undefined || digest === previous) return;
-    // Where it cannot be had now, the next load fetches it.
-    await prefetchEngine(this.#plan).catch(() => undefined);
-    this.#plan.onUpdate?.({ digest, previous });
-  }
-
   async #update(calls: Calls, signal: AbortSignal | undefined): Promise<UpdateResult> {
     const { digest, version } = calls.info;
-    const same = { digest, version };
+    const same = (): Pick<UpdateResult, "digest" | "version" | "release"> => ({ digest, version, ...(calls.release && { release: calls.release }) });
     if (signal?.aborted) throw aborted(signal);
-    let opened: Opened | undefined;
+    let newer: Newer | undefined;
     try {
-      opened = await this.#newer(calls, signal);
-      if (!opened) return { status: "current", ...same };
-      const next = new Calls(this.#plan, opened);
+      newer = await this.#follower.newer(calls, signal);
+      if (!newer) return { status: "current", ...same() };
+      const { opened, release } = newer;
+      const next = new Calls(this.#plan, opened, release);
       await proved(next, signal);
       await this.#swap(calls, next);
       const { info } = next;
-      return { status: "updated", digest: info.digest, version: info.version, previous: digest };
+      return { status: "updated", digest: info.digest, version: info.version, ...(release && { release }), previous: digest };
     } catch (thrown) {
-      opened?.connection.end(thrown as Error);
-      if (opened && thrown instanceof TwinferError && thrown.code === "self_test_failed") await this.#refuse(calls, opened.info.digest);
+      newer?.opened.connection.end(thrown as Error);
+      if (newer && thrown instanceof TwinferError && !signal?.aborted) await this.#follower.refused(calls, newer.opened.info.digest, thrown);
       if (signal?.aborted) throw aborted(signal);
       const { code, message } = thrown instanceof TwinferError ? thrown : new TwinferError("internal", describe(thrown));
       // Closed meanwhile: there is no model any more that could be what it was.
       if (this.#isClosed || code === "aborted") throw thrown;
       const status = code === "network" || code === "timeout" ? "unreachable" : "refused";
-      return { status, ...same, error: { code, message } };
+      return { status, ...same(), error: { code, message } };
     }
   }
 
-  /** The package that the tag points to now, loaded into an engine of its own; nothing where it is the same. */
-  async #newer(calls: Calls, signal: AbortSignal | undefined): Promise<Opened | undefined> {
-    const { reference } = this.#plan.source;
-    const { digest } = calls.info;
-    const asked = await calls.aside((to) => to.call("revalidate", { reference }));
-    if (asked.problem !== undefined) throw new TwinferError("network", asked.problem);
-    if (asked.digest === digest) return undefined;
-    // What was just answered is what is loaded.
-    const opened = await open({ ...this.#plan, policy: "stale-while-revalidate" }, () => undefined, signal, true);
-    if (opened.info.digest !== digest) return opened;
-    opened.connection.end(new TwinferError("closed", "it is the same package"));
-    return undefined;
-  }
-
-  /** So that the next load does not take it either. */
-  async #refuse(calls: Calls, digest: string): Promise<void> {
-    const { reference } = this.#plan.source;
-    await calls.aside((to) => to.call("refuse", { reference, digest })).catch((error: unknown) => {
-      console.warn(`twinfer: ${reference}: that ${digest} was refused was not kept: ${describe(error)}`);
-    });
-  }
-
   async #swap(old: Calls, next: Calls): Promise<void> {
-    const { reference } = this.#plan.source;
-    const { digest } = next.info;
-    await next.aside((to) => to.call("activate", { reference, digest })).catch((error: unknown) => {
-      console.warn(`twinfer: ${reference}: that ${digest} is used now was not kept: ${describe(error)}`);
-    });
+    await this.#follower.taken(next);
     if (this.#isClosed) {
       next.close();
       throw new TwinferError("closed", `${this.name} was closed; load it again to use it`);
@@ -245,7 +221,7 @@ function selfTest(calls: Calls, options: { signal?: AbortSignal; onProgress?: (d
 }
 
 /** Parameters as plain data: what cannot be sent to a worker gets a code instead of a DOMException. */
-function plainParameters(parameters: unknown): object {
+export function plainParameters(parameters: unknown): object {
   if (parameters === undefined) return {};
   try {
     const plain: unknown = JSON.parse(JSON.stringify(parameters));

@@ -123,9 +123,14 @@ export class Origin {
       const digest = await oci.digestOf(index);
       return digest === validator ? { header: NO_HEADERS } : { index, validator: digest, header: NO_HEADERS };
     }
-    const url = new URL("index.json", this.#registry);
+    return this.beside("index.json", "the index of the registry", MAX_INDEX_BYTES, "not_found", validator);
+  }
+
+  /** A small file of the registry that may change: asked for with the validator of what is known of it. */
+  async beside(path: string, what: string, size: number, missing: ErrorCode, validator: string | undefined): Promise<Answer> {
+    if (this.#stopped) throw this.#stopped;
     const transfer = new Transfer(
-      { url, what: "the index of the registry", size: MAX_INDEX_BYTES, offset: 0, missing: "not_found", cache: "no-store", headers: {}, validator },
+      { url: new URL(path, this.#registry), what, size, offset: 0, missing, cache: "no-store", headers: {}, validator },
       () => this.#transfers.delete(transfer),
     );
     this.#transfers.add(transfer);
@@ -133,7 +138,7 @@ export class Origin {
       await transfer.begin();
       const header = (name: string): string | undefined => transfer.header(name);
       if (transfer.unchanged) return { header };
-      return { index: await transfer.all(MAX_INDEX_BYTES + 1), validator: header("etag"), header };
+      return { index: await transfer.all(size + 1), validator: header("etag"), header };
     } finally {
       transfer.cancel();
     }
@@ -254,7 +259,8 @@ export class Transfer {
    */
   #checkPage(piece: Uint8Array | undefined): void {
     const { what, url, size, missing } = this.#wanted;
-    if (missing === "not_found") return;
+    // Whoever reads these says so himself.
+    if (missing === "not_found" || missing === "unknown_deployment") return;
     if (this.#at === 0 && piece) this.#page = /^text\/html/i.test(this.header("content-type") ?? "") && piece.find((byte) => byte > 0x20) === 0x3c;
     const after = this.#at + (piece?.length ?? 0);
     if (!this.#page || (size !== undefined && (piece ? after <= size : after === size))) return;

@@ -126,7 +126,8 @@ function axes(name: string, shape: readonly number[]): Uint32Array {
   return Uint32Array.from(shape);
 }
 
-function elements(name: string, dtype: DType, data: TensorInput["data"]): Uint8Array | readonly string[] {
+/** The elements of a tensor as bytes, or as texts. */
+export function elements(name: string, dtype: DType, data: TensorInput["data"]): Uint8Array | readonly string[] {
   if (ArrayBuffer.isView(data)) return typedElements(name, dtype, data as TypedArray);
   if (!Array.isArray(data)) {
     throw new TwinferError("invalid_input", `input \`${name}\`: data must be a typed array or a list, got ${kindOf(data)}`);

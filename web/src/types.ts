@@ -1,5 +1,7 @@
 import type { ErrorCode } from "./generated/errors.js";
 import type { DType, Mode, ModelConfig, Descriptor, EngineKind, SelfTestReport, Signature, TrustPolicy } from "./generated/types.js";
+import type { HybridOptions, Provenance } from "./places.js";
+import type { DeploymentOptions, Release } from "./releases.js";
 
 /**
  * The instance type of a global class, or `never` where the program's `lib` does not have it:
@@ -53,9 +55,10 @@ export type Progress =
 export interface ModelEngine {
   /**
    * `slim` has only the functions that the package's golden examples enter, `fused` has the
-   * package in it as well; what they lack the full engine does.
+   * package in it as well; what they lack the full engine does. `none`: the device runs none, and
+   * the server of `hybrid` does everything.
    */
-  readonly kind: EngineKind | "full";
+  readonly kind: EngineKind | "full" | "none";
   /** Digest of the wasm file; absent for one at `engineUrl`, which this package does not know. */
   readonly digest?: string;
   /** Where it comes from; absent for one in the storage of the browser. */
@@ -103,13 +106,15 @@ export interface UpdateResult {
   /** What the model is now. */
   readonly digest: string;
   readonly version: string;
+  /** The variant that it is now, where a deployment is followed. */
+  readonly release?: Release;
   /** What it was before, where it was updated. */
   readonly previous?: string;
   /** `self_test_failed` where its golden examples do not come out as they should. */
   readonly error?: { readonly code: ErrorCode; readonly message: string };
 }
 
-export interface LoadOptions {
+export interface LoadOptions extends DeploymentOptions {
   /** Called with every step of the load. */
   onProgress?: (progress: Progress) => void;
   /** Cancels the load; it then rejects with the code `aborted`. */
@@ -162,6 +167,13 @@ export interface LoadOptions {
    * address on the page's own origin.
    */
   trust?: TrustPolicy | string | URL;
+  /** A server for what the device cannot do, if the application allows that. Without it nothing ever leaves the device. */
+  hybrid?: HybridOptions;
+  /**
+   * Called when a model that follows a deployment has become another package by itself (`updated`), or stayed what
+   * it was because the other one failed (`refused`, once for each package).
+   */
+  onRelease?: (result: UpdateResult) => void;
 }
 
 /** Why a package was loaded under a trust policy. */
@@ -294,11 +306,12 @@ export type ModelOutput = TensorOutput | MapOutput | ModelOutput[] | null;
 export type InputValue = PictureSource | RecordSource | Exclude<ModelInput, null>;
 
 /** What belongs to an answer beside its outputs. */
-export interface PredictionInfo<Outputs extends object = Record<string, JsonValue>> {
+export interface PredictionInfo<Outputs extends object = Record<string, JsonValue>> extends Provenance {
   /** The outputs again, without this key: what is compared with other places. */
   readonly outputs: Outputs;
-  /** The digest of the package that answered. */
-  readonly digest: string;
+  /** The variant of the deployment that it is, where one is followed, and the number of its document. */
+  readonly variant?: string;
+  readonly revision?: number;
   /** How the numbers were computed. */
   readonly mode: Mode;
   readonly timing: Timing;
@@ -306,7 +319,7 @@ export interface PredictionInfo<Outputs extends object = Record<string, JsonValu
 
 /** Milliseconds. */
 export interface Timing {
-  /** In the engine: preprocess, run, postprocess. */
+  /** In the engine, here or on the server: preprocess, run, postprocess. */
   readonly engine: number;
   /** From the call to the answer, with waiting and the way to the worker and back. */
   readonly total: number;
@@ -354,6 +367,8 @@ export interface Model {
   readonly layers: readonly Descriptor[];
   /** What the trust policy decided; absent without one. */
   readonly trust?: TrustDecision | undefined;
+  /** Which variant it is, where it follows a deployment. */
+  readonly release?: Release | undefined;
   /** What runs it: another one than at first after something was needed that it lacks. */
   readonly engine: ModelEngine;
   /**
@@ -379,6 +394,7 @@ export interface Model {
    * Follows the tag: asks the registry, and where it points to another package, fetches, verifies
    * and loads that in a second engine, runs its golden examples there, and only then lets it
    * answer. Calls that were made before are answered by the package that they were made for.
+   * A deployment is followed in the same way, and by itself (`pollSeconds`).
    */
   update(options?: { signal?: AbortSignal }): Promise<UpdateResult>;
   /** Ends the worker and gives all memory back. Calls that still wait reject with `closed`. */

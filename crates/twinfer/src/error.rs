@@ -147,6 +147,7 @@ error_codes! {
     Closed "closed" 409 "The model was closed before.";
     Timeout "timeout" 504 "It took longer than the limit.";
     Overloaded "overloaded" 503 "Too many requests at once; try again later.";
+    UnsupportedDevice "unsupported_device" 501 "The device cannot run the engine: it has no WebAssembly, or none with SIMD.";
     OutOfMemory "out_of_memory" 507 "The memory limit was reached.";
     CheckpointMismatch "checkpoint_mismatch" 409 "A batch job that was begun with another input, model or options.";
     EngineFunctionMissing "engine_function_missing" 500 "A slim or fused engine lacks what this call needs, and there is no full engine to fall back to.";

@@ -58,6 +58,7 @@ export const ERROR_CODES = {
   closed: "The model was closed before.",
   timeout: "It took longer than the limit.",
   overloaded: "Too many requests at once; try again later.",
+  unsupported_device: "The device cannot run the engine: it has no WebAssembly, or none with SIMD.",
   out_of_memory: "The memory limit was reached.",
   checkpoint_mismatch: "A batch job that was begun with another input, model or options.",
   engine_function_missing: "A slim or fused engine lacks what this call needs, and there is no full engine to fall back to.",

@@ -37,7 +37,7 @@ test("the package has what it needs, and nothing else", () => {
   const stray = paths.filter((path) => /demo|test|tsconfig|\.map$|^src|^scripts|^wasm/.test(path));
   assert.deepEqual(stray, []);
   // Each is one file with all that it imports, but for the glue.
-  const scripts = ["glue", "index", "offline", "origin", "service-worker", "worker"].map((name) => `dist/${name}.js`);
+  const scripts = ["glue", "hybrid", "index", "offline", "origin", "service-worker", "worker"].map((name) => `dist/${name}.js`);
   assert.deepEqual(paths.filter((path) => path.endsWith(".js")).sort(), scripts);
 });
 

@@ -1,7 +1,7 @@
 // What a user writes, compiled in strict mode against the installed package; the lines below a
 // `@ts-expect-error` must not compile.
-import { ERROR_CODES, TwinferError, cache, loadModel } from "twinfer";
-import type { Box, ErrorCode, Model, Prediction, Progress, TensorOutput, UpdateResult } from "twinfer";
+import { ERROR_CODES, TwinferError, cache, loadModel, provenanceOf } from "twinfer";
+import type { Box, ConsentRequest, ErrorCode, HybridOptions, Model, Prediction, Progress, TensorOutput, UpdateResult } from "twinfer";
 
 export async function good(url: string, signal: AbortSignal): Promise<void> {
   const onProgress = (progress: Progress): string => {
@@ -30,6 +30,11 @@ export async function good(url: string, signal: AbortSignal): Promise<void> {
   const { packages, statistics } = await cache.ls();
   console.log(other.engine.kind, other.engine.missing?.toFixed());
   console.log(status, error?.code, other.source, packages[0]?.pinned, statistics.hits, (await cache.prune(0)).bytes, (await cache.estimate()).persisted);
+  const consent = ({ reason, server }: ConsentRequest): boolean => reason === "out_of_memory" && server.startsWith("https:");
+  const hybrid: HybridOptions = { server: "https://models.example", consent, latencyBudgetMs: 100, headers: async () => ({ "x-api-key": "7" }) };
+  const deployed = await loadModel("/registry/x@stable", { hybrid, assignmentKey: "user-1", pollSeconds: 10, onRelease: ({ release }) => console.log(release?.variant) });
+  const { prediction: told } = await deployed.predict({ record: { a: 1 } });
+  console.log(told.where === "server", told.why, told.version, told.variant, told.revision?.toFixed(), deployed.release?.header, provenanceOf(tensors)?.where);
   await model.close();
 }
 
@@ -56,6 +61,8 @@ export async function bad(model: Model, progress: Progress): Promise<void> {
   await model.run({ x: { dtype: "FP31", shape: [1], data: [1] } });
   // @ts-expect-error boxes are a list
   (await model.predict<{ boxes: Box[] }>({})).boxes.score;
+  // @ts-expect-error a server needs consent
+  await loadModel("x/y", { hybrid: { server: "https://models.example" } });
   // @ts-expect-error there is no such method
   await model.train();
 }

@@ -30,8 +30,9 @@ before(async () => {
     const bytes = path.startsWith(PREFIX) ? known.registry.files.get(path.slice(PREFIX.length)) : undefined;
     if (!bytes) return false;
     const index = path.endsWith("/index.json");
+    const pointer = index || path.startsWith(`${PREFIX}deployments/`);
     if (index) conditions.push(request.headers["if-none-match"]);
-    host(request, response, bytes, index ? server.indexHeaders : {});
+    host(request, response, bytes, pointer ? server.indexHeaders : {});
     return true;
   });
   browser = await launch();
