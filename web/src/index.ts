@@ -52,6 +52,8 @@ export type {
 } from "./generated/types.js";
 export type {
   Box,
+  AudioSamples,
+  AudioSource,
   ByteSource,
   CacheEstimate,
   CacheListing,
@@ -86,6 +88,7 @@ export type {
   RecordSource,
   TensorInput,
   TensorOutput,
+  TextSource,
   Timing,
   TrustDecision,
   TypedArray,
