@@ -19,6 +19,7 @@ mod registry;
 mod remote;
 mod runs;
 mod sagemaker;
+mod sounds_and_texts;
 mod support;
 mod tensorflow;
 mod torch_serve;
