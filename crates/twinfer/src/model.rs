@@ -184,6 +184,7 @@ impl Model {
             return Ok(self.prediction(outputs));
         };
         let parameters = pipeline.parameters(parameters)?;
+        pipeline.check_several(&input)?;
         let outputs = match self.before(input)? {
             Before::Short(label) => pipeline.answer_short(&label),
             Before::Tensors { tensors, picture } => {

@@ -29,8 +29,7 @@ pub struct PredictArgs {
     pub reference: Reference,
 
     /// What the model gets: a file; - for standard input; for a record JSON or @FILE; for a
-    /// text the text or @FILE, several times for several; for the tensors of the model itself
-    /// one .npy file each
+    /// text the text or @FILE; for the tensors of the model itself one .npy file each
     #[arg(long, short, value_name = "NAME=VALUE", value_parser = pair, required = true)]
     pub input: Vec<(String, String)>,
 

@@ -174,7 +174,7 @@ fn texts() {
         "--input",
         "text=b",
     ];
-    place.json(&several);
+    place.bad(&several, "invalid_input", 1);
     place.write("text", b"caf\xe9");
     let bad = ["predict", "text-language", "--input", "text=@text"];
     place.bad(&bad, "invalid_text", 1);

@@ -36,7 +36,7 @@ pub(crate) fn predict_body(served: &Served) -> Vec<(&'static str, Value)> {
             ("application/json", envelope),
         ],
         InputStep::Text(step) => {
-            let bare = closed(&[(&step.name, texts(step))], &[&step.name]);
+            let bare = closed(&[(&step.name, texts(step, pipeline))], &[&step.name]);
             vec![
                 ("text/plain", json!({"type": "string"})),
                 ("application/json", json!({"anyOf": [bare, envelope]})),
@@ -55,7 +55,7 @@ fn envelope(served: &Served) -> Value {
     let step = pipeline.map(|pipeline| {
         let value = match &pipeline.input {
             InputStep::Record(step) => record(step),
-            InputStep::Text(step) => texts(step),
+            InputStep::Text(step) => texts(step, pipeline),
             _ => object(
                 &[
                     (
@@ -74,11 +74,15 @@ fn envelope(served: &Served) -> Value {
     closed(&fields, &["inputs"])
 }
 
-/// A text, or a list of them.
-fn texts(step: &TextInput) -> Value {
+/// A text; a list of them where the whole answer is tensors.
+fn texts(step: &TextInput, pipeline: &Pipeline) -> Value {
     let mut text = json!({"type": "string"});
     if let Some(most) = step.max_characters {
         text["maxLength"] = most.into();
+    }
+    let of_all = |output: &OutputStep| matches!(output, OutputStep::Tensor(_));
+    if !pipeline.outputs.iter().all(of_all) {
+        return text;
     }
     json!({"anyOf": [text, {"type": "array", "items": text, "minItems": 1}]})
 }

@@ -167,7 +167,7 @@ impl Pipeline {
                 })
             }
             (InputStep::Audio(step), Input::Audio(given)) => Ok(Before::Tensors {
-                tensors: one(&step.tensor, audio::before(step, given, limits)?),
+                tensors: one(&step.tensor, step.tensor(given, limits)?),
                 picture: None,
             }),
             (InputStep::Text(step), Input::Text(texts)) => Ok(Before::Tensors {
@@ -181,6 +181,26 @@ impl Pipeline {
                 step.name(),
                 input.kind()
             ),
+        }
+    }
+
+    /// An answer of which a part is of the first row only is none to several texts.
+    ///
+    /// # Errors
+    /// `invalid_input`.
+    pub(crate) fn check_several(&self, input: &Input) -> Result<()> {
+        let Input::Text(texts) = input else {
+            return Ok(());
+        };
+        let is_of_all = |step: &&OutputStep| matches!(step, OutputStep::Tensor(_));
+        match self.outputs.iter().find(|step| !is_of_all(step)) {
+            Some(step) if texts.len() > 1 => bail!(
+                InvalidInput,
+                "{} texts were given, and `{}` answers one: send them one by one, or as lines",
+                texts.len(),
+                step.name()
+            ),
+            _ => Ok(()),
         }
     }
 

@@ -39,30 +39,33 @@ pub enum Audio {
     },
 }
 
-/// The tensor.
-///
-/// # Errors
-/// `invalid_audio`, `audio_too_large`; `body_too_large` for more bytes than the limit.
-pub(crate) fn before(step: &AudioInput, audio: Audio, limits: &Limits) -> Result<Tensor> {
-    let (rate, samples) = decode(step, &audio, limits)?;
-    drop(audio);
-    let mut samples = resample(samples, rate, step.sample_rate)?;
-    let fixed = step.samples.map(|samples| samples as usize);
-    samples.truncate(fixed.unwrap_or(usize::MAX));
-    scale(step, &mut samples);
-    if let Some(length) = fixed {
-        samples.resize(length, 0.0);
-    }
-    let (numbers, length) = match &step.features {
-        AudioFeatures::Waveform(_) => {
-            let length = samples.len();
-            (samples, length)
+impl AudioInput {
+    /// What the model takes of a sound: FP32, `[1, samples]`, `[1, n_mels, frames]` or as declared.
+    ///
+    /// # Errors
+    /// `invalid_audio`, `audio_too_large`; `body_too_large` for more bytes than the limit;
+    /// `out_of_memory`.
+    pub fn tensor(&self, audio: Audio, limits: &Limits) -> Result<Tensor> {
+        let (rate, samples) = decode(self, &audio, limits)?;
+        drop(audio);
+        let mut samples = resample(samples, rate, self.sample_rate)?;
+        let fixed = self.samples.map(|samples| samples as usize);
+        samples.truncate(fixed.unwrap_or(usize::MAX));
+        scale(self, &mut samples);
+        if let Some(length) = fixed {
+            samples.resize(length, 0.0);
         }
-        AudioFeatures::MelSpectrogram(features) => mel(features, step.sample_rate, &samples)?,
-    };
-    let shape = shape(step, Some(length));
-    let shape: Vec<usize> = shape.into_iter().flatten().collect();
-    Tensor::from_vec(&shape, numbers)
+        let (numbers, length) = match &self.features {
+            AudioFeatures::Waveform(_) => {
+                let length = samples.len();
+                (samples, length)
+            }
+            AudioFeatures::MelSpectrogram(features) => mel(features, self.sample_rate, &samples)?,
+        };
+        let shape = shape(self, Some(length));
+        let shape: Vec<usize> = shape.into_iter().flatten().collect();
+        Tensor::from_vec(&shape, numbers)
+    }
 }
 
 /// The sample rate, and as much of the sound as is needed, as one channel.

@@ -365,6 +365,20 @@ fn texts_become_the_strings_of_the_model() {
 }
 
 #[test]
+fn several_texts_are_one_call_where_the_answer_has_them_all() {
+    let several = Input::Text(vec!["a".into(), "b".into()]);
+    let label = config(text_pipeline()).pipeline.unwrap();
+    let error = label.check_several(&several).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::InvalidInput);
+    assert!(error.message().contains("2 texts"), "{error}");
+    label.check_several(&Input::Text(vec!["a".into()])).unwrap();
+    let mut json = text_pipeline();
+    json["outputs"][0]["kind"] = "tensor".into();
+    let tensor = config(json).pipeline.unwrap();
+    tensor.check_several(&several).unwrap();
+}
+
+#[test]
 fn texts_that_are_too_long_or_none_are_refused() {
     let pipeline = config(text_pipeline()).pipeline.unwrap();
     let code = |texts: Vec<String>, max_bytes| {

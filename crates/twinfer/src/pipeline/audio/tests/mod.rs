@@ -47,7 +47,7 @@ fn mono(sample_rate: u32, samples: Vec<f32>) -> Audio {
 }
 
 fn made(step: &AudioInput, audio: Audio) -> Result<Tensor> {
-    before(step, audio, &Limits::default())
+    step.tensor(audio, &Limits::default())
 }
 
 /// The file of a case of the reference.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{cases, file, input, made, mono};
-use crate::pipeline::audio::{Audio, MAX_RATE, before};
+use crate::pipeline::audio::{Audio, MAX_RATE};
 use crate::pipeline::tests::{all_of, from_base64};
 use crate::{ErrorCode, Limits};
 
@@ -116,7 +116,7 @@ fn sounds_that_are_none_or_too_large_are_refused_with_their_code() {
     };
     let step = input(&json!({}));
     all_of(&refused, |(file, code, text)| {
-        let error = match before(&step, Audio::Encoded(file.clone()), &limits) {
+        let error = match step.tensor(Audio::Encoded(file.clone()), &limits) {
             Ok(tensor) => return Err(format!("{text}: {:?}", tensor.shape())),
             Err(error) => error,
         };
@@ -125,13 +125,21 @@ fn sounds_that_are_none_or_too_large_are_refused_with_their_code() {
             false => Err(format!("{text}: {}: {error}", error.code())),
         }
     });
-    let large = before(&step, Audio::Encoded(vec![0; 10_001]), &limits).unwrap_err();
+    let large = step
+        .tensor(Audio::Encoded(vec![0; 10_001]), &limits)
+        .unwrap_err();
     assert_eq!(large.code(), BodyTooLarge);
-    let long = before(&step, mono(16000, vec![0.0; 100_001]), &limits).unwrap_err();
+    let long = step
+        .tensor(mono(16000, vec![0.0; 100_001]), &limits)
+        .unwrap_err();
     assert_eq!(long.code(), AudioTooLarge);
     // What a fixed length does not need is not looked at.
     let fixed = input(&json!({"samples": 50}));
-    assert!(before(&fixed, mono(16000, vec![0.0; 100_001]), &limits).is_ok());
+    assert!(
+        fixed
+            .tensor(mono(16000, vec![0.0; 100_001]), &limits)
+            .is_ok()
+    );
 }
 
 #[test]
