@@ -36,7 +36,10 @@ pub(crate) fn predict_body(served: &Served) -> Vec<(&'static str, Value)> {
             ("application/json", envelope),
         ],
         InputStep::Text(step) => {
-            let bare = closed(&[(&step.name, texts(step, pipeline))], &[&step.name]);
+            let bare = closed(
+                &[(step.name.as_str(), texts(step, pipeline))],
+                &[step.name.as_str()],
+            );
             vec![
                 ("text/plain", json!({"type": "string"})),
                 ("application/json", json!({"anyOf": [bare, envelope]})),

@@ -8,7 +8,6 @@ use twinfer::{Dim, Result, Signature, err};
 use twinfer_package::{Golden, GoldenInput, Texts};
 
 const TEXT: &str = "text/plain";
-const TEXT: &str = "text/plain";
 const JSON: &str = "application/json";
 const BINARY: &str = "application/octet-stream";
 /// A header of the protocol: how much of a binary body is JSON.

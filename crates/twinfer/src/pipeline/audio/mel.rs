@@ -54,7 +54,7 @@ pub(super) fn mel(step: &MelSpectrogram, rate: u32, samples: &[f32]) -> Result<(
     if let Some(by) = &step.normalize {
         normalize(by, bands, &mut values);
     }
-    let mut numbers = reserved(&[bands, frames], "the spectrogram")?;
+    let mut numbers: Vec<f32> = reserved(&[bands, frames], "the spectrogram")?;
     match step.layout {
         MelLayout::FramesMels => numbers.extend(values.iter().map(|value| *value as f32)),
         MelLayout::MelsFrames => {

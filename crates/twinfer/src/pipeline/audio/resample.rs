@@ -40,9 +40,9 @@ pub(super) fn resample(samples: Vec<f32>, from: u32, to: u32) -> Result<Vec<f32>
     let divisor = gcd(from, to);
     let (from, to) = (from / divisor, to / divisor);
     let needed = (to as usize).min(length);
-    let mut phases = reserved(&[needed], "the filter")?;
+    let mut phases: Vec<Phase> = reserved(&[needed], "the filter")?;
     phases.extend((0..needed).map(|at| Phase::new(at, from.into(), to.into())));
-    let mut resampled = reserved(&[length], "the resampled sound")?;
+    let mut resampled: Vec<f32> = reserved(&[length], "the resampled sound")?;
     // The input sample at which the phases begin.
     let mut before = 0i64;
     while resampled.len() < length {

@@ -84,7 +84,7 @@ impl<'a> Source<'a> {
         match self {
             Self::Wav(wav) => {
                 let used = used(wav.channels);
-                let sum = |frame: &[u8]| wav.samples_of(frame).take(used).sum();
+                let sum = |frame: &[u8]| wav.samples_of(frame).take(used).sum::<f64>();
                 mean(frames, used, wav.frames_of_bytes().map(sum))
             }
             Self::Planar {
@@ -93,7 +93,7 @@ impl<'a> Source<'a> {
                 let (used, length) = (used(*channels), samples.len() / channels);
                 let sum = |at: usize| {
                     let here = samples.iter().skip(at).step_by(length).take(used);
-                    here.map(|sample| f64::from(*sample)).sum()
+                    here.map(|sample| f64::from(*sample)).sum::<f64>()
                 };
                 mean(frames, used, (0..frames).map(sum))
             }
@@ -103,7 +103,7 @@ impl<'a> Source<'a> {
 
 /// Of sums over `channels`.
 fn mean(frames: usize, channels: usize, sums: impl Iterator<Item = f64>) -> Result<Vec<f32>> {
-    let mut samples = reserved(&[frames], "the sound")?;
+    let mut samples: Vec<f32> = reserved(&[frames], "the sound")?;
     for (at, sum) in sums.take(frames).enumerate() {
         let mean = (sum / channels as f64) as f32;
         if !mean.is_finite() {

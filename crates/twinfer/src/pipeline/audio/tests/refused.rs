@@ -14,17 +14,16 @@ fn with(name: &str, at: usize, bytes: &[u8]) -> Vec<u8> {
     file
 }
 
-/// A WAV file of 16 bits and one channel, of chunks.
-fn wav(chunks: &[(&[u8; 4], u32, &[u8])]) -> Vec<u8> {
-    let mut file = b"RIFF\0\0\0\0WAVE".to_vec();
-    for (id, size, body) in chunks {
-        file.extend(*id);
-        file.extend(size.to_le_bytes());
-        file.extend(*body);
-    }
-    file
+/// A WAV file of chunks.
+fn wav(chunks: &[Vec<u8>]) -> Vec<u8> {
+    [b"RIFF\0\0\0\0WAVE".to_vec(), chunks.concat()].concat()
 }
 
+fn chunk(id: &[u8; 4], size: u32, body: &[u8]) -> Vec<u8> {
+    [&id[..], &size.to_le_bytes(), body].concat()
+}
+
+/// 16 bits, one channel, 16 kHz.
 const FORMAT: &[u8] = &[1, 0, 1, 0, 0x80, 0x3e, 0, 0, 0, 0x7d, 0, 0, 2, 0, 16, 0];
 
 #[test]
@@ -33,7 +32,7 @@ fn sounds_that_are_none_or_too_large_are_refused_with_their_code() {
     let pcm = "WAV PCM_16 1";
     // The format is at 20: tag, channels, rate, bytes a second, bytes of a frame, bits.
     assert_eq!(file(pcm)[12..16], *b"fmt ");
-    let samples = [1, 0, 2, 0, 3, 0];
+    let samples = [1u8, 0, 2, 0, 3, 0];
     let refused = [
         (Vec::new(), InvalidAudio, "not a WAV file"),
         (
@@ -59,38 +58,45 @@ fn sounds_that_are_none_or_too_large_are_refused_with_their_code() {
             "before its samples",
         ),
         (
-            wav(&[(b"data", 6, &samples)]),
+            wav(&[chunk(b"data", 6, &samples)]),
             InvalidAudio,
             "before their format",
         ),
         (
-            wav(&[(b"fmt ", 16, FORMAT)]),
+            wav(&[chunk(b"fmt ", 16, FORMAT)]),
             InvalidAudio,
             "before its samples",
         ),
         (
-            wav(&[(b"fmt ", 12, &FORMAT[..12])]),
+            wav(&[chunk(b"fmt ", 12, &FORMAT[..12])]),
             InvalidAudio,
             "there must be 16",
         ),
-        (wav(&[(b"fmt ", u32::MAX, FORMAT)]), InvalidAudio, "cut off"),
         (
-            wav(&[(b"fmt ", 16, FORMAT), (b"data", 0, &[])]),
-            InvalidAudio,
-            "no samples",
-        ),
-        (
-            wav(&[(b"fmt ", 16, FORMAT), (b"data", 8, &samples)]),
+            wav(&[chunk(b"fmt ", u32::MAX, FORMAT)]),
             InvalidAudio,
             "cut off",
         ),
         (
-            wav(&[(b"fmt ", 16, FORMAT), (b"data", 5, &samples)]),
+            wav(&[chunk(b"fmt ", 16, FORMAT), chunk(b"data", 0, &[])]),
+            InvalidAudio,
+            "no samples",
+        ),
+        (
+            wav(&[chunk(b"fmt ", 16, FORMAT), chunk(b"data", 8, &samples)]),
+            InvalidAudio,
+            "cut off",
+        ),
+        (
+            wav(&[chunk(b"fmt ", 16, FORMAT), chunk(b"data", 5, &samples)]),
             InvalidAudio,
             "no whole frames",
         ),
         (
-            wav(&[(b"fmt ", 16, FORMAT), (b"LIST", u32::MAX - 1, &samples)]),
+            wav(&[
+                chunk(b"fmt ", 16, FORMAT),
+                chunk(b"LIST", u32::MAX - 1, &samples),
+            ]),
             InvalidAudio,
             "before its samples",
         ),
@@ -144,29 +150,29 @@ fn sounds_that_are_none_or_too_large_are_refused_with_their_code() {
 
 #[test]
 fn files_that_are_odd_but_whole_are_read() {
-    let samples = [1, 0, 2, 0, 3, 0];
+    let samples = [1u8, 0, 2, 0, 3, 0];
     let odd = [
         wav(&[
-            (b"LIST", 3, b"abc\0"),
-            (b"fmt ", 16, FORMAT),
-            (b"data", 6, &samples),
+            chunk(b"LIST", 3, b"abc\0"),
+            chunk(b"fmt ", 16, FORMAT),
+            chunk(b"data", 6, &samples),
         ]),
         // A writer into a pipe, that was ended in the middle of a sample.
         wav(&[
-            (b"fmt ", 16, FORMAT),
-            (b"data", u32::MAX, &[1, 0, 2, 0, 3, 0, 4]),
+            chunk(b"fmt ", 16, FORMAT),
+            chunk(b"data", u32::MAX, &[1, 0, 2, 0, 3, 0, 4]),
         ]),
         wav(&[
-            (b"fmt ", 18, &[FORMAT, &[0, 0]].concat()),
-            (b"data", 6, &samples),
-            (b"id3 ", 900, &[]),
+            chunk(b"fmt ", 18, &[FORMAT, &[0, 0]].concat()),
+            chunk(b"data", 6, &samples),
+            chunk(b"id3 ", 900, &[]),
         ]),
         [
-            b"RF64",
+            &b"RF64"[..],
             &wav(&[
-                (b"ds64", 4, &[0; 4]),
-                (b"fmt ", 16, FORMAT),
-                (b"data", 6, &samples),
+                chunk(b"ds64", 4, &[0; 4]),
+                chunk(b"fmt ", 16, FORMAT),
+                chunk(b"data", 6, &samples),
             ])[4..],
         ]
         .concat(),
