@@ -1,7 +1,7 @@
 import { TwinferError, describe } from "./errors.js";
 import type { ModelConfig, Signature } from "./generated/types.js";
 import { bytesOf, isTensor, kindOf, toWireValues } from "./tensors.js";
-import type { AudioSamples, ByteSource, InputValue, ModelInput, Pixels } from "./types.js";
+import type { AudioSource, ByteSource, InputValue, ModelInput, Pixels } from "./types.js";
 import type { WireInput, WireValue } from "./wire.js";
 
 /** An input on its way, with the buffers that are handed over. */
@@ -173,7 +173,7 @@ function isPixels(value: unknown): value is Pixels {
   return bytes && Number.isInteger(width) && Number.isInteger(height);
 }
 
-function isSamples(value: unknown): value is AudioSamples | Global<"AudioBuffer"> {
+function isSamples(value: unknown): value is Exclude<AudioSource, ByteSource> {
   const { sampleRate, channels, getChannelData } = (value ?? {}) as { sampleRate?: unknown; channels?: unknown; getChannelData?: unknown };
   return typeof sampleRate === "number" && (Array.isArray(channels) || typeof getChannelData === "function");
 }
