@@ -66,13 +66,20 @@ pub struct Limits {
     pub max_bytes: u64,
     /// Samples of a sound, of each channel: as it is, and at the rate of the model. 40,000,000 where
     /// nothing is said.
-    #[serde(skip_serializing_if = "is_default_samples")]
+    #[serde(
+        default = "default_samples",
+        skip_serializing_if = "is_default_samples"
+    )]
     #[cfg_attr(feature = "schema", ts(type = "number"))]
     pub max_samples: u64,
 }
 
 /// 41 minutes at 16 kHz, and 160 MB as numbers.
 const DEFAULT_SAMPLES: u64 = 40_000_000;
+
+fn default_samples() -> u64 {
+    DEFAULT_SAMPLES
+}
 
 /// Packages from before there were sounds keep their digest.
 fn is_default_samples(samples: &u64) -> bool {

@@ -543,7 +543,7 @@ max_bytes: number,
  * Samples of a sound, of each channel: as it is, and at the rate of the model. 40,000,000 where
  * nothing is said.
  */
-max_samples: number, };
+max_samples?: number, };
 
 /**
  * What is 0 after a logarithm.
