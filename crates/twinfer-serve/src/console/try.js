@@ -129,7 +129,7 @@ function textInput() {
     element: text,
     // An example of several texts is more than there is room for.
     set: ({ input }) => (text.value = [input.text].flat()[0]),
-    request: () => ({ body: new Blob([text.value]), type: "text/plain", file: "text.txt" }),
+    request: () => ({ body: text.value, type: "text/plain" }),
   };
 }
 
