@@ -53,7 +53,9 @@ def check_recipe(folder: Path, recipe: dict, module: ModuleType) -> list[str]:
     model = (folder / recipe["model"]["file"]).read_bytes()
     if "source" in recipe and recipe["source"]["sha256"] != recipes.sha256(model):
         found.append("source.sha256 is not that of the model file")
-    if "source" not in recipe:
+    if hasattr(module, "check"):
+        found += module.check(recipe, model)
+    elif "source" not in recipe:
         found += check_trained(folder, recipe, model, module)
     if folder.name == "file-type":
         found += check_file_type(folder, recipe, module)

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value as Json, json};
 use twinfer::{DType, Parameters, Tensor};
-use twinfer_package::{Blob, GoldenData, GoldenInput, GoldenTensor};
+use twinfer_package::{Blob, GoldenData, GoldenInput, GoldenTensor, Texts};
 
 use crate::answer::{Answer, CaseResult, Failure, Results};
 use crate::case::{Call, Case, Cases};
@@ -65,6 +65,20 @@ fn predict(
     let (content_type, body, query) = match input {
         GoldenInput::Picture(blob) => (blob.media_type.clone(), bytes(blob)?, query(parameters)),
         GoldenInput::Bytes(blob) => (None, bytes(blob)?, query(parameters)),
+        GoldenInput::Audio(blob) => (blob.media_type.clone(), bytes(blob)?, query(parameters)),
+        GoldenInput::Text(Texts::One(text)) => (
+            Some("text/plain".into()),
+            text.clone().into_bytes(),
+            query(parameters),
+        ),
+        GoldenInput::Text(texts) => {
+            let envelope = json!({ "inputs": { "text": texts }, "parameters": parameters });
+            (
+                Some("application/json".into()),
+                envelope.to_string().into(),
+                String::new(),
+            )
+        }
         GoldenInput::Record(record) if parameters.is_empty() => (
             Some("application/json".into()),
             json!(record).to_string().into(),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use twinfer::{ErrorCode, Model, Parameters, Result};
 use twinfer_package::{
     Blob, Expectation, FolderStore, GoldenCase, GoldenData, GoldenInput, GoldenTensor, Index,
-    Package, Reference, Store,
+    Package, Reference, Store, Texts,
 };
 
 use crate::case::{Call, Case, Cases, Expect};
@@ -177,6 +177,22 @@ fn bad_predictions(golden: &Cases) -> Vec<Case> {
                     add(what, GoldenInput::Record(record), parameters.clone(), code);
                 }
             }
+            GoldenInput::Audio(blob) => {
+                for (what, bytes, code) in bad_sounds(&blob.bytes().unwrap_or_default()) {
+                    add(
+                        what,
+                        GoldenInput::Audio(blob_of(&bytes, "audio/wav")),
+                        parameters.clone(),
+                        code,
+                    );
+                }
+            }
+            GoldenInput::Text(_) => add(
+                "no-texts",
+                GoldenInput::Text(Texts::Several(Vec::new())),
+                parameters.clone(),
+                ErrorCode::InvalidText,
+            ),
             GoldenInput::Bytes(_) | GoldenInput::Tensors(_) => {}
         }
         let with = |key: &str, value: Json| {
@@ -246,6 +262,42 @@ fn bad_pictures(whole: &[u8]) -> Vec<(&'static str, Vec<u8>, ErrorCode)> {
             "4294967295x4294967295",
             png_of_size(u32::MAX, u32::MAX),
             ErrorCode::PictureTooLarge,
+        ),
+    ]
+}
+
+fn bad_sounds(whole: &[u8]) -> Vec<(&'static str, Vec<u8>, ErrorCode)> {
+    let with = |at: usize, bytes: &[u8]| {
+        let mut file = whole.to_vec();
+        if let Some(place) = file.get_mut(at..at + bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+        file
+    };
+    vec![
+        ("empty", Vec::new(), ErrorCode::InvalidAudio),
+        (
+            "no-sound",
+            b"this is no sound".to_vec(),
+            ErrorCode::InvalidAudio,
+        ),
+        (
+            "head-only",
+            whole[..whole.len().min(40)].to_vec(),
+            ErrorCode::InvalidAudio,
+        ),
+        (
+            "half",
+            whole[..whole.len() / 2].to_vec(),
+            ErrorCode::InvalidAudio,
+        ),
+        // Channels and rate of the format, which comes first.
+        ("no-channels", with(22, &[0, 0]), ErrorCode::InvalidAudio),
+        ("no-rate", with(24, &[0; 4]), ErrorCode::InvalidAudio),
+        (
+            "4294967295-hertz",
+            with(24, &[0xff; 4]),
+            ErrorCode::InvalidAudio,
         ),
     ]
 }

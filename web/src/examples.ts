@@ -9,7 +9,7 @@ export function toExamples({ cases }: Golden, { pipeline }: ModelConfig): Exampl
 }
 
 function toExample({ name, input, parameters, expect }: GoldenCase, inputName: string): Example {
-  const mediaType = "picture" in input ? input.picture.media_type : "bytes" in input ? input.bytes.media_type : undefined;
+  const mediaType = blobOf(input)?.media_type;
   return {
     name,
     inputs: inputsOf(input, inputName),
@@ -22,7 +22,15 @@ function toExample({ name, input, parameters, expect }: GoldenCase, inputName: s
 function inputsOf(input: GoldenCase["input"], name: string): Record<string, InputValue> {
   if ("tensors" in input) return Object.fromEntries(input.tensors.map((tensor) => [tensor.name, tensorOf(tensor)]));
   if ("record" in input) return { [name]: input.record as Record<string, number> };
-  return { [name]: bytesOfBlob("picture" in input ? input.picture : input.bytes) };
+  if ("text" in input) return { [name]: input.text };
+  return { [name]: bytesOfBlob(blobOf(input) ?? {}) };
+}
+
+/** The file that an input is. */
+function blobOf(input: GoldenCase["input"]): GoldenBlob | undefined {
+  if ("picture" in input) return input.picture;
+  if ("audio" in input) return input.audio;
+  return "bytes" in input ? input.bytes : undefined;
 }
 
 function tensorOf({ name, dtype, shape, data }: GoldenTensor): InputValue {

@@ -19,6 +19,9 @@ export interface Glue {
     picture(bytes: Uint8Array): WebInput;
     pixels(image: { width: number; height: number; data: Uint8ClampedArray | Uint8Array }): WebInput;
     bytes(bytes: Uint8Array): WebInput;
+    audio(bytes: Uint8Array): WebInput;
+    samples(sampleRate: number, channels: number, samples: Float32Array): WebInput;
+    text(texts: readonly string[]): WebInput;
     record(object: object): WebInput;
     tensors(list: TensorList): WebInput;
   };

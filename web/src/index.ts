@@ -54,6 +54,8 @@ export type { ConsentRequest, HybridOptions, PageReason, Provenance, ServerReaso
 export type { DeploymentOptions, Release } from "./releases.js";
 export type {
   Box,
+  AudioSamples,
+  AudioSource,
   ByteSource,
   CacheEstimate,
   CacheListing,
@@ -88,6 +90,7 @@ export type {
   RecordSource,
   TensorInput,
   TensorOutput,
+  TextSource,
   Timing,
   TrustDecision,
   TypedArray,

@@ -1,7 +1,7 @@
 import { TwinferError, describe } from "./errors.js";
 import type { ModelConfig, Signature } from "./generated/types.js";
 import { bytesOf, isTensor, kindOf, toWireValues } from "./tensors.js";
-import type { ByteSource, InputValue, ModelInput, Pixels } from "./types.js";
+import type { AudioSource, ByteSource, InputValue, ModelInput, Pixels } from "./types.js";
 import type { WireInput, WireValue } from "./wire.js";
 
 /** An input on its way, with the buffers that are handed over. */
@@ -47,6 +47,10 @@ export async function packInput(
       return packPicture(name, value, ownership);
     case "bytes":
       return packBytes(name, value, ownership, "bytes");
+    case "audio":
+      return packAudio(name, value, ownership);
+    case "text":
+      return { value: { kind: "text", texts: toTexts(name, value) }, transfer: [] };
     case "record":
       return { value: { kind: "record", record: toRecord(name, value) }, transfer: [] };
   }
@@ -94,7 +98,7 @@ async function packPicture(name: string, value: InputValue, ownership: Ownership
   }
 }
 
-export async function packBytes(name: string, value: InputValue, ownership: Ownership, kind: "picture" | "bytes"): Promise<Packed<{ kind: "picture" | "bytes"; bytes: Uint8Array }>> {
+export async function packBytes(name: string, value: InputValue, ownership: Ownership, kind: "picture" | "bytes" | "audio"): Promise<Packed<{ kind: "picture" | "bytes" | "audio"; bytes: Uint8Array }>> {
   if (!isBytes(value)) {
     const hint = typeof value === "string" ? "; encode text with TextEncoder" : "";
     throw new TwinferError("invalid_input", `input \`${name}\` must be bytes (ArrayBuffer, typed array or Blob), got ${kindOf(value)}${hint}`);
@@ -111,6 +115,38 @@ export async function packBytes(name: string, value: InputValue, ownership: Owne
     // A file that changed since it was chosen, or a buffer that was handed over before.
     throw new TwinferError("invalid_input", `input \`${name}\` cannot be read: ${describe(error)}`, { cause: error });
   }
+}
+
+async function packAudio(name: string, value: InputValue, ownership: Ownership): Promise<Packed<WireInput>> {
+  if (isBytes(value)) return packBytes(name, value, ownership, "audio");
+  if (!isSamples(value)) {
+    const wanted = "bytes of a WAV file, a Blob, an AudioBuffer, or { sampleRate, channels: [Float32Array, …] }";
+    throw new TwinferError("invalid_input", `input \`${name}\` must be a sound (${wanted}), got ${kindOf(value)}`);
+  }
+  const channels = "getChannelData" in value ? Array.from({ length: value.numberOfChannels }, (_, at) => value.getChannelData(at)) : value.channels;
+  const length = channels[0]?.length ?? 0;
+  if (!channels.every((channel) => channel instanceof Float32Array && channel.length === length)) {
+    throw new TwinferError("invalid_audio", `input \`${name}\`: every channel must be a Float32Array, all of the same length`);
+  }
+  const { sampleRate } = value;
+  if (!Number.isInteger(sampleRate) || sampleRate < 1 || sampleRate > 0xffff_ffff) {
+    throw new TwinferError("invalid_audio", `input \`${name}\`: the sample rate must be a whole number of Hz, got ${sampleRate}`);
+  }
+  // One after the other: a copy in any case, which is sent on.
+  const samples = new Float32Array(length * channels.length);
+  channels.forEach((channel, at) => samples.set(channel, at * length));
+  return { value: { kind: "samples", sampleRate, channels: channels.length, samples }, transfer: ownership.away ? [samples.buffer] : [] };
+}
+
+/** A text, or a list of them. */
+function toTexts(name: string, value: InputValue): readonly string[] {
+  const texts: readonly unknown[] = Array.isArray(value) ? value : [value];
+  const other = texts.find((text) => typeof text !== "string");
+  if (other !== undefined) {
+    const hint = isBytes(other as InputValue) ? "; decode bytes with TextDecoder" : "";
+    throw new TwinferError("invalid_input", `input \`${name}\` must be a text, or a list of texts, got ${kindOf(other)}${hint}`);
+  }
+  return texts as readonly string[];
 }
 
 /** Bytes as they are sent: as they are, handed over, or as the one copy that is made. */
@@ -135,6 +171,11 @@ function isPixels(value: unknown): value is Pixels {
   const { width, height, data } = (value ?? {}) as Partial<Pixels>;
   const bytes = data instanceof Uint8ClampedArray || data instanceof Uint8Array;
   return bytes && Number.isInteger(width) && Number.isInteger(height);
+}
+
+function isSamples(value: unknown): value is Exclude<AudioSource, ByteSource> {
+  const { sampleRate, channels, getChannelData } = (value ?? {}) as { sampleRate?: unknown; channels?: unknown; getChannelData?: unknown };
+  return typeof sampleRate === "number" && (Array.isArray(channels) || typeof getChannelData === "function");
 }
 
 /** What the browser has decoded, or draws. */

@@ -105,6 +105,12 @@ export class Instance {
         throw new Error("a bitmap is read before the engine gets it");
       case "bytes":
         return WebInput.bytes(input.bytes);
+      case "audio":
+        return WebInput.audio(input.bytes);
+      case "samples":
+        return WebInput.samples(input.sampleRate, input.channels, input.samples);
+      case "text":
+        return WebInput.text(input.texts);
       case "record":
         return WebInput.record(input.record);
       case "tensors":

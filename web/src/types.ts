@@ -230,6 +230,24 @@ export type PictureSource =
   | Global<"OffscreenCanvas">
   | Global<"VideoFrame">;
 
+/** Samples of a sound, from -1 to 1. */
+export interface AudioSamples {
+  /** Samples a second (Hz). */
+  readonly sampleRate: number;
+  /** One array for each channel, all of the same length. */
+  readonly channels: readonly Float32Array[];
+}
+
+/**
+ * A sound. Bytes of a WAV file are decoded by the engine: the same samples in every browser and on
+ * the server. An `AudioBuffer` was decoded by the browser, which reads many more formats, and resamples
+ * to the rate of its `AudioContext`: give that the rate of the model.
+ */
+export type AudioSource = ByteSource | AudioSamples | Global<"AudioBuffer">;
+
+/** A text, or several: a run with as many rows. */
+export type TextSource = string | readonly string[];
+
 /**
  * A record: a value for each column. `NaN`, `null` and `undefined` mean "missing", which only
  * columns that say so accept.
@@ -303,7 +321,7 @@ export type ModelInput = TensorInput | MapInput | readonly ModelInput[] | null;
 export type ModelOutput = TensorOutput | MapOutput | ModelOutput[] | null;
 
 /** What can stand under a name in `predict`. */
-export type InputValue = PictureSource | RecordSource | Exclude<ModelInput, null>;
+export type InputValue = PictureSource | AudioSource | TextSource | RecordSource | Exclude<ModelInput, null>;
 
 /** What belongs to an answer beside its outputs. */
 export interface PredictionInfo<Outputs extends object = Record<string, JsonValue>> extends Provenance {

@@ -30,6 +30,9 @@ export type WireInput =
   | { kind: "pixels"; pixels: Pixels }
   | { kind: "bitmap"; bitmap: ImageBitmap }
   | { kind: "bytes"; bytes: Uint8Array }
+  | { kind: "audio"; bytes: Uint8Array }
+  | { kind: "samples"; sampleRate: number; channels: number; samples: Float32Array }
+  | { kind: "text"; texts: readonly string[] }
   | { kind: "record"; record: object }
   | { kind: "tensors"; tensors: WireValue[] };
 

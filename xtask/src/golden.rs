@@ -164,6 +164,12 @@ pub fn wire(input: &Value) -> Option<(Vec<u8>, String)> {
     if let Some(text) = input["bytes"]["base64"].as_str() {
         return Some((base64::decode(text)?, "application/octet-stream".into()));
     }
+    if let Some(text) = input["audio"]["base64"].as_str() {
+        return Some((base64::decode(text)?, "audio/wav".into()));
+    }
+    if let Some(text) = input["text"].as_str() {
+        return Some((text.as_bytes().to_vec(), "text/plain".into()));
+    }
     input["record"].as_object().map(|record| {
         (
             Value::from(record.clone()).to_string().into_bytes(),

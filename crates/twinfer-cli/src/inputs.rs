@@ -5,8 +5,8 @@ use std::io::Read;
 
 use serde_json::{Map, Value as Json};
 use twinfer::{
-    Input, InputStep, ModelConfig, Picture, Result, Signature, TensorSpec, Value, ValueKind, bail,
-    err, value_from_json,
+    Audio, Input, InputStep, ModelConfig, Picture, Result, Signature, TensorSpec, Value, ValueKind,
+    bail, err, value_from_json,
 };
 
 use crate::npy;
@@ -30,6 +30,16 @@ pub fn for_pipeline(
         && name == step.name()
     {
         return one(step, value).map_err(|e| e.context(format!("input `{name}`")));
+    }
+    if let InputStep::Text(_) = step
+        && !given.is_empty()
+        && given.iter().all(|(name, _)| name == step.name())
+    {
+        return given
+            .iter()
+            .map(|(_, value)| text(value))
+            .collect::<Result<_>>()
+            .map(Input::Text);
     }
     match given.iter().find(|(name, _)| !is_tensor(name)) {
         None => values(signature, given).map(Input::Values),
@@ -55,6 +65,8 @@ fn one(step: &InputStep, value: &str) -> Result<Input> {
     Ok(match step {
         InputStep::Picture(_) => Input::Picture(Picture::Encoded(content(value)?)),
         InputStep::Bytes(_) => Input::Bytes(content(value)?),
+        InputStep::Audio(_) => Input::Audio(Audio::Encoded(content(value)?)),
+        InputStep::Text(_) => Input::Text(vec![text(value)?]),
         InputStep::Record(_) => {
             let json = if value.trim_start().starts_with('{') {
                 value.as_bytes().to_vec()
@@ -64,6 +76,17 @@ fn one(step: &InputStep, value: &str) -> Result<Input> {
             Input::Record(record(&json)?)
         }
     })
+}
+
+/// A text as it is; that of a file after `@`, and of standard input as `-`.
+fn text(value: &str) -> Result<String> {
+    if value != "-" && !value.starts_with('@') {
+        return Ok(value.to_owned());
+    }
+    match Input::text_from_utf8(content(value)?)? {
+        Input::Text(mut texts) => Ok(texts.pop().unwrap_or_default()),
+        _ => Ok(String::new()),
+    }
 }
 
 fn record(json: &[u8]) -> Result<Map<String, Json>> {

@@ -44,7 +44,7 @@ pub use engine::{
 };
 pub use golden::{
     Blob, CaseReport, Difference, Expectation, Golden, GoldenCase, GoldenData, GoldenInput,
-    GoldenTensor, SelfTestReport, Tolerance, compare_outputs, compare_tensors,
+    GoldenTensor, SelfTestReport, Texts, Tolerance, compare_outputs, compare_tensors,
 };
 pub use index::{Index, Tagged, resolve};
 pub use maintain::{Moved, Removed, check_callers, move_alias, remove};

@@ -15,7 +15,7 @@
 //! | `GET /v2/models[/{m}[/versions/{v}]]/stats` | what this instance was asked |
 //! | `GET /v2/models/{m}[/versions/{v}]/ready` | loads the model, so that the first request is fast |
 //! | `POST /v2/models/{m}[/versions/{v}]/infer` | tensors in, tensors out: Open Inference Protocol v2 with the binary tensor extension |
-//! | `POST /v2/models/{m}[/versions/{v}]/predict` | a picture, bytes or a record in, the pipeline's answer out; in JSON, JSON lines, CSV, Arrow, CBOR, MessagePack, or as a form |
+//! | `POST /v2/models/{m}[/versions/{v}]/predict` | a picture, a sound, a text, bytes or a record in, the pipeline's answer out; in JSON, JSON lines, CSV, Arrow, CBOR, MessagePack, or as a form |
 //! | `GET /execution-parameters`, `POST /models/{m}/invoke` | SageMaker, beside `/ping` and `/invocations` |
 //! | `/v1/endpoints/{e}/deployedModels/{d}[:predict]`, and the routes of [`Options`] | Vertex AI |
 //! | `POST /score`, `GET /swagger.json` | Azure Machine Learning |

@@ -5,8 +5,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value as Json};
 use twinfer::{
-    Column, DType, Dim, Input, InputStep, OutputStep, Parameters, Picture, Pipeline, RecordInput,
-    Result, Signature, TensorSpec, Value, ValueKind, bail, err, value_from_json, value_to_json,
+    Audio, Column, DType, Dim, Input, InputStep, OutputStep, Parameters, Picture, Pipeline,
+    RecordInput, Result, Signature, TensorSpec, Value, ValueKind, bail, err, value_from_json,
+    value_to_json,
 };
 
 use crate::run::Running;
@@ -18,7 +19,8 @@ use crate::run::Running;
 /// | model takes | a row |
 /// |---|---|
 /// | a record | an object of columns, or a list of their values in the order of the pipeline |
-/// | a picture, bytes | `{"b64": "…"}` or `{"base64": "…"}`, alone or under the name of the input |
+/// | a picture, a sound, bytes | `{"b64": "…"}` or `{"base64": "…"}`, alone or under the name of the input |
+/// | a text | the text, or its bytes in that form; alone, in a list of one, or under the name of the input |
 /// | one tensor | the tensor without its first axis |
 /// | several inputs | an object of them, each without its first axis |
 ///
@@ -87,6 +89,11 @@ pub(crate) fn input(step: &InputStep, row: Json) -> Result<Input> {
             Ok(Input::Picture(Picture::Encoded(content)))
         }
         InputStep::Bytes(step) => content(&step.name, row).map(Input::Bytes),
+        InputStep::Audio(step) => {
+            let content = content(&step.name, row)?;
+            Ok(Input::Audio(Audio::Encoded(content)))
+        }
+        InputStep::Text(step) => text(&step.name, row),
     }
 }
 
@@ -130,6 +137,22 @@ fn record(step: &RecordInput, row: Json) -> Result<Map<String, Json>> {
         _ => bail!(
             InvalidRecord,
             "a row must be an object of columns, or a list of their values"
+        ),
+    }
+}
+
+fn text(name: &str, row: Json) -> Result<Input> {
+    match row {
+        Json::String(text) => Ok(Input::Text(vec![text])),
+        // A row of a table with one column.
+        Json::Array(mut cells) if cells.len() == 1 => text(name, cells.swap_remove(0)),
+        Json::Object(mut fields) if fields.len() == 1 => match fields.remove(name) {
+            Some(inner) => text(name, inner),
+            None => Input::text_from_utf8(content(name, Json::Object(fields))?),
+        },
+        _ => bail!(
+            InvalidInput,
+            "`{name}` in JSON is a text, or {{\"b64\": \"…\"}} with its bytes"
         ),
     }
 }

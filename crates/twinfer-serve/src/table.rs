@@ -76,7 +76,8 @@ impl Table {
     /// | model takes | the table has |
     /// |---|---|
     /// | a record | its columns, by name |
-    /// | a picture, bytes | one column of base64 |
+    /// | a picture, a sound, bytes | one column of base64 |
+    /// | a text | one column of texts |
     /// | inputs of the names of columns | those |
     /// | one tensor | all its columns in their order, or one column of lists |
     ///
@@ -85,7 +86,7 @@ impl Table {
     pub(crate) fn into_rows(self, model: &Model) -> Result<Vec<Json>> {
         match model.config().pipeline.as_ref().map(|p| &p.input) {
             Some(InputStep::Record(step)) => self.records(step),
-            Some(step) => self.contents(step.name()),
+            Some(step) => self.contents(step),
             None => self.inputs(model.signature()),
         }
     }
@@ -152,15 +153,20 @@ impl Table {
         Ok(self.rows.iter().map(row).collect())
     }
 
-    fn contents(self, name: &str) -> Result<Vec<Json>> {
+    fn contents(self, step: &InputStep) -> Result<Vec<Json>> {
+        let name = step.name();
         let single = matches!(self.rows.first(), Some(row) if row.len() == 1);
         let Some(at) = self.at(name).or(single.then_some(0)) else {
             bail!(
                 MissingInput,
-                "the column `{name}` is missing: it has the content in base64"
+                "the column `{name}` is missing: it has {}",
+                match step {
+                    InputStep::Text(_) => "the texts",
+                    _ => "the content in base64",
+                }
             );
         };
-        let row = |mut row: Vec<Json>| encoded(row.swap_remove(at));
+        let row = |mut row: Vec<Json>| encoded(step, row.swap_remove(at));
         Ok(self.rows.into_iter().map(row).collect())
     }
 
@@ -217,10 +223,10 @@ impl Table {
     }
 }
 
-/// Content in base64, as [`crate::rows`] takes it.
-pub(crate) fn encoded(cell: Json) -> Json {
+/// Content in base64, or a text, as [`crate::rows`] takes it.
+pub(crate) fn encoded(step: &InputStep, cell: Json) -> Json {
     match cell {
-        Json::String(text) => json!({"b64": text}),
+        Json::String(text) if !matches!(step, InputStep::Text(_)) => json!({"b64": text}),
         other => other,
     }
 }

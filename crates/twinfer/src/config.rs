@@ -65,9 +65,29 @@ pub struct Limits {
     /// Pixels of a picture (width times height).
     #[cfg_attr(feature = "schema", ts(type = "number"))]
     pub max_pixels: u64,
-    /// Bytes of an encoded picture or of bytes.
+    /// Bytes of an encoded picture or sound, of bytes, or of texts.
     #[cfg_attr(feature = "schema", ts(type = "number"))]
     pub max_bytes: u64,
+    /// Samples of a sound, of each channel: as it is, and at the rate of the model. 40,000,000 where
+    /// nothing is said.
+    #[serde(
+        default = "default_samples",
+        skip_serializing_if = "is_default_samples"
+    )]
+    #[cfg_attr(feature = "schema", ts(type = "number"))]
+    pub max_samples: u64,
+}
+
+/// 41 minutes at 16 kHz, and 160 MB as numbers.
+const DEFAULT_SAMPLES: u64 = 40_000_000;
+
+fn default_samples() -> u64 {
+    DEFAULT_SAMPLES
+}
+
+/// Packages from before there were sounds keep their digest.
+fn is_default_samples(samples: &u64) -> bool {
+    *samples == DEFAULT_SAMPLES
 }
 
 impl Default for Limits {
@@ -77,6 +97,7 @@ impl Default for Limits {
         Self {
             max_pixels: 40_000_000,
             max_bytes: 64 << 20,
+            max_samples: DEFAULT_SAMPLES,
         }
     }
 }

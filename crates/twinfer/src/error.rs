@@ -103,6 +103,9 @@ error_codes! {
     InvalidRecord "invalid_record" 400 "A record with a missing, unknown or non-numeric column.";
     InvalidPicture "invalid_picture" 400 "Bytes that are not a picture that can be decoded (PNG, JPEG, WebP), or one with no pixels.";
     PictureTooLarge "picture_too_large" 413 "A picture with more pixels than the limit.";
+    InvalidAudio "invalid_audio" 400 "Bytes that are not a sound that can be decoded (WAV), one with no samples, or with some that are no numbers.";
+    AudioTooLarge "audio_too_large" 413 "A sound with more samples than the limit.";
+    InvalidText "invalid_text" 400 "A text that is not UTF-8, or none at all.";
     UnknownOutput "unknown_output" 400 "An output was asked for that the model does not have.";
     UnknownParameter "unknown_parameter" 400 "A parameter that the model's pipeline does not declare.";
     InvalidParameter "invalid_parameter" 400 "A parameter with a value that is not allowed.";

@@ -33,10 +33,12 @@ pub use mlflow::{
 pub use model::{Mode, Model, NamedValues, Prediction, Prepared};
 pub use ops::MissingOperator;
 pub use pipeline::{
-    Activation, BoxFormat, BoxesOutput, BytesInput, Channels, ClassesOutput, Column,
-    DecisionOutput, Filter, Input, InputStep, Layout, LowConfidence, Missing, Normalize,
-    OutputStep, ParameterSpec, Parameters, Picture, PictureInput, PictureStep, Pipeline,
-    PlainOutput, RecordInput, Resize, ShortBytes, Size,
+    Activation, Audio, AudioFeatures, AudioInput, AudioNormalize, BoxFormat, BoxesOutput,
+    BytesInput, Channels, ClassesOutput, Column, DecisionOutput, Filter, Input, InputStep, Layout,
+    LogReference, LogScale, Logarithm, LowConfidence, MelLayout, MelNorm, MelScale, MelSpectrogram,
+    Missing, MonoMix, Normalize, OutputStep, PadMode, ParameterSpec, Parameters, Picture,
+    PictureInput, PictureStep, Pipeline, PlainOutput, RecordInput, Resize, ShortBytes, Size,
+    TextInput, TextLayout, Waveform, WindowFunction,
 };
 pub use session::{
     Assessment, Cost, Description, MAX_MODEL_BYTES, MAX_WEIGHTS_BYTES, NoWeights, Parsed, Session,

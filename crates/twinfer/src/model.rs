@@ -129,7 +129,8 @@ impl Model {
     ///
     /// # Errors
     /// `invalid_input` when this model takes another kind of input, and the errors of the
-    /// kind: `invalid_picture`, `picture_too_large`, `invalid_record`.
+    /// kind: `invalid_picture`, `picture_too_large`, `invalid_audio`, `audio_too_large`,
+    /// `invalid_text`, `invalid_record`.
     pub fn preprocess(&self, input: Input) -> Result<Vec<(String, Value)>> {
         match self.before(input)? {
             Before::Tensors { tensors, .. } => Ok(values_of(tensors)),
@@ -187,6 +188,7 @@ impl Model {
             });
         };
         let parameters = pipeline.parameters(parameters)?;
+        pipeline.check_several(&input)?;
         Ok(Prepared {
             before: self.before(input)?,
             parameters,

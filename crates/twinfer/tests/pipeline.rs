@@ -3,6 +3,9 @@
 // Helpers of tests: a failure in them is a failed test.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../../fuzz/src/audio.rs"]
+mod fuzz_audio;
+
 use serde_json::{Map, Value as Json, json};
 use twinfer::{ErrorCode, Input, Model, ModelConfig, Parameters, Tensor, Value, value_to_json};
 
@@ -161,4 +164,37 @@ fn a_pipeline_that_does_not_fit_the_model_is_refused_when_it_is_loaded() {
             (result, _) => panic!("{pointer}: {:?}", result.err()),
         }
     }
+}
+
+/// The function of the fuzz target, on damaged sounds of the sample model.
+#[test]
+fn sounds_of_any_bytes_are_taken_or_refused() {
+    let folder = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../models/sound-type/sounds"
+    );
+    let mut state = 0x5eed_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below.max(1) as u64) as usize
+    };
+    let (mut files, mut taken) = (0, 0);
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let mut whole = std::fs::read(entry.unwrap().path()).unwrap();
+        // The head, and some samples: the rest is more of the same.
+        whole.truncate(700);
+        files += 1;
+        for _ in 0..200 {
+            let mut file = whole.clone();
+            for _ in 0..1 + random(4) {
+                let at = random(file.len().min(64));
+                file[at] = [0, 0xff, random(256) as u8, file[at] ^ (1 << random(8))][random(4)];
+            }
+            file.truncate(file.len() - random(2) * random(file.len()));
+            taken += fuzz_audio::everything(&file).unwrap();
+        }
+    }
+    assert!(files > 5 && taken > 100, "{files} files, {taken} taken");
 }

@@ -6,6 +6,58 @@
 export type Activation = "none" | "softmax" | "sigmoid";
 
 /**
+ * What the tensor of a sound has.
+ */
+export type AudioFeatures = { "waveform": Waveform } | { "mel_spectrogram": MelSpectrogram };
+
+/**
+ * A sound becomes one tensor of FP32: its samples, or its mel spectrogram.
+ *
+ * In this order: all channels become one; it is resampled to `sample_rate`; cut to `samples`;
+ * multiplied by `scale`; normalised; padded to `samples`; made into features. Samples go from -1 to 1.
+ */
+export type AudioInput = {
+/**
+ * The caller's name for it.
+ */
+name: string,
+/**
+ * The model input that it becomes.
+ */
+tensor: string,
+/**
+ * Samples a second that the model was trained with (Hz). A sound with another rate is resampled
+ * with a windowed sinc filter, that of `torchaudio.functional.resample` with its defaults.
+ */
+sample_rate: number,
+/**
+ * How several channels become one.
+ */
+channels: MonoMix,
+/**
+ * How many samples there are, at `sample_rate`: a longer sound loses its end, a shorter one gets
+ * zeros at its end. Absent where the model takes any length.
+ */
+samples?: number,
+/**
+ * What samples are multiplied by: 32768 for models that want the numbers of 16 bits.
+ */
+scale?: number,
+/**
+ * What is done to the samples as a whole.
+ */
+normalize?: AudioNormalize,
+/**
+ * What the tensor has.
+ */
+features: AudioFeatures, };
+
+/**
+ * What is done to the samples as a whole.
+ */
+export type AudioNormalize = "none" | "zero_mean_unit_variance" | "peak";
+
+/**
  * Bytes in a golden example.
  */
 export type Blob = {
@@ -18,7 +70,7 @@ base64?: string | null,
  */
 file?: string | null,
 /**
- * What they are, as `image/jpeg`.
+ * What they are, as `image/jpeg` or `audio/wav`.
  */
 media_type?: string | null, };
 
@@ -608,7 +660,7 @@ export type GoldenData = { "base64": string } | { "strings": Array<string> };
 /**
  * What goes in.
  */
-export type GoldenInput = { "picture": Blob } | { "bytes": Blob } | { "record": Record<string, unknown> } | { "tensors": Array<GoldenTensor> };
+export type GoldenInput = { "picture": Blob } | { "bytes": Blob } | { "audio": Blob } | { "text": Texts } | { "record": Record<string, unknown> } | { "tensors": Array<GoldenTensor> };
 
 /**
  * A named tensor in a golden example.
@@ -638,7 +690,7 @@ keys?: Array<string> | null, };
 /**
  * The caller's input, by kind.
  */
-export type InputStep = { "kind": "picture" } & PictureInput | { "kind": "bytes" } & BytesInput | { "kind": "record" } & RecordInput;
+export type InputStep = { "kind": "picture" } & PictureInput | { "kind": "bytes" } & BytesInput | { "kind": "audio" } & AudioInput | { "kind": "text" } & TextInput | { "kind": "record" } & RecordInput;
 
 export type JsonValue = number | string | boolean | Array<JsonValue> | { [key in string]: JsonValue } | null;
 
@@ -678,9 +730,50 @@ export type Limits = {
  */
 max_pixels: number,
 /**
- * Bytes of an encoded picture or of bytes.
+ * Bytes of an encoded picture or sound, of bytes, or of texts.
  */
-max_bytes: number, };
+max_bytes: number,
+/**
+ * Samples of a sound, of each channel: as it is, and at the rate of the model. 40,000,000 where
+ * nothing is said.
+ */
+max_samples?: number, };
+
+/**
+ * What is 0 after a logarithm.
+ */
+export type LogReference = { "value": number } | "max";
+
+/**
+ * Which logarithm.
+ */
+export type LogScale = "natural" | "log10" | "decibel";
+
+/**
+ * A logarithm: `log(max(x + offset, floor))`, less that of the reference, kept within a range.
+ */
+export type Logarithm = {
+/**
+ * Which one.
+ */
+scale: LogScale,
+/**
+ * Added first.
+ */
+offset: number,
+/**
+ * Smaller values count as this one: `amin` of librosa.
+ */
+floor: number,
+/**
+ * What is 0 afterwards: `ref` of librosa.
+ */
+reference: LogReference,
+/**
+ * Values further than this below the largest are raised to that: `top_db` of librosa, 8 for
+ * Whisper. In the unit of the logarithm. Absent for no such limit.
+ */
+range?: number, };
 
 /**
  * Labels for "not sure".
@@ -694,6 +787,98 @@ text: string,
  * Where it is not.
  */
 binary: string, };
+
+/**
+ * Order of the axes of a mel spectrogram.
+ */
+export type MelLayout = "mels_frames" | "frames_mels";
+
+/**
+ * What a mel band is divided by.
+ */
+export type MelNorm = "slaney" | "none";
+
+/**
+ * A mel scale.
+ */
+export type MelScale = "slaney" | "htk";
+
+/**
+ * A mel spectrogram: `[1, n_mels, frames]`. Names, defaults and formulas are those of
+ * `librosa.feature.melspectrogram` 0.11, but for `pad_mode`, whose default is that of torchaudio and
+ * transformers. Computed in double precision.
+ */
+export type MelSpectrogram = {
+/**
+ * Samples of a transform (FFT).
+ */
+n_fft: number,
+/**
+ * Samples from one frame to the next.
+ */
+hop_length: number,
+/**
+ * Samples of the window, which is in the middle of `n_fft`; absent for all of it.
+ */
+win_length?: number,
+/**
+ * The window, in its periodic form.
+ */
+window: WindowFunction,
+/**
+ * Whether the first frame has its middle at the first sample, with `n_fft / 2` samples put at
+ * both ends; otherwise it begins there.
+ */
+center: boolean,
+/**
+ * What is put at both ends.
+ */
+pad_mode: PadMode,
+/**
+ * The exponent of the magnitude: 1, or 2 for power.
+ */
+power: number,
+/**
+ * Mel bands.
+ */
+n_mels: number,
+/**
+ * The lowest frequency, in Hz.
+ */
+f_min: number,
+/**
+ * The highest frequency, in Hz; absent for half the sample rate.
+ */
+f_max?: number,
+/**
+ * The scale.
+ */
+mel_scale: MelScale,
+/**
+ * What a band is divided by.
+ */
+norm: MelNorm,
+/**
+ * The logarithm; absent for none.
+ */
+log?: Logarithm,
+/**
+ * `(value - mean) / std` at last: one number for all, or one for each band.
+ */
+normalize?: Normalize,
+/**
+ * Frames at the most, those after them are left out (Whisper drops the last one). Only with
+ * `samples`.
+ */
+frames?: number,
+/**
+ * Order of the axes.
+ */
+layout: MelLayout,
+/**
+ * Whether there is an axis of one channel after the first: `[1, 1, n_mels, frames]`.
+ */
+channel_axis: boolean, };
 
 /**
  * What a missing value means.
@@ -842,6 +1027,11 @@ engine?: EngineRequirement | null,
 mlflow?: Mlflow | null, };
 
 /**
+ * How several channels become one.
+ */
+export type MonoMix = "mean" | "first";
+
+/**
  * Mean and standard deviation: one number for all channels, or one for each.
  */
 export type Normalize = {
@@ -879,6 +1069,11 @@ shape?: Array<Dim> | null, };
  * A part of the answer, by kind.
  */
 export type OutputStep = { "kind": "tensor" } & PlainOutput | { "kind": "label" } & PlainOutput | { "kind": "probabilities" } & PlainOutput | { "kind": "classes" } & ClassesOutput | { "kind": "decision" } & DecisionOutput | { "kind": "boxes" } & BoxesOutput;
+
+/**
+ * What is put at both ends of a sound.
+ */
+export type PadMode = "reflect" | "constant";
 
 /**
  * A choice at call time.
@@ -1151,6 +1346,39 @@ shape?: Array<Dim> | null,
 keys?: DType, };
 
 /**
+ * Texts become one tensor of strings (`BYTES`), as they are: lower case, tokens and the like are up
+ * to the model.
+ */
+export type TextInput = {
+/**
+ * The caller's name for it.
+ */
+name: string,
+/**
+ * The model input that it becomes.
+ */
+tensor: string,
+/**
+ * The axes of the tensor.
+ */
+layout: TextLayout,
+/**
+ * Characters (Unicode scalar values) of one text at the most; a longer one is an error. Absent
+ * where only `limits.max_bytes` counts.
+ */
+max_characters?: number, };
+
+/**
+ * The axes of a tensor of texts.
+ */
+export type TextLayout = "column" | "vector";
+
+/**
+ * A text, or a list of texts.
+ */
+export type Texts = string | Array<string>;
+
+/**
  * How far a number may be from the expected one: `absolute + relative * |expected|`.
  */
 export type Tolerance = {
@@ -1198,3 +1426,17 @@ export type Unsigned = "refuse" | "warn" | "allow";
  * What kind of value an input or output is.
  */
 export type ValueKind = "tensor" | "maps" | "sequence" | "optional";
+
+/**
+ * The samples as they are: `[1, samples]`.
+ */
+export type Waveform = {
+/**
+ * Whether there is an axis of one channel: `[1, 1, samples]`.
+ */
+channel_axis: boolean, };
+
+/**
+ * A window, periodic (`scipy.signal.get_window` with `fftbins`).
+ */
+export type WindowFunction = "hann" | "hamming";

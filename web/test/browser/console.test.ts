@@ -17,11 +17,12 @@ let folder: string;
 let page: Page;
 let complaints: string[];
 
+const SOUND = fileURLToPath(new URL("../../../../models/sound-type/sounds/sweep-32-bit.wav", import.meta.url));
 const PICTURE = fileURLToPath(new URL("../../../../models/face-detector/pictures/faces.png", import.meta.url));
 
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), "twinfer-console-"));
-  pack(["face-detector", "file-type", "tumour-risk"], folder);
+  pack(["face-detector", "file-type", "sound-type", "text-language", "tumour-risk"], folder);
   server = await serveModels(folder, join(DIST, "demo"));
   browser = await launch();
 });
@@ -61,12 +62,12 @@ function key(scopes: readonly string[]): { key: string; settings: unknown } {
 
 describe("the console", () => {
   test("it shows the models, with nothing to complain about, and nothing is wider than the window", async () => {
-    assert.deepEqual(await page.locator("[data-models] button").evaluateAll((all) => all.map((one) => one.firstChild?.textContent)), ["face-detector", "file-type", "tumour-risk"]);
+    assert.deepEqual(await page.locator("[data-models] button").evaluateAll((all) => all.map((one) => one.firstChild?.textContent)), ["face-detector", "file-type", "sound-type", "text-language", "tumour-risk"]);
     assert.match(await page.locator("[data-digest]").innerText(), /^sha256:[0-9a-f]{64}$/);
     assert.equal(await page.locator("[data-ready]").innerText(), "ready");
     for (const width of [1280, 390]) {
       await page.setViewportSize({ width, height: 800 });
-      for (const model of ["face-detector", "tumour-risk"]) {
+      for (const model of ["face-detector", "sound-type", "text-language", "tumour-risk"]) {
         await open(model);
         const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
         assert.equal(wide, 0, `${model} at ${width}`);
@@ -89,6 +90,27 @@ describe("the console", () => {
     assert(green > 100, `${green} pixels of boxes`);
     assert.match(await page.locator("[data-fact='answered by']").innerText(), /face-detector 1\.0\.0 sha256:/);
     assert.match((await page.locator("[data-curl]").textContent()) ?? "", /--data-binary '@faces\.png'/);
+    assert.deepEqual(complaints, []);
+  });
+
+  test("a sound is answered, and what is none has its code", async () => {
+    await open("sound-type");
+    await page.locator("main input[type=file]").setInputFiles(SOUND);
+    await page.locator("[data-big]", { hasText: "sweep" }).waitFor({ timeout: 60_000 });
+    assert.match((await page.locator("[data-curl]").textContent()) ?? "", /--data-binary '@sweep-32-bit\.wav'/);
+    await page.locator("main input[type=file]").setInputFiles({ name: "a.wav", mimeType: "audio/wav", buffer: Buffer.from("no sound") });
+    await page.getByRole("alert").filter({ hasText: "invalid_audio" }).waitFor();
+  });
+
+  test("a text is written, and an example is filled in", async () => {
+    await open("text-language");
+    await page.getByLabel("A text").fill("Where is the station, and what is the time?");
+    await page.getByRole("button", { name: "Predict" }).click();
+    await page.locator("[data-big]", { hasText: "en" }).waitFor({ timeout: 60_000 });
+    await page.getByLabel("Golden example of the package").selectOption({ label: "german" });
+    await page.locator("[data-big]", { hasText: "de" }).waitFor();
+    assert.match(await page.getByLabel("A text").inputValue(), /^Ich weiß nicht/);
+    assert.match((await page.locator("[data-curl]").textContent()) ?? "", /content-type: text\/plain/);
     assert.deepEqual(complaints, []);
   });
 

@@ -3,7 +3,7 @@ import { after, afterEach, before, beforeEach, describe, test } from "node:test"
 import type { Browser, Page } from "playwright-core";
 import { launch, openPage } from "../support/browser.js";
 import { PHOTO } from "../support/engines.js";
-import { sampleRegistry } from "../support/fixture.js";
+import { sampleRegistry, wav } from "../support/fixture.js";
 import type { Handler, Site } from "../support/server.js";
 import { HTML, send, serveRegistry } from "../support/site.js";
 
@@ -88,6 +88,41 @@ describe("under the strict content security policy", () => {
     });
     assert.equal(version, "1.0.0");
   });
+});
+
+describe("sounds and texts", () => {
+  for (const thread of ["worker", "main"] as const) {
+    test(`in every form that a page has them: ${thread}`, async () => {
+      const samples = [0.5, -0.25, 0.125, 0];
+      const seen = await page.evaluate(
+        async ([thread, file]) => {
+          const { loadModel } = await window.twinfer;
+          const model = await loadModel("/registry/audio", { thread });
+          const bytes = Uint8Array.from(file);
+          const context = new OfflineAudioContext(1, 1, 8000);
+          const decoded = await context.decodeAudioData(bytes.slice().buffer);
+          const sources = { bytes, blob: new Blob([bytes], { type: "audio/wav" }), file: new File([bytes], "a.wav"), decoded };
+          const heard: Record<string, unknown> = {};
+          for (const [name, audio] of Object.entries(sources)) heard[name] = (await model.predict({ audio }))["samples"];
+          await model.close();
+          const text = await loadModel("/registry/text", { thread });
+          const { texts } = await text.predict({ text: "größer 😀" });
+          await text.close();
+          return { heard, texts };
+        },
+        [thread, [...wav(samples, 2)]] as const,
+      );
+      const { decoded, ...same } = seen.heard;
+      const expected = [samples.map((sample) => 2 * sample)];
+      for (const [name, heard] of Object.entries(same)) assert.deepEqual(heard, expected, name);
+      // What the browser makes of 16 bits is its own.
+      const [row = []] = decoded as number[][];
+      assert.equal(row.length, samples.length);
+      row.forEach((sample, at) => assert(Math.abs(sample - (expected[0]?.[at] ?? NaN)) < 1e-4, `${at}: ${sample}`));
+      assert.deepEqual(seen.texts, ["größer 😀"]);
+      assert.deepEqual(complaints, []);
+    });
+  }
 });
 
 describe("pictures", () => {

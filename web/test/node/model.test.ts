@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { cache, loadModel } from "twinfer";
-import type { Progress } from "twinfer";
+import type { AudioSamples, Progress } from "twinfer";
 import { fails } from "../support/expect.js";
-import { pathOf, sampleRegistry } from "../support/fixture.js";
+import { pathOf, sampleRegistry, wav } from "../support/fixture.js";
 import type { Site } from "../support/server.js";
 import { serveRegistry } from "../support/site.js";
 
@@ -69,6 +69,28 @@ for (const thread of ["worker", "main"] as const) {
       const made = await picture.preprocess({ picture: { width: 2, height: 2, data } });
       assert.deepEqual(made["x"]?.data, Float32Array.of(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14));
       await picture.close();
+    });
+
+    test("sounds and texts go through their pipelines", async () => {
+      const audio = await load("audio");
+      const samples = [0.5, -0.25, 0.125];
+      const file = wav(samples, 2);
+      const channels = [Float32Array.of(1, 0, 0), Float32Array.of(0, -0.5, 0.25)];
+      const buffer = { sampleRate: 8000, numberOfChannels: 2, getChannelData: (at: number) => channels[at] };
+      const sources = [file, file.buffer, new Blob([file]), new DataView(file.buffer), { sampleRate: 8000, channels }, buffer as unknown as AudioSamples];
+      for (const source of sources) {
+        assert.deepEqual((await audio.predict({ audio: source }))["samples"], [samples.map((sample) => 2 * sample)]);
+      }
+      // The caller's own stay usable, and another rate is resampled.
+      assert.equal(channels[0]?.length, 3);
+      const made = await audio.preprocess({ audio: { sampleRate: 16000, channels: [new Float32Array(100)] } });
+      assert.deepEqual(made["x"]?.shape, [1, 50]);
+      await audio.close();
+      const text = await load("text");
+      for (const [given, texts] of [["größer 😀", ["größer 😀"]], [["a", ""], ["a", ""]]] as const) {
+        assert.deepEqual((await text.predict({ text: given }))["texts"], texts);
+      }
+      await text.close();
     });
 
     test("tensors go in and come out, with any length of a free axis", async () => {

@@ -18,6 +18,8 @@ export async function good(url: string, signal: AbortSignal): Promise<void> {
   const { boxes, prediction } = await model.predict<{ boxes: Box[] }>({ picture: new Uint8Array(3) }, { signal, parameters: { mode: "quick" } });
   const scores: number[] = boxes.map((box) => box.score);
   const untyped: Prediction = await model.predict({ record: { a: 1, b: null, c: NaN, d: undefined, e: "text" } });
+  await model.predict({ audio: { sampleRate: 16000, channels: [new Float32Array(9)] } });
+  await model.predict({ text: "a text" });
   const tensors: Record<string, TensorOutput> = await model.run({
     a: { shape: [2], data: BigInt64Array.of(1n, 2n) },
     b: { dtype: "INT64", shape: [2], data: [1, 2n] },

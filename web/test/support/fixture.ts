@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { doubling } from "./onnx.js";
+import { doubling, identity } from "./onnx.js";
 
 type Json = Record<string, unknown>;
 
@@ -128,7 +128,34 @@ export const BYTES_PIPELINE = {
   outputs: [{ kind: "tensor", name: "tokens", tensor: "y" }],
 };
 
-/** A registry with one package of every kind; `y = x + x` in all of them. */
+export const AUDIO_PIPELINE = {
+  input: { kind: "audio", name: "audio", tensor: "x", sample_rate: 8000, features: { waveform: {} } },
+  outputs: [{ kind: "tensor", name: "samples", tensor: "y" }],
+};
+
+export const TEXT_PIPELINE = {
+  input: { kind: "text", name: "text", tensor: "x", layout: "vector", max_characters: 20 },
+  outputs: [{ kind: "tensor", name: "texts", tensor: "y" }],
+};
+
+/** A WAV file of 16 bits, with these samples in each channel. */
+export function wav(samples: readonly number[], channels = 1, rate = 8000): Uint8Array<ArrayBuffer> {
+  const file = Buffer.alloc(44 + 2 * channels * samples.length);
+  file.write("RIFF", 0);
+  file.writeUInt32LE(file.length - 8, 4);
+  file.write("WAVEfmt ", 8);
+  file.writeUInt32LE(16, 16);
+  [1, channels].forEach((number, at) => file.writeUInt16LE(number, 20 + 2 * at));
+  [rate, 2 * channels * rate].forEach((number, at) => file.writeUInt32LE(number, 24 + 4 * at));
+  [2 * channels, 16].forEach((number, at) => file.writeUInt16LE(number, 32 + 2 * at));
+  file.write("data", 36);
+  file.writeUInt32LE(file.length - 44, 40);
+  const all = samples.flatMap((sample) => Array.from({ length: channels }, () => sample));
+  all.forEach((sample, at) => file.writeInt16LE(Math.round(sample * 32768), 44 + 2 * at));
+  return Uint8Array.from(file);
+}
+
+/** A registry with one package of every kind; `y = x + x` in all of them, and of texts `y = x`. */
 export function sampleRegistry(): Registry & { digests: Record<string, string> } {
   const registry = new Registry();
   const golden = {
@@ -143,6 +170,8 @@ export function sampleRegistry(): Registry & { digests: Record<string, string> }
     integers: registry.add({ name: "integers", model: doubling("INT64", ["N"]) }),
     record: registry.add({ name: "record", model: doubling("FP32", [1, 2]), pipeline: RECORD_PIPELINE, golden }),
     picture: registry.add({ name: "picture", model: doubling("FP32", [1, 2, 2, 3]), pipeline: PICTURE_PIPELINE }),
+    audio: registry.add({ name: "audio", model: doubling("FP32", ["N", "samples"]), pipeline: AUDIO_PIPELINE }),
+    text: registry.add({ name: "text", model: identity({ type: "STRING", shape: ["N"] }), pipeline: TEXT_PIPELINE }),
     bytes: registry.add({ name: "bytes", model: doubling("INT32", [1, 4]), pipeline: BYTES_PIPELINE }),
   };
   return Object.assign(registry, { digests });

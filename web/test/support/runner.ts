@@ -14,6 +14,8 @@ export type GoldenTensor = {
 type GoldenInput =
   | { picture: { base64: string } }
   | { bytes: { base64: string } }
+  | { audio: { base64: string } }
+  | { text: string | string[] }
   | { record: Record<string, JsonValue> }
   | { tensors: GoldenTensor[] };
 
@@ -70,7 +72,9 @@ function inputsOf(input: GoldenInput, model: Model): Record<string, InputValue> 
   if ("tensors" in input) return fromGolden(input.tensors);
   const name = model.config.pipeline?.input.name ?? "input";
   if ("record" in input) return { [name]: input.record as Record<string, number> };
-  return { [name]: fromBase64("picture" in input ? input.picture.base64 : input.bytes.base64) };
+  if ("text" in input) return { [name]: input.text };
+  const { base64 } = "picture" in input ? input.picture : "audio" in input ? input.audio : input.bytes;
+  return { [name]: fromBase64(base64) };
 }
 
 export function fromGolden(tensors: readonly GoldenTensor[]): Record<string, TensorInput> {

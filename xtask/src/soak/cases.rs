@@ -212,6 +212,8 @@ fn forms(package: &Package, place: &str, case: &Value) -> Vec<Case> {
         let kind = match content_type.as_str() {
             "application/json" => "record",
             "application/octet-stream" => "bytes",
+            "audio/wav" => "audio",
+            "text/plain" => "text",
             _ => "picture",
         };
         add(

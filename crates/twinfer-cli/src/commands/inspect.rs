@@ -218,6 +218,11 @@ fn signature(package: &Package) -> String {
             InputStep::Record(record) => format!("{} columns", record.columns.len()),
             InputStep::Picture(_) => "PNG, JPEG, WebP".into(),
             InputStep::Bytes(_) => "any bytes".into(),
+            InputStep::Audio(audio) => format!("WAV, becomes {} Hz", audio.sample_rate),
+            InputStep::Text(text) => match text.max_characters {
+                Some(most) => format!("up to {most} characters"),
+                None => "any length".into(),
+            },
         };
         lines.push(vec![
             "takes".to_owned(),

@@ -20,14 +20,16 @@ Examples:
   twinfer predict file-type --input content=report.pdf --param prediction_mode=best_guess
   twinfer predict tumour-risk --input record=@patient.json
   twinfer predict tumour-risk --input record='{\"mean radius\": 17.99}' --json
+  twinfer predict sound-type --input audio=sound.wav
+  twinfer predict text-language --input text=\"Where is the station?\"
   curl -s https://example.org/photo.jpg | twinfer predict face-detector --input picture=-
   twinfer predict face-detector --input input=tensor.npy")]
 pub struct PredictArgs {
     /// name, name:version, or name@sha256:…
     pub reference: Reference,
 
-    /// What the model gets: a file; - for standard input; for a record JSON or @FILE; for
-    /// the tensors of the model itself one .npy file each
+    /// What the model gets: a file; - for standard input; for a record JSON or @FILE; for a
+    /// text the text or @FILE; for the tensors of the model itself one .npy file each
     #[arg(long, short, value_name = "NAME=VALUE", value_parser = pair, required = true)]
     pub input: Vec<(String, String)>,
 

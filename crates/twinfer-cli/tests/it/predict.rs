@@ -128,6 +128,64 @@ fn bytes_and_parameters() {
 }
 
 #[test]
+fn sounds() {
+    let place = Place::new();
+    place.pack("sound-type");
+    let sounds = format!("{}/sounds", sample("sound-type"));
+    let input = format!("audio={sounds}/sweep-32-bit.wav");
+    let answer = place.json(&["predict", "sound-type", "--input", &input]);
+    assert_eq!(answer["outputs"]["kinds"][0]["label"], "sweep");
+    let wav = std::fs::read(format!("{sounds}/sine-8-bit.wav")).unwrap();
+    for (bytes, code) in [
+        (&b""[..], "invalid_audio"),
+        (b"no sound at all", "invalid_audio"),
+        (&wav[..wav.len() - 1], "invalid_audio"),
+    ] {
+        place.write("sound", bytes);
+        let input = ["predict", "sound-type", "--input", "audio=sound"];
+        place.bad(&input, code, 1);
+    }
+    let shown = place.good(&["inspect", "sound-type"]);
+    assert!(
+        shown.contains("audio (audio: WAV, becomes 8000 Hz)"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn texts() {
+    let place = Place::new();
+    place.pack("text-language");
+    let predict = |value: &str| {
+        let input = format!("text={value}");
+        place.json(&["predict", "text-language", "--input", &input])["outputs"].take()
+    };
+    let answer = predict("Wo ist der Bahnhof?");
+    assert_eq!(answer["language"], "de");
+    place.write("text", "\u{feff}Wo ist der Bahnhof?");
+    assert_eq!(predict("@text"), answer);
+    // A text that is also the name of a file is a text.
+    assert_eq!(predict("text")["language"], predict("nothing")["language"]);
+    let several = [
+        "predict",
+        "text-language",
+        "--input",
+        "text=a",
+        "--input",
+        "text=b",
+    ];
+    place.bad(&several, "invalid_input", 1);
+    place.write("text", b"caf\xe9");
+    let bad = ["predict", "text-language", "--input", "text=@text"];
+    place.bad(&bad, "invalid_text", 1);
+    let shown = place.good(&["inspect", "text-language"]);
+    assert!(
+        shown.contains("text (text: up to 100000 characters)"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn records() {
     let place = Place::new();
     place.pack("tumour-risk");

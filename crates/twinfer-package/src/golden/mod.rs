@@ -6,7 +6,7 @@ mod tensor;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
-use twinfer::{Input, Parameters, Picture, Result, bail, err};
+use twinfer::{Audio, Input, Parameters, Picture, Result, bail, err};
 
 pub use compare::{Difference, compare_outputs, compare_tensors};
 pub use run::{CaseReport, SelfTestReport};
@@ -58,10 +58,46 @@ pub enum GoldenInput {
     Picture(Blob),
     /// Any bytes.
     Bytes(Blob),
+    /// A sound.
+    Audio(Blob),
+    /// A text, or several.
+    Text(Texts),
     /// A record.
     Record(#[cfg_attr(feature = "schema", ts(type = "Record<string, unknown>"))] Map<String, Json>),
     /// The tensors of the model itself.
     Tensors(Vec<GoldenTensor>),
+}
+
+/// A text, or a list of texts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, ts_rs::TS))]
+pub enum Texts {
+    /// One.
+    One(String),
+    /// Several: a run with as many rows.
+    Several(Vec<String>),
+}
+
+impl From<Texts> for Input {
+    fn from(texts: Texts) -> Self {
+        Input::Text(match texts {
+            Texts::One(text) => vec![text],
+            Texts::Several(texts) => texts,
+        })
+    }
+}
+
+impl From<Vec<String>> for Texts {
+    fn from(mut texts: Vec<String>) -> Self {
+        match (texts.pop(), texts.is_empty()) {
+            (Some(only), true) => Self::One(only),
+            (last, _) => {
+                texts.extend(last);
+                Self::Several(texts)
+            }
+        }
+    }
 }
 
 /// Bytes in a golden example.
@@ -75,7 +111,7 @@ pub struct Blob {
     /// Only in a recipe: a file beside it, that packing puts here as base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// What they are, as `image/jpeg`.
+    /// What they are, as `image/jpeg` or `audio/wav`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
 }
@@ -170,6 +206,8 @@ impl GoldenInput {
         Ok(match self {
             GoldenInput::Picture(blob) => Input::Picture(Picture::Encoded(blob.bytes()?)),
             GoldenInput::Bytes(blob) => Input::Bytes(blob.bytes()?),
+            GoldenInput::Audio(blob) => Input::Audio(Audio::Encoded(blob.bytes()?)),
+            GoldenInput::Text(texts) => texts.clone().into(),
             GoldenInput::Record(record) => Input::Record(record.clone()),
             GoldenInput::Tensors(tensors) => {
                 let named = tensors.iter().map(|t| Ok((t.name.clone(), t.to_tensor()?)));

@@ -390,6 +390,8 @@ fn model_pack_of(recipe: &Recipe, layers: &[Descriptor]) -> ModelPackConfig {
 fn capabilities(pipeline: Option<&Pipeline>) -> Capabilities {
     let input = match pipeline.map(|p| &p.input) {
         Some(InputStep::Picture(_)) => Modality::Image,
+        Some(InputStep::Audio(_)) => Modality::Audio,
+        Some(InputStep::Text(_)) => Modality::Text,
         _ => Modality::Other,
     };
     let text = |step: &OutputStep| {

@@ -171,7 +171,9 @@ impl RecipeFolder {
     pub(super) fn golden(&mut self, name: &str) -> Result<Golden> {
         let mut golden = Golden::from_json(&self.bytes(name, MAX_GOLDEN_BYTES)?)?;
         for case in &mut golden.cases {
-            let (GoldenInput::Picture(blob) | GoldenInput::Bytes(blob)) = &mut case.input else {
+            let (GoldenInput::Picture(blob) | GoldenInput::Bytes(blob) | GoldenInput::Audio(blob)) =
+                &mut case.input
+            else {
                 continue;
             };
             if let Some(file) = blob.file.take() {

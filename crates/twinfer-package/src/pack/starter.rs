@@ -108,7 +108,7 @@ fn recipe(built: &Built, file: &str) -> Result<String> {
         toml::Value::from(file),
     );
     text += "\n# What the model file takes and gives. Steps before and after it, so that callers\n\
-             # give pictures, records or bytes instead: [pipeline], see docs/models.md.\n";
+             # give pictures, sounds, texts, records or bytes instead: [pipeline], see docs/models.md.\n";
     if let Some(signature) = &config.signature {
         let comment = |kind: &str, name: &str, rest: String| {
             // A name of the file cannot end the comment and begin something else.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use twinfer::Result;
-use twinfer_package::{GoldenCase, GoldenInput, Role};
+use twinfer_package::{GoldenCase, GoldenInput, Role, Texts};
 
 use crate::App;
 use crate::target::Target;
@@ -61,9 +61,11 @@ fn examples(cases: Vec<GoldenCase>) -> Vec<Value> {
 /// About how many bytes it has as JSON.
 fn size(input: &GoldenInput) -> usize {
     match input {
-        GoldenInput::Picture(blob) | GoldenInput::Bytes(blob) => {
+        GoldenInput::Picture(blob) | GoldenInput::Bytes(blob) | GoldenInput::Audio(blob) => {
             blob.base64.as_ref().map_or(0, String::len)
         }
+        GoldenInput::Text(Texts::One(text)) => text.len(),
+        GoldenInput::Text(Texts::Several(texts)) => texts.iter().map(String::len).sum(),
         GoldenInput::Record(record) => 32 * record.len(),
         GoldenInput::Tensors(tensors) => {
             serde_json::to_string(tensors).map_or(0, |json| json.len())

@@ -82,6 +82,8 @@ function inputs(model) {
   const input = model.pipeline?.input;
   if (input?.kind === "picture") return fileInput("picture", "image/png,image/jpeg,image/webp");
   if (input?.kind === "bytes") return fileInput("bytes", undefined);
+  if (input?.kind === "audio") return fileInput("audio", "audio/wav,.wav");
+  if (input?.kind === "text") return textInput();
   if (input?.kind === "record" && input.columns.length > 0) return record(model);
   return json(model);
 }
@@ -91,7 +93,7 @@ function fileInput(kind, accept) {
   const chooser = element("input", { type: "file", accept });
   const said = element("p", { class: "soft" }, "or drop one here");
   const text = kind === "bytes" ? element("textarea", { "aria-label": "or a text", placeholder: "or write a text here", spellcheck: "false" }) : undefined;
-  const zone = element("div", { class: "drop" }, element("label", {}, kind === "picture" ? "A picture (PNG, JPEG, WebP)" : "A file", chooser), said, ...(text ? [text] : []));
+  const zone = element("div", { class: "drop" }, element("label", {}, { picture: "A picture (PNG, JPEG, WebP)", audio: "A sound (WAV)" }[kind] ?? "A file", chooser), said, ...(text ? [text] : []));
   const take = (given, name) => {
     file = given;
     said.textContent = file ? `${name ?? file.name}, ${file.size.toLocaleString("en")} bytes` : "or drop one here";
@@ -108,16 +110,26 @@ function fileInput(kind, accept) {
   return {
     element: zone,
     set({ name, input }) {
-      const { base64, media_type: type } = input.picture ?? input.bytes;
+      const { base64, media_type: type } = input.picture ?? input.audio ?? input.bytes;
       const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
       take(new File([bytes], name, { type: type ?? "" }), `example ${name}`);
     },
     request() {
       const body = file ?? (text?.value ? new Blob([text.value]) : undefined);
-      if (!body) throw new Error(kind === "picture" ? "choose a picture first" : "choose a file first, or write a text");
+      if (!body) throw new Error({ picture: "choose a picture first", audio: "choose a sound first" }[kind] ?? "choose a file first, or write a text");
       const type = kind === "picture" && body.type.startsWith("image/") ? body.type : "application/octet-stream";
       return { body, type, file: file?.name ?? "text.txt", picture: kind === "picture" ? body : undefined };
     },
+  };
+}
+
+function textInput() {
+  const text = element("textarea", { "aria-label": "A text", spellcheck: "false" });
+  return {
+    element: text,
+    // An example of several texts is more than there is room for.
+    set: ({ input }) => (text.value = [input.text].flat()[0]),
+    request: () => ({ body: text.value, type: "text/plain" }),
   };
 }
 

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value as Json};
 use twinfer::{
-    Column, DType, Dim, InputStep, Model, RecordInput, Result, TensorSpec, ValueKind, bail, err,
-    number_from_words,
+    Column, DType, Dim, InputStep, Model, RecordInput, Result, TensorSpec, TextInput, ValueKind,
+    bail, err, number_from_words,
 };
 
 use crate::table::fold;
@@ -12,6 +12,8 @@ use crate::table::fold;
 pub(crate) enum Columns<'a> {
     /// The columns of its records.
     Record(&'a RecordInput),
+    /// One column of texts.
+    Text(&'a TextInput),
     /// Any columns: the model takes maps.
     Map(DType),
     /// The elements of its one tensor, in their order.
@@ -22,12 +24,13 @@ pub(crate) enum Columns<'a> {
 
 impl<'a> Columns<'a> {
     /// # Errors
-    /// `unsupported_media_type` for models of pictures and bytes, which no table has.
+    /// `unsupported_media_type` for models of pictures, sounds and bytes, which no table has.
     pub(crate) fn of(model: &'a Model) -> Result<Self> {
         let inputs = &model.signature().inputs;
         match model.config().pipeline.as_ref().map(|p| &p.input) {
             Some(InputStep::Record(step)) if step.columns.is_empty() => Ok(Self::Map(step.dtype)),
             Some(InputStep::Record(step)) => Ok(Self::Record(step)),
+            Some(InputStep::Text(step)) => Ok(Self::Text(step)),
             Some(step) => bail!(
                 UnsupportedMediaType,
                 "this model takes {}, not a table",
@@ -45,6 +48,7 @@ impl<'a> Columns<'a> {
     pub(crate) fn has(&self, name: &str) -> bool {
         match self {
             Self::Record(step) => step.columns.iter().any(|column| column.name == name),
+            Self::Text(step) => step.name == name,
             Self::Map(_) | Self::Elements(_) => false,
             Self::Inputs(inputs) => inputs.iter().any(|input| input.name == name),
         }
@@ -63,6 +67,7 @@ impl<'a> Columns<'a> {
             Self::Record(step) => (step.columns.iter())
                 .find(|column| column.name == name)
                 .map(|column| of(step, column)),
+            Self::Text(_) => Some(DType::String),
             Self::Map(dtype) => Some(*dtype),
             Self::Elements(spec) => Some(spec.dtype),
             Self::Inputs(inputs) => (inputs.iter())
@@ -89,7 +94,7 @@ impl<'a> Columns<'a> {
     pub(crate) fn row(&self, names: &[String], cells: Vec<Json>) -> Json {
         let named = match self {
             Self::Elements(_) => false,
-            Self::Record(_) | Self::Map(_) | Self::Inputs(_) => !names.is_empty(),
+            Self::Record(_) | Self::Text(_) | Self::Map(_) | Self::Inputs(_) => !names.is_empty(),
         };
         if !named {
             return Json::Array(cells);
@@ -128,6 +133,8 @@ pub(crate) fn article(step: &InputStep) -> &'static str {
     match step {
         InputStep::Picture(_) => "a picture",
         InputStep::Bytes(_) => "bytes",
+        InputStep::Audio(_) => "a sound",
+        InputStep::Text(_) => "a text",
         InputStep::Record(_) => "a record",
     }
 }

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use twinfer::{
-    Column, DType, InputStep, Missing, OutputStep, Pipeline, RecordInput, TensorSpec, ValueKind,
+    Column, DType, InputStep, Missing, OutputStep, Pipeline, RecordInput, TensorSpec, TextInput,
+    ValueKind,
 };
 
 use super::Served;
@@ -29,6 +30,21 @@ pub(crate) fn predict_body(served: &Served) -> Vec<(&'static str, Value)> {
             ("application/octet-stream", binary()),
             ("application/json", envelope),
         ],
+        InputStep::Audio(_) => vec![
+            ("audio/wav", binary()),
+            ("application/octet-stream", binary()),
+            ("application/json", envelope),
+        ],
+        InputStep::Text(step) => {
+            let bare = closed(
+                &[(step.name.as_str(), texts(step, pipeline))],
+                &[step.name.as_str()],
+            );
+            vec![
+                ("text/plain", json!({"type": "string"})),
+                ("application/json", json!({"anyOf": [bare, envelope]})),
+            ]
+        }
         InputStep::Record(step) => {
             let either = json!({"anyOf": [record(step), envelope]});
             vec![("application/json", either)]
@@ -42,6 +58,7 @@ pub(crate) fn envelope(served: &Served) -> Value {
     let step = pipeline.map(|pipeline| {
         let value = match &pipeline.input {
             InputStep::Record(step) => record(step),
+            InputStep::Text(step) => texts(step, pipeline),
             _ => object(
                 &[
                     (
@@ -58,6 +75,19 @@ pub(crate) fn envelope(served: &Served) -> Value {
     let inputs = step.unwrap_or_else(|| own_inputs(&served.signature.inputs));
     let fields = [("inputs", inputs), ("parameters", parameters(pipeline))];
     closed(&fields, &["inputs"])
+}
+
+/// A text; a list of them where the whole answer is tensors.
+fn texts(step: &TextInput, pipeline: &Pipeline) -> Value {
+    let mut text = json!({"type": "string"});
+    if let Some(most) = step.max_characters {
+        text["maxLength"] = most.into();
+    }
+    let of_all = |output: &OutputStep| matches!(output, OutputStep::Tensor(_));
+    if !pipeline.outputs.iter().all(of_all) {
+        return text;
+    }
+    json!({"anyOf": [text, {"type": "array", "items": text, "minItems": 1}]})
 }
 
 /// The model's own inputs, each by its name.

@@ -1,4 +1,4 @@
-//! A form: files for models of pictures and bytes, columns for models of records, and parameters.
+//! A form: files for models of pictures, sounds, texts and bytes, columns for models of records, and parameters.
 
 use bytes::Bytes;
 use serde_json::Map;

@@ -6,10 +6,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use twinfer::{
-    DType, Input, InputStep, Model, Parameters, Picture, Result, Signature, Tensor, bail, err,
-    value_from_json,
+    Audio, DType, Input, InputStep, Model, Parameters, Picture, Result, Signature, Tensor, bail,
+    err, value_from_json,
 };
-use twinfer_package::GoldenData;
+use twinfer_package::{GoldenData, Texts};
 
 use crate::infer::{object, tensor_from_json, value_of};
 
@@ -34,16 +34,20 @@ struct Encoded {
     _media_type: Option<String>,
 }
 
-/// A record, or the envelope.
+/// A record, a text under its name, or the envelope.
 ///
 /// # Errors
 /// `invalid_json`, `invalid_request`, `unknown_input`, and those of tensors.
 pub(crate) fn from_json(model: &Model, body: &[u8]) -> Result<(Input, Parameters)> {
     let fields: Inputs<'_> = object("the request", body)?;
-    let is_record = matches!(
-        model.config().pipeline.as_ref().map(|p| &p.input),
-        Some(InputStep::Record(_))
-    );
+    let step = model.config().pipeline.as_ref().map(|p| &p.input);
+    if let Some(step @ InputStep::Text(_)) = step
+        && fields.len() == 1
+        && (fields.contains_key(step.name()) || fields.contains_key(step.kind()))
+    {
+        return Ok((from_inputs(model, &fields)?, Parameters::new()));
+    }
+    let is_record = matches!(step, Some(InputStep::Record(_)));
     if is_record && !is_envelope(model, |name| fields.contains_key(name)) {
         return Ok((
             Input::Record(object("the record", body)?),
@@ -103,6 +107,16 @@ fn from_inputs(model: &Model, inputs: &Inputs<'_>) -> Result<Input> {
     match step {
         InputStep::Picture(_) => Ok(Input::Picture(Picture::Encoded(decode(name, value)?))),
         InputStep::Bytes(_) => Ok(Input::Bytes(decode(name, value)?)),
+        InputStep::Audio(_) => Ok(Input::Audio(Audio::Encoded(decode(name, value)?))),
+        InputStep::Text(_) => {
+            let texts: Texts = serde_json::from_str(value.get()).map_err(|_| {
+                err!(
+                    InvalidRequest,
+                    "input `{name}` must be a text, or a list of texts"
+                )
+            })?;
+            Ok(texts.into())
+        }
         InputStep::Record(_) => {
             let record = serde_json::from_str(value.get());
             record.map(Input::Record).map_err(|e| {

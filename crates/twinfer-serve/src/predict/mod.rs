@@ -93,7 +93,9 @@ pub(crate) fn run(
         Kind::Of(_, Form::Json) => json::from_json(model, &body)?,
         Kind::Of(_, Form::Cbor) => from_value(model, &packed::read_cbor(&body)?)?,
         Kind::Of(_, Form::Msgpack) => from_value(model, &packed::read_msgpack(&body)?)?,
-        Kind::Picture | Kind::Bytes => (body::content(model, sent.kind, body)?, Map::new()),
+        Kind::Picture | Kind::Audio | Kind::Text | Kind::Bytes => {
+            (body::content(model, sent.kind, body)?, Map::new())
+        }
     };
     one(model, input, parameters, &beside).map(Answers::One)
 }

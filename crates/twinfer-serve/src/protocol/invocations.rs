@@ -44,6 +44,7 @@ const TAKEN: &[Taken] = &[
     content("image/jpeg"),
     content("image/png"),
     content("image/webp"),
+    content("audio/wav"),
 ];
 
 const fn lines(essence: &'static str) -> Taken {

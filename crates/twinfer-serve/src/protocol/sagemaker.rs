@@ -284,11 +284,12 @@ fn written(outputs: Vec<Item>, wanted: Wanted) -> Response<Bytes> {
     }
 }
 
-/// A picture or bytes.
+/// A picture, a sound or bytes.
 pub(super) fn content(loaded: &Called<'_>, invocation: &Invocation<'_>) -> Result<Response<Bytes>> {
     let kind = match invocation.content.essence.as_str() {
         "application/x-image" => predict::Kind::Picture,
         essence if essence.starts_with("image/") => predict::Kind::Picture,
+        essence if essence.starts_with("audio/") => predict::Kind::Audio,
         _ => predict::Kind::Bytes,
     };
     let sent = predict::Sent {

@@ -21,6 +21,7 @@ mod registry;
 mod remote;
 mod runs;
 mod sagemaker;
+mod sounds_and_texts;
 mod support;
 mod tensorflow;
 mod torch_serve;

@@ -1,7 +1,7 @@
 //! Inputs of a pipeline.
 
 use serde_json::{Map, Value as Json};
-use twinfer::{Input, Parameters, Picture, Result, err};
+use twinfer::{Audio, Input, Parameters, Picture, Result, err};
 use wasm_bindgen::prelude::*;
 use web_sys::ImageData;
 
@@ -36,6 +36,26 @@ impl WebInput {
     /// Any bytes.
     pub fn bytes(bytes: Vec<u8>) -> WebInput {
         Input::Bytes(bytes).into()
+    }
+
+    /// The bytes of a WAV file.
+    pub fn audio(bytes: Vec<u8>) -> WebInput {
+        Input::Audio(Audio::Encoded(bytes)).into()
+    }
+
+    /// Samples from -1 to 1, one channel after the other, all of the same length.
+    pub fn samples(sample_rate: u32, channels: u32, samples: Vec<f32>) -> WebInput {
+        Input::Audio(Audio::Samples {
+            sample_rate,
+            channels,
+            samples,
+        })
+        .into()
+    }
+
+    /// Texts, one or several.
+    pub fn text(texts: Vec<String>) -> WebInput {
+        Input::Text(texts).into()
     }
 
     /// A record: a plain object.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::signature::show_shape;
 use crate::{
     Column, DType, Dim, InputStep, Label, Missing, ModelConfig, OutputSpec, OutputStep, Pipeline,
-    RecordInput, Signature, TensorSpec,
+    RecordInput, Signature, TensorSpec, TextInput,
 };
 
 /// A difference between two versions of a model that a caller can notice.
@@ -53,6 +53,11 @@ pub fn compatibility(old: &ModelConfig, new: &ModelConfig) -> Vec<Change> {
             "limit max_bytes",
             old.limits.max_bytes,
             new.limits.max_bytes,
+        ),
+        (
+            "limit max_samples",
+            old.limits.max_samples,
+            new.limits.max_samples,
         ),
     ] {
         if before != after {
@@ -255,6 +260,19 @@ fn pipelines(changes: &mut Changes, old: &Pipeline, new: &Pipeline) {
     }
     match (&old.input, &new.input) {
         (InputStep::Record(old), InputStep::Record(new)) => columns(changes, old, new),
+        (InputStep::Text(old), InputStep::Text(new))
+            if old.max_characters != new.max_characters =>
+        {
+            let most = |step: &TextInput| step.max_characters.unwrap_or(u32::MAX);
+            changes.add(
+                &what,
+                match new.max_characters {
+                    Some(most) => format!("now takes {most} characters at the most"),
+                    None => "now takes texts of any length".into(),
+                },
+                most(new) < most(old),
+            );
+        }
         (old, new) if old != new && old.kind() == new.kind() => {
             changes.compatible(&what, "is prepared in another way");
         }

@@ -26,6 +26,11 @@ impl Pipeline {
             InputStep::Picture(step) => check_picture(step),
             InputStep::Bytes(step) => self.check_bytes(step),
             InputStep::Record(step) => check_record(step),
+            InputStep::Audio(step) => audio::check(step),
+            InputStep::Text(step) => match step.max_characters {
+                Some(most) => at_least_one("max_characters", most),
+                None => Ok(()),
+            },
         };
         input.map_err(|e| e.context(format!("input `{}`", self.input.name())))?;
         if self.input.name().is_empty() {
@@ -348,7 +353,7 @@ fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {
     Ok(())
 }
 
-fn finite(what: &str, number: f64) -> Result<()> {
+pub(super) fn finite(what: &str, number: f64) -> Result<()> {
     if !number.is_finite() {
         bail!(
             InvalidPackage,

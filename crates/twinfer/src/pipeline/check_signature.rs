@@ -32,6 +32,17 @@ impl Pipeline {
                 let tokens = step.begin as usize + step.end as usize;
                 vec![(&step.tensor, step.dtype, vec![Some(1), Some(tokens)])]
             }
+            InputStep::Audio(step) => {
+                vec![(&step.tensor, DType::F32, audio::shape(step, None))]
+            }
+            InputStep::Text(step) => {
+                let spec = input_of(signature, &step.tensor)?;
+                let first = spec.shape.as_deref().and_then(<[Dim]>::first);
+                // A model that takes one text takes one.
+                let texts = first.and_then(fixed).filter(|&texts| texts == 1);
+                let shape = step.layout.shape(texts, Some(1));
+                vec![(&step.tensor, DType::String, shape)]
+            }
             InputStep::Record(step) => match &step.tensor {
                 Some(tensor) if step.columns.is_empty() => {
                     return self.check_map(signature, tensor, step.dtype);
@@ -49,6 +60,11 @@ impl Pipeline {
                 }
             },
         };
+        let free = match &self.input {
+            InputStep::Audio(_) => "length of the sound",
+            InputStep::Text(_) => "number of texts",
+            _ => "size of the picture",
+        };
         for (tensor, dtype, wanted) in &made {
             let spec = input_of(signature, tensor)?;
             if !spec.kind.is_tensor() {
@@ -64,7 +80,7 @@ impl Pipeline {
                 );
             }
             check_dtype(spec, *dtype)?;
-            check_shape(spec, wanted)?;
+            check_shape(spec, wanted, free)?;
         }
         check_all_made(signature, |name| {
             made.iter().any(|(tensor, ..)| *tensor == name)
@@ -136,13 +152,14 @@ fn check_dtype(spec: &TensorSpec, dtype: DType) -> Result<()> {
     )
 }
 
-fn check_shape(spec: &TensorSpec, wanted: &[Option<usize>]) -> Result<()> {
+/// `free` is what axes depend on that are none.
+fn check_shape(spec: &TensorSpec, wanted: &[Option<usize>], free: &str) -> Result<()> {
     let Some(dims) = &spec.shape else {
         return Ok(());
     };
     let fits = dims.len() == wanted.len()
         && dims.iter().zip(wanted).all(|(dim, wanted)| match dim {
-            // A picture of any size into an axis of one size fits by chance only.
+            // An input of any size into an axis of one size fits by chance only.
             Dim::Fixed(n) => *wanted == Some(*n),
             Dim::Symbol(_) | Dim::Free => true,
         });
@@ -151,7 +168,7 @@ fn check_shape(spec: &TensorSpec, wanted: &[Option<usize>]) -> Result<()> {
     }
     let made = wanted
         .iter()
-        .map(|n| n.map_or(Dim::Symbol("size of the picture".into()), Dim::Fixed));
+        .map(|n| n.map_or(Dim::Symbol(free.into()), Dim::Fixed));
     bail!(
         InvalidPackage,
         "the model takes `{}` of shape {}, the pipeline makes {}",

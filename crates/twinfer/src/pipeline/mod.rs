@@ -1,20 +1,25 @@
 //! The declared steps before and after the model.
 
+mod audio;
 mod boxes;
 mod bytes;
 mod check;
 mod check_signature;
 mod labels;
+mod memory;
 pub(crate) mod picture;
 mod record;
 mod spec;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use serde_json::{Map, Value as Json};
 
+pub use audio::{Audio, spec::*};
 pub use spec::*;
+pub use text::{TextInput, TextLayout};
 
 use crate::{Limits, ModelConfig, Result, Tensors, Value, bail, err, value_to_json};
 
@@ -28,6 +33,10 @@ pub enum Input {
     Picture(Picture),
     /// Any bytes.
     Bytes(Vec<u8>),
+    /// A sound.
+    Audio(Audio),
+    /// A text, or several: a run with as many rows.
+    Text(Vec<String>),
     /// A record: named columns.
     Record(Map<String, Json>),
     /// The model's own tensors: the steps before the model are left out, those after it run.
@@ -42,6 +51,8 @@ impl Input {
         match self {
             Input::Picture(_) => "picture",
             Input::Bytes(_) => "bytes",
+            Input::Audio(_) => "audio",
+            Input::Text(_) => "text",
             Input::Record(_) => "record",
             Input::Tensors(_) | Input::Values(_) => "tensors",
         }
@@ -155,6 +166,14 @@ impl Pipeline {
                     picture: Some(size),
                 })
             }
+            (InputStep::Audio(step), Input::Audio(given)) => Ok(Before::Tensors {
+                tensors: one(&step.tensor, step.tensor(given, limits)?),
+                picture: None,
+            }),
+            (InputStep::Text(step), Input::Text(texts)) => Ok(Before::Tensors {
+                tensors: one(&step.tensor, text::before(step, texts, limits)?),
+                picture: None,
+            }),
             (step, input) => bail!(
                 InvalidInput,
                 "this model takes {} (input `{}`), got {}",
@@ -162,6 +181,26 @@ impl Pipeline {
                 step.name(),
                 input.kind()
             ),
+        }
+    }
+
+    /// An answer of which a part is of the first row only is none to several texts.
+    ///
+    /// # Errors
+    /// `invalid_input`.
+    pub(crate) fn check_several(&self, input: &Input) -> Result<()> {
+        let Input::Text(texts) = input else {
+            return Ok(());
+        };
+        let is_of_all = |step: &&OutputStep| matches!(step, OutputStep::Tensor(_));
+        match self.outputs.iter().find(|step| !is_of_all(step)) {
+            Some(step) if texts.len() > 1 => bail!(
+                InvalidInput,
+                "{} texts were given, and `{}` answers one: send them one by one, or as lines",
+                texts.len(),
+                step.name()
+            ),
+            _ => Ok(()),
         }
     }
 
@@ -222,7 +261,7 @@ impl Pipeline {
     fn picture_steps(&self) -> &[PictureStep] {
         match &self.input {
             InputStep::Picture(step) => &step.steps,
-            InputStep::Bytes(_) | InputStep::Record(_) => &[],
+            _ => &[],
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::DType;
+use crate::{AudioInput, DType, TextInput};
 
 /// How an input of the caller becomes tensors, and tensors an answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +43,10 @@ pub enum InputStep {
     Picture(PictureInput),
     /// Any bytes, such as a file.
     Bytes(BytesInput),
+    /// A sound (WAV, or samples).
+    Audio(AudioInput),
+    /// A text, or several.
+    Text(TextInput),
     /// A record: an object of named columns.
     Record(RecordInput),
 }
@@ -53,6 +57,8 @@ impl InputStep {
         match self {
             InputStep::Picture(step) => &step.name,
             InputStep::Bytes(step) => &step.name,
+            InputStep::Audio(step) => &step.name,
+            InputStep::Text(step) => &step.name,
             InputStep::Record(step) => &step.name,
         }
     }
@@ -62,6 +68,8 @@ impl InputStep {
         match self {
             InputStep::Picture(_) => "picture",
             InputStep::Bytes(_) => "bytes",
+            InputStep::Audio(_) => "audio",
+            InputStep::Text(_) => "text",
             InputStep::Record(_) => "record",
         }
     }

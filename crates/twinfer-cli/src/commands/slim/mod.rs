@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::{Value as Json, json};
-use twinfer::{Input, Picture, Result, bail, err};
-use twinfer_package::{FolderStore, GoldenTensor, Package, Reference, Store};
+use twinfer::{Audio, Input, Picture, Result, bail, err};
+use twinfer_package::{FolderStore, GoldenTensor, Package, Reference, Store, Texts};
 use twinfer_registry::{CopyOptions, copy};
 
 use crate::inputs;
@@ -165,6 +165,9 @@ fn golden_form(input: &Input) -> Json {
         // Golden examples have no form for these.
         Input::Picture(Picture::Rgba { .. }) | Input::Values(_) => Json::Null,
         Input::Bytes(content) => json!({"bytes": {"base64": base64(content)}}),
+        Input::Audio(Audio::Encoded(file)) => json!({"audio": {"base64": base64(file)}}),
+        Input::Audio(Audio::Samples { .. }) => Json::Null,
+        Input::Text(texts) => json!({"text": Texts::from(texts.clone())}),
         Input::Record(record) => json!({"record": record}),
         Input::Tensors(tensors) => {
             let golden = |(name, tensor): &(String, twinfer::Tensor)| {

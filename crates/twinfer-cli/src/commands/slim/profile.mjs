@@ -146,6 +146,8 @@ const fromGolden = (tensors) => tensors.map((tensor) => ({ ...tensor, data: tens
 function inputOf(glue, input) {
   if (input.picture) return glue.WebInput.picture(bytesOf(input.picture.base64));
   if (input.bytes) return glue.WebInput.bytes(bytesOf(input.bytes.base64));
+  if (input.audio) return glue.WebInput.audio(bytesOf(input.audio.base64));
+  if (input.text !== undefined) return glue.WebInput.text([input.text].flat());
   if (input.record) return glue.WebInput.record(input.record);
   return glue.WebInput.tensors(tensorList(glue, fromGolden(input.tensors)));
 }
@@ -179,6 +181,32 @@ async function golden({ glue, model }, cases) {
   return answers;
 }
 
+/** WAV files of every kind, with one channel and with two. */
+function waves() {
+  const wave = (tag, bits, channels, rate) => {
+    const frame = (bits / 8) * channels;
+    const file = new DataView(new ArrayBuffer(44 + frame * 400));
+    const text = (at, word) => [...word].forEach((letter, place) => file.setUint8(at + place, letter.charCodeAt(0)));
+    text(0, "RIFF");
+    file.setUint32(4, file.byteLength - 8, true);
+    text(8, "WAVEfmt ");
+    file.setUint32(16, 16, true);
+    [tag, channels].forEach((number, place) => file.setUint16(20 + 2 * place, number, true));
+    file.setUint32(24, rate, true);
+    file.setUint32(28, rate * frame, true);
+    [frame, bits].forEach((number, place) => file.setUint16(32 + 2 * place, number, true));
+    text(36, "data");
+    file.setUint32(40, frame * 400, true);
+    for (let at = 44; at < file.byteLength; at += bits / 8) {
+      if (tag === 3) file[bits === 32 ? "setFloat32" : "setFloat64"](at, Math.sin(at / 40) / 2, true);
+      else file.setUint8(at + bits / 8 - 1, (at * 7) & 63);
+    }
+    return new Uint8Array(file.buffer);
+  };
+  const kinds = [[1, 8], [1, 16], [1, 24], [1, 32], [3, 32], [3, 64]];
+  return kinds.flatMap(([tag, bits], at) => [wave(tag, bits, 1, 16000), wave(tag, bits, 2, [44100, 8000, 48000][at % 3])]);
+}
+
 /** Pixels as a canvas gives them. */
 function pixels(width, height) {
   const data = new Uint8ClampedArray(width * height * 4);
@@ -200,6 +228,11 @@ async function inputs({ glue, model }, info, cases) {
     for (const base64 of Object.values(pictures)) await predict(() => glue.WebInput.picture(bytesOf(base64)));
     for (const [width, height] of [[64, 48], [640, 480], [1, 1], [33, 500]]) await predict(() => glue.WebInput.pixels(pixels(width, height)));
   }
+  if (kind === "audio") {
+    for (const file of waves()) await predict(() => glue.WebInput.audio(file));
+    for (const rate of [8000, 16000, 44100, 48000]) await predict(() => glue.WebInput.samples(rate, 2, new Float32Array(2 * rate).map((_, at) => Math.sin(at / 9) / 2)));
+  }
+  if (kind === "text") for (const text of ["", "A text.", "Größe ß é 漢字 😀", "word ".repeat(2000)]) await predict(() => glue.WebInput.text([text]));
   if (kind === "bytes") for (const length of [0, 1, 100, 5000, 100_000]) await predict(() => glue.WebInput.bytes(new Uint8Array(length).map((_, at) => (at * 31) & 255)));
   for (const { name, values } of info.config.pipeline?.parameters ?? []) {
     for (const value of [...(values ?? []), "no such value", 7]) if (cases[0]) await predict(() => inputOf(glue, cases[0].input), { [name]: value });
@@ -261,6 +294,13 @@ async function mistakes({ glue, model }, info, cases) {
     () => WebInput.pixels({ width: 3, height: 3, data: new Uint8ClampedArray(5) }),
     () => WebInput.bytes(new Uint8Array()),
     () => WebInput.bytes(new Uint8Array([1, 2, 3])),
+    () => WebInput.audio(new Uint8Array()),
+    () => WebInput.audio(new TextEncoder().encode("<html>")),
+    ...waves().slice(0, 2).flatMap((file) => [file.subarray(0, file.length >> 1), file.slice().fill(0, 22, 28)]).map((file) => () => WebInput.audio(file)),
+    () => WebInput.samples(0, 1, new Float32Array(9)),
+    () => WebInput.samples(16000, 1, new Float32Array([NaN])),
+    () => WebInput.text([]),
+    () => WebInput.text(["a text"]),
     () => WebInput.record({}),
     () => WebInput.record({ no_such_column: 1 }),
     () => WebInput.record(7),

@@ -5,8 +5,9 @@ use hyper::Request;
 use hyper::body::Bytes;
 use serde_json::{Value as Json, json};
 use twinfer::{Dim, Result, Signature, err};
-use twinfer_package::{Golden, GoldenInput};
+use twinfer_package::{Golden, GoldenInput, Texts};
 
+const TEXT: &str = "text/plain";
 const JSON: &str = "application/json";
 const BINARY: &str = "application/octet-stream";
 /// A header of the protocol: how much of a binary body is JSON.
@@ -216,6 +217,11 @@ fn raw(path: &str, input: &GoldenInput) -> Result<Ask> {
     Ok(match input {
         GoldenInput::Picture(blob) => Ask::post(path.into(), BINARY, decode(blob.base64.as_ref())?),
         GoldenInput::Bytes(blob) => Ask::post(path.into(), BINARY, decode(blob.base64.as_ref())?),
+        GoldenInput::Audio(blob) => Ask::post(path.into(), BINARY, decode(blob.base64.as_ref())?),
+        GoldenInput::Text(Texts::One(text)) => Ask::post(path.into(), TEXT, text.clone()),
+        GoldenInput::Text(texts) => {
+            Ask::post(path.into(), JSON, json!({"text": texts}).to_string())
+        }
         GoldenInput::Record(record) => Ask::post(path.into(), JSON, json!(record).to_string()),
         GoldenInput::Tensors(tensors) => {
             let body = json!({"inputs": {"tensors": tensors}}).to_string();

@@ -228,8 +228,9 @@ fn instances(model: &Model, value: Json) -> Result<Given> {
         bail!(InvalidRequest, "`instances` must be a list of rows");
     };
     let step = model.config().pipeline.as_ref().map(|p| &p.input);
-    if matches!(step, Some(InputStep::Picture(_) | InputStep::Bytes(_))) {
-        return Ok(Given::rows(rows.into_iter().map(encoded).collect()));
+    if let Some(step) = step.filter(|step| !matches!(step, InputStep::Record(_))) {
+        let rows = rows.into_iter().map(|row| encoded(step, row));
+        return Ok(Given::rows(rows.collect()));
     }
     if !matches!(rows.first(), Some(Json::Object(_))) {
         return values(model, "instances", rows);
@@ -343,10 +344,11 @@ fn inputs(model: &Model, value: Json) -> Result<Given> {
             of_named(model, of_objects("`inputs`", rows)?)
         }
         Json::Array(rows) => match model.config().pipeline.as_ref().map(|p| &p.input) {
-            Some(InputStep::Picture(_) | InputStep::Bytes(_)) => {
-                Ok(Given::rows(rows.into_iter().map(encoded).collect()))
+            Some(InputStep::Record(_)) => values(model, "inputs", rows),
+            Some(step) => {
+                let rows = rows.into_iter().map(|row| encoded(step, row));
+                Ok(Given::rows(rows.collect()))
             }
-            Some(_) => values(model, "inputs", rows),
             None if matches!(schema::of(model), Some(MlflowSchema::Columns(_))) => {
                 values(model, "inputs", rows)
             }

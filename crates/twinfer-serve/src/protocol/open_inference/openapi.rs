@@ -17,7 +17,7 @@ pub(in crate::protocol) fn describe(document: &mut Document<'_>) {
     );
     document.tag(
         PREDICT,
-        "The model's own input in, with its steps before and after: a picture, bytes, or a record.",
+        "The model's own input in, with its steps before and after: a picture, a sound, a text, bytes, or a record.",
     );
     server(document);
     let metadata = schemas(document);

@@ -1,24 +1,6 @@
-//! Large buffers, whose size follows from what the caller gave.
+//! How large a picture may be.
 
-use crate::{Limits, Result, bail, err};
-
-/// A zeroed buffer of the product of these sizes. Running out of memory is an error rather
-/// than the end of the process.
-pub(crate) fn zeroed<T: Clone + Default>(sizes: &[usize], what: &str) -> Result<Vec<T>> {
-    let mut buffer = Vec::new();
-    let length = sizes
-        .iter()
-        .try_fold(1usize, |n, &size| n.checked_mul(size));
-    let reserved = length.filter(|&length| buffer.try_reserve_exact(length).is_ok());
-    let length = reserved.ok_or_else(|| {
-        err!(
-            OutOfMemory,
-            "there is no memory for {what} ({sizes:?} elements); give a smaller picture"
-        )
-    })?;
-    buffer.resize(length, T::default());
-    Ok(buffer)
-}
+use crate::{Limits, Result, bail};
 
 /// Refuses a picture by its size, before anything of that size is allocated.
 pub(super) fn check_size(width: u32, height: u32, limits: &Limits) -> Result<()> {

@@ -4,9 +4,10 @@ use std::io::Cursor;
 
 use png::{BitDepth, ColorType, Decoder, DecodingError, Transformations};
 
-use super::memory::{check_size, zeroed};
+use super::memory::check_size;
 use super::orientation::Orientation;
 use super::pixels::{PixelFormat, Pixels};
+use crate::pipeline::memory::zeroed;
 use crate::{Limits, Result, bail, err};
 
 /// What the decoder may allocate beside the pixels: Exif data, a palette, its own tables. Far

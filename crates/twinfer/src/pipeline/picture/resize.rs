@@ -4,9 +4,8 @@
 //! every target gives the same bits. Source rows are read once, from top to bottom, and only
 //! those that count.
 
+use crate::pipeline::memory::zeroed;
 use crate::{Filter, Result};
-
-use super::memory::zeroed;
 
 /// Something that gives rows of pixels as floats, the channels of a pixel side by side.
 pub(crate) trait Rows {

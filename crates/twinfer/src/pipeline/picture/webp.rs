@@ -4,10 +4,11 @@ use std::io::Cursor;
 
 use image_webp::WebPDecoder;
 
-use super::memory::{check_size, zeroed};
+use super::memory::check_size;
 use super::orientation::Orientation;
 use super::pixels::{PixelFormat, Pixels};
 use crate::pipeline::PictureSize;
+use crate::pipeline::memory::zeroed;
 use crate::{Limits, Result, bail, err};
 
 /// A side at the most. The format has room for one more, at which the decoder wraps around.

@@ -2,7 +2,10 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{all_of, boxes_pipeline, bytes_pipeline, config, record_pipeline, step};
+use super::{
+    all_of, audio_pipeline, boxes_pipeline, bytes_pipeline, config, record_pipeline, step,
+    text_pipeline,
+};
 use crate::{ErrorCode, Pipeline, Signature};
 
 /// A pipeline with the value at this JSON pointer changed.
@@ -24,7 +27,13 @@ fn with(mut pipeline: Json, pointer: &str, value: Json) -> Json {
 
 #[test]
 fn good_pipelines_pass() {
-    for pipeline in [bytes_pipeline(), boxes_pipeline(), record_pipeline()] {
+    for pipeline in [
+        bytes_pipeline(),
+        boxes_pipeline(),
+        record_pipeline(),
+        audio_pipeline(),
+        text_pipeline(),
+    ] {
         config(pipeline).check().unwrap();
     }
 }
@@ -508,4 +517,96 @@ fn the_pipeline_of_columns_is_that_of_models_with_an_input_for_each() {
             "{signature:?}"
         );
     }
+}
+
+#[test]
+fn sounds_and_texts_that_cannot_be_are_refused_when_the_package_is_read() {
+    let a = |key: &str, value: Json| with(audio_pipeline(), &format!("/input/{key}"), value);
+    let mel = |key: &str, value: Json| a(&format!("features/mel_spectrogram/{key}"), value);
+    let cases = [
+        (a("sample_rate", json!(0)), "sample_rate must be from 1"),
+        (a("sample_rate", json!(1_000_000)), "sample_rate must be"),
+        (a("samples", json!(0)), "samples must be from 1"),
+        (a("samples", json!(u32::MAX)), "samples must be from 1"),
+        (
+            a("samples", json!(100)),
+            "100 samples are 7 frames, frames says 25",
+        ),
+        (a("samples", Json::Null), "frames needs `samples`"),
+        (a("scale", json!(1e300)), "must be a finite number"),
+        (mel("n_fft", json!(0)), "n_fft must be from 2"),
+        (mel("n_fft", json!(1 << 20)), "n_fft must be from 2"),
+        (mel("win_length", json!(65)), "win_length from 1 to n_fft"),
+        (mel("win_length", json!(0)), "win_length from 1 to n_fft"),
+        (mel("hop_length", json!(0)), "hop_length must be"),
+        (mel("n_mels", json!(0)), "n_mels must be"),
+        (mel("power", json!(3)), "power must be 1"),
+        (mel("f_min", json!(-1)), "f_min and f_max"),
+        (mel("f_min", json!(7600)), "f_min and f_max"),
+        (mel("f_max", json!(8001)), "half of sample_rate"),
+        (mel("log/floor", json!(0)), "floor must be over 0"),
+        (
+            mel("log/reference", json!({"value": 0})),
+            "reference must be over 0",
+        ),
+        (mel("log/range", json!(-1)), "range must not be negative"),
+        (mel("log/offset", json!(1e300)), "must be a finite number"),
+        (
+            mel("normalize/mean", json!([1, 2])),
+            "mean must have 1 or 8 numbers, got 2",
+        ),
+        (mel("normalize/std", json!([0])), "std is divided by"),
+        (mel("frames", json!(0)), "frames says 0"),
+        (mel("frames", json!(27)), "26 frames, frames says 27"),
+        (
+            with(text_pipeline(), "/input/max_characters", json!(0)),
+            "max_characters must be at least 1",
+        ),
+    ];
+    all_of(&cases, |(pipeline, text)| {
+        expect(config(pipeline.clone()).check(), text)
+    });
+}
+
+#[test]
+fn sounds_and_texts_must_fit_the_model() {
+    let fits = |pipeline: Json, dtype: &str, shape: Json| {
+        let outputs = json!([
+            {"name": "scores", "dtype": "FP32", "shape": ["N", 2]},
+            {"name": "label", "dtype": "BYTES", "shape": ["N"]},
+        ]);
+        let inputs = json!([{"name": "x", "dtype": dtype, "shape": shape}]);
+        let signature: Signature = step(&json!({"inputs": inputs, "outputs": outputs}));
+        check(&pipeline, &signature)
+    };
+    let mut free = audio_pipeline();
+    free["input"].as_object_mut().unwrap().remove("samples");
+    free["input"]["features"] = json!({"waveform": {"channel_axis": true}});
+    let vector = with(text_pipeline(), "/input/layout", json!("vector"));
+    for (pipeline, dtype, shape) in [
+        (audio_pipeline(), "FP32", json!([1, 8, 25])),
+        (audio_pipeline(), "FP32", json!(["N", 8, "frames"])),
+        (free.clone(), "FP32", json!(["N", 1, "samples"])),
+        (text_pipeline(), "BYTES", json!(["N", 1])),
+        (text_pipeline(), "BYTES", json!([1, 1])),
+        (vector.clone(), "BYTES", json!(["N"])),
+    ] {
+        fits(pipeline, dtype, shape).unwrap();
+    }
+    let cases = [
+        (
+            audio_pipeline(),
+            "FP32",
+            json!([1, 25, 8]),
+            "the pipeline makes [1, 8, 25]",
+        ),
+        (audio_pipeline(), "FP64", json!([1, 8, 25]), "as FP64"),
+        (free, "FP32", json!([1, 1, 16000]), "length of the sound"),
+        (text_pipeline(), "BYTES", json!(["N"]), "number of texts"),
+        (text_pipeline(), "BYTES", json!([2, 1]), "number of texts"),
+        (vector, "INT64", json!(["N"]), "the pipeline makes BYTES"),
+    ];
+    all_of(&cases, |(pipeline, dtype, shape, text)| {
+        expect(fits(pipeline.clone(), dtype, shape.clone()), text)
+    });
 }

@@ -3,10 +3,11 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    all_of, boxes_pipeline, bytes_pipeline, config, from_base64, record_pipeline, reference,
+    all_of, audio_pipeline, boxes_pipeline, bytes_pipeline, config, from_base64, record_pipeline,
+    reference, text_pipeline,
 };
 use crate::pipeline::{Before, Input, Picture};
-use crate::{Limits, ModelConfig, Tensor, Value};
+use crate::{Audio, Limits, ModelConfig, Tensor, Value};
 
 /// A small generator (xorshift), so that a failure can be repeated.
 struct Random(u64);
@@ -214,13 +215,104 @@ fn bytes_of_any_length_are_taken() {
     }
 }
 
+/// A WAV file of 16 bits with a format that is 40 bytes long, as an extensible one has it.
+fn wav() -> Vec<u8> {
+    let mut file = b"RIFF\0\0\0\0WAVEfmt \x28\0\0\0\xfe\xff\x02\0".to_vec();
+    file.extend(44_100u32.to_le_bytes());
+    file.extend(176_400u32.to_le_bytes());
+    file.extend(
+        b"\x04\0\x10\0\x16\0\x10\0\x03\0\0\0\x01\0\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71",
+    );
+    file.extend(b"LIST\x04\0\0\0abcddata\x90\x01\0\0");
+    file.extend((0..400u32).map(|at| (at * 37) as u8));
+    file
+}
+
+#[test]
+fn damaged_sounds_are_decoded_or_refused() {
+    let mut random = Random(0x5eed);
+    let limits = Limits {
+        max_samples: 100_000,
+        ..Limits::default()
+    };
+    let mut free = audio_pipeline();
+    free["input"].as_object_mut().unwrap().remove("samples");
+    free["input"]["features"] = json!({"waveform": {}});
+    let pipelines = [audio_pipeline(), free].map(|pipeline| config(pipeline).pipeline.unwrap());
+    let mut decoded = 0;
+    for _ in 0..10_000 {
+        let mut file = wav();
+        random.damage(&mut file);
+        let pipeline = &pipelines[random.below(2)];
+        match pipeline.before(Input::Audio(Audio::Encoded(file)), &limits) {
+            Ok(_) => decoded += 1,
+            Err(error) => assert!(matches!(error.code().http_status(), 400 | 413), "{error}"),
+        }
+    }
+    assert!(decoded > 1000, "{decoded}");
+}
+
+#[test]
+fn samples_of_anything_are_taken_or_refused() {
+    let mut random = Random(0x5eed);
+    let limits = Limits {
+        max_samples: 100_000,
+        ..Limits::default()
+    };
+    let pipeline = config(audio_pipeline()).pipeline.unwrap();
+    let mut taken = 0;
+    for _ in 0..2000 {
+        const RATES: [u32; 8] = [0, 1, 7, 8000, 16_000, 44_100, 768_000, u32::MAX];
+        let nonsense = random.below(3) == 0;
+        let length = random.below(300);
+        let sample = |_| match nonsense {
+            true => f32::from_bits(random.next() as u32),
+            false => (random.next() as i16).into(),
+        };
+        let samples = (0..length).map(sample).collect();
+        let audio = Audio::Samples {
+            sample_rate: RATES[random.below(RATES.len())],
+            channels: random.below(4) as u32,
+            samples,
+        };
+        match pipeline.before(Input::Audio(audio), &limits) {
+            Ok(_) => taken += 1,
+            Err(error) => assert!(matches!(error.code().http_status(), 400 | 413), "{error}"),
+        }
+    }
+    assert!(taken > 100, "{taken}");
+}
+
+#[test]
+fn texts_of_any_bytes_are_taken_or_refused() {
+    let mut random = Random(0x5eed);
+    let pipeline = config(text_pipeline()).pipeline.unwrap();
+    let mut taken = 0;
+    for _ in 0..5000 {
+        let mut bytes = "é ab\u{0} 😀 x".as_bytes().to_vec();
+        random.damage(&mut bytes);
+        let texts = Input::text_from_utf8(bytes);
+        match texts.and_then(|input| pipeline.before(input, &Limits::default())) {
+            Ok(_) => taken += 1,
+            Err(error) => assert!(matches!(error.code().http_status(), 400 | 413), "{error}"),
+        }
+    }
+    assert!(taken > 100, "{taken}");
+}
+
 /// Whatever passes `check` must not panic when it is used.
 #[test]
 fn damaged_configurations_are_refused_or_work() {
     let mut random = Random(0x5eed);
     let mut used = 0;
     for _ in 0..20_000 {
-        let pipeline = [bytes_pipeline, boxes_pipeline, record_pipeline][random.below(3)]();
+        let pipeline = [
+            bytes_pipeline,
+            boxes_pipeline,
+            record_pipeline,
+            audio_pipeline,
+            text_pipeline,
+        ][random.below(5)]();
         let mut json = serde_json::to_value(config(pipeline)).unwrap();
         random.damage_json(&mut json);
         let Ok(config) = ModelConfig::from_json(json.to_string().as_bytes()) else {
@@ -235,6 +327,12 @@ fn damaged_configurations_are_refused_or_work() {
         for input in [
             Input::Bytes(b"some bytes".to_vec()),
             Input::Record(record),
+            Input::Audio(Audio::Samples {
+                sample_rate: 8000,
+                channels: 2,
+                samples: vec![0.5; 300],
+            }),
+            Input::Text(vec!["a text".into()]),
             Input::Picture(Picture::Rgba {
                 width: 9,
                 height: 5,

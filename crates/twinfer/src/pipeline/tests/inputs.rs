@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{all_of, bytes_pipeline, config, from_base64, record_pipeline, reference, step};
+use super::{
+    all_of, bytes_pipeline, config, from_base64, record_pipeline, reference, step, text_pipeline,
+};
 use crate::pipeline::{Before, Input, bytes};
 use crate::{BytesInput, ErrorCode, Limits, Picture, RecordInput, Tensor, Tensors};
 
@@ -332,4 +334,74 @@ fn only_declared_parameters_and_values_are_taken() {
     let none = config(record_pipeline()).pipeline.unwrap();
     let error = none.parameters(&object(json!({"mode": "x"}))).unwrap_err();
     assert!(error.message().contains("this model has none"), "{error}");
+}
+
+#[test]
+fn texts_become_the_strings_of_the_model() {
+    let pipeline = |layout: &str| {
+        let mut json = text_pipeline();
+        json["input"]["layout"] = layout.into();
+        config(json).pipeline.unwrap()
+    };
+    let texts = || Input::Text(vec!["größer".into(), String::new()]);
+    for (layout, shape) in [("column", vec![2, 1]), ("vector", vec![2])] {
+        let made = pipeline(layout)
+            .before(texts(), &Limits::default())
+            .unwrap();
+        let Before::Tensors { tensors, .. } = made else {
+            panic!("{layout}: no tensors")
+        };
+        let wanted = Tensor::from_strings(&shape, vec!["größer".into(), String::new()]).unwrap();
+        assert_eq!(tensors, [("x".to_string(), wanted)]);
+    }
+    let one = |bytes: &[u8]| Input::text_from_utf8(bytes.to_vec());
+    assert_eq!(
+        one(b"\xef\xbb\xbfa\r\n").unwrap(),
+        Input::Text(vec!["a\r\n".into()])
+    );
+    let error = one(b"abc\xff").unwrap_err();
+    assert_eq!(error.code(), ErrorCode::InvalidText);
+    assert!(error.message().contains("byte 3"), "{error}");
+}
+
+#[test]
+fn several_texts_are_one_call_where_the_answer_has_them_all() {
+    let several = Input::Text(vec!["a".into(), "b".into()]);
+    let label = config(text_pipeline()).pipeline.unwrap();
+    let error = label.check_several(&several).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::InvalidInput);
+    assert!(error.message().contains("2 texts"), "{error}");
+    label.check_several(&Input::Text(vec!["a".into()])).unwrap();
+    let mut json = text_pipeline();
+    json["outputs"][0]["kind"] = "tensor".into();
+    let tensor = config(json).pipeline.unwrap();
+    tensor.check_several(&several).unwrap();
+}
+
+#[test]
+fn texts_that_are_too_long_or_none_are_refused() {
+    let pipeline = config(text_pipeline()).pipeline.unwrap();
+    let code = |texts: Vec<String>, max_bytes| {
+        let limits = Limits {
+            max_bytes,
+            ..Limits::default()
+        };
+        let refused = pipeline.before(Input::Text(texts), &limits);
+        refused.err().map(|error| error.code())
+    };
+    // Characters, not bytes, of each of them.
+    assert_eq!(code(vec!["é".repeat(20), "é".repeat(20)], 1000), None);
+    assert_eq!(
+        code(vec!["a".into(), "é".repeat(21)], 1000),
+        Some(ErrorCode::BodyTooLarge)
+    );
+    assert_eq!(
+        code(vec!["é".repeat(20)], 39),
+        Some(ErrorCode::BodyTooLarge)
+    );
+    assert_eq!(code(Vec::new(), 1000), Some(ErrorCode::InvalidText));
+    assert_eq!(
+        code(vec![String::new(); 70_000], 1000),
+        Some(ErrorCode::BodyTooLarge)
+    );
 }

@@ -95,3 +95,26 @@ pub(crate) fn record_pipeline() -> Json {
         "outputs": [{"kind": "label", "name": "label", "tensor": "label"}],
     })
 }
+
+/// A pipeline for sounds with their samples.
+pub(crate) fn audio_pipeline() -> Json {
+    json!({
+        "input": {
+            "kind": "audio", "name": "audio", "tensor": "x", "sample_rate": 16000, "samples": 400,
+            "features": {"mel_spectrogram": {
+                "n_fft": 64, "hop_length": 16, "win_length": 50, "n_mels": 8, "f_min": 20.0, "f_max": 7600.0, "power": 2,
+                "log": {"scale": "decibel", "floor": 1e-10, "offset": 0.0, "reference": {"value": 1.0}, "range": 80.0},
+                "normalize": {"mean": [-20.0], "std": [10.0]}, "frames": 25,
+            }},
+        },
+        "outputs": [{"kind": "tensor", "name": "scores", "tensor": "scores"}],
+    })
+}
+
+/// A pipeline for texts with a label.
+pub(crate) fn text_pipeline() -> Json {
+    json!({
+        "input": {"kind": "text", "name": "text", "tensor": "x", "max_characters": 20},
+        "outputs": [{"kind": "label", "name": "label", "tensor": "label"}],
+    })
+}

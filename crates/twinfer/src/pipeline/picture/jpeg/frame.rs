@@ -1,7 +1,7 @@
 //! The frame of a JPEG: its size, and what is known of each component (ITU T.81, B.2.2 and A.1.1).
 
 use super::damaged;
-use crate::pipeline::picture::memory::zeroed;
+use crate::pipeline::memory::zeroed;
 use crate::{Result, bail};
 
 /// Size and components.

@@ -14,9 +14,10 @@ use self::bits::{Bits, Codes};
 use self::color::Colors;
 use self::frame::Frame;
 use self::scan::{Part, Scan, ZIGZAG};
-use super::memory::{check_size, zeroed};
+use super::memory::check_size;
 use super::orientation::Orientation;
 use super::pixels::{PixelFormat, Pixels};
+use crate::pipeline::memory::zeroed;
 use crate::{Error, Limits, Result, bail, err};
 
 /// More scans than any encoder makes: each goes over the whole picture.

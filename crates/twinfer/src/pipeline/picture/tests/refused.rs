@@ -213,6 +213,7 @@ fn the_limits_of_a_package_count() {
     let limits = Limits {
         max_pixels: 12,
         max_bytes: 100,
+        ..Limits::default()
     };
     assert!(decode(rgba(4, 3), &limits).is_ok());
     let error = decode(rgba(13, 1), &limits).unwrap_err();
