@@ -217,10 +217,11 @@ fn metrics_and_log_know_the_model_of_every_protocol() {
     });
     let body = json!({"inputs": {"i": [1, -2, 3], "b": [true, false], "d": [0.5]}}).to_string();
     let event = json!({"i": [1, -2, 3], "b": [true, false], "d": [0.5]}).to_string();
+    let rows = json!({"instances": [{}]}).to_string();
     for (path, headers, body) in [
         ("/invocations", JSON, &body),
         ("/events", EVENT, &event),
-        ("/aip/predict", JSON, &body),
+        ("/aip/predict", JSON, &rows),
         ("/predictions/types", JSON, &body),
     ] {
         let answer = ask(&host, 2, ("POST", path, headers, body));
