@@ -24,8 +24,7 @@ pub(super) fn needed_length(length: usize, from: u32, to: u32) -> u64 {
 }
 
 /// Resamples with a sinc filter under a window of Hann: `torchaudio.functional.resample` with
-/// `sinc_interp_hann`, `lowpass_filter_width` 6 and `rolloff` 0.99. Sums are in double precision. Not
-/// the crate rubato: no training code has its filters, and a model wants the numbers of its training.
+/// `sinc_interp_hann`, `lowpass_filter_width` 6 and `rolloff` 0.99. Sums are in double precision.
 ///
 /// The filter has one phase for each output sample that has another place between its input
 /// samples: no more than 12.2 coefficients for each Hz of the higher rate.
