@@ -5,7 +5,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value as Json, json};
-use twinfer::{ErrorCode, Model, Parameters, Result};
+use twinfer::{DType, ErrorCode, Model, Parameters, Result};
 use twinfer_package::{
     Blob, Expectation, FolderStore, GoldenCase, GoldenData, GoldenInput, GoldenTensor, Index,
     Package, Reference, Store, Texts,
@@ -373,7 +373,7 @@ fn bad_runs(golden: &Cases) -> Vec<Case> {
         );
         add(
             "wrong-dtype",
-            replaced(&|t| (t.dtype, t.shape, t.data) = strings(&t.shape)),
+            replaced(&|t| (t.dtype, t.data) = of_another_type(t)),
             ErrorCode::WrongDtype,
         );
         add(
@@ -383,21 +383,37 @@ fn bad_runs(golden: &Cases) -> Vec<Case> {
         );
         add(
             "short-data",
-            replaced(&|t| t.data = GoldenData::Base64(STANDARD.encode([0; 16]))),
+            replaced(&|t| t.data = of_another_length(t)),
             ErrorCode::WrongShape,
         );
     }
     cases
 }
 
-/// A tensor of texts: no model here takes one.
-fn strings(shape: &[usize]) -> (twinfer::DType, Vec<usize>, GoldenData) {
-    let count = shape.iter().product();
-    (
-        twinfer::DType::String,
-        shape.to_vec(),
-        GoldenData::Strings(vec![String::new(); count]),
-    )
+/// Texts for numbers, numbers for texts.
+fn of_another_type(tensor: &GoldenTensor) -> (DType, GoldenData) {
+    let count = tensor.shape.iter().product();
+    match tensor.dtype {
+        DType::String => {
+            let numbers = STANDARD.encode(vec![0; 4 * count]);
+            (DType::F32, GoldenData::Base64(numbers))
+        }
+        _ => (
+            DType::String,
+            GoldenData::Strings(vec![String::new(); count]),
+        ),
+    }
+}
+
+/// Other data than the shape says.
+fn of_another_length(tensor: &GoldenTensor) -> GoldenData {
+    match tensor.dtype {
+        DType::String => {
+            let count: usize = tensor.shape.iter().product();
+            GoldenData::Strings(vec![String::new(); count + 1])
+        }
+        _ => GoldenData::Base64(STANDARD.encode([0; 16])),
+    }
 }
 
 fn blob_of(bytes: &[u8], media_type: &str) -> Blob {

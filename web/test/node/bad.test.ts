@@ -93,7 +93,7 @@ describe("a registry that answers wrongly", () => {
   });
 
   test("names, versions and addresses that do not exist", async () => {
-    await fails(loadModel(`${site.origin}/registry/nothing`), "unknown_model", /it has bytes, integers/);
+    await fails(loadModel(`${site.origin}/registry/nothing`), "unknown_model", /it has audio, bytes, integers/);
     await fails(loadModel(`${site.origin}/registry/record:9.9.9`), "unknown_version", /1\.0\.0/);
     await fails(loadModel(`${site.origin}/registry/Record`), "invalid_reference");
     await fails(loadModel(`${site.origin}/registry/record@sha256:00`), "invalid_digest");
