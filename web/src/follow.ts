@@ -31,6 +31,8 @@ export interface Follower {
 /** What a tag is used with, and what was refused for it, is noted in the cache; where that fails, the next load does not know. */
 export async function note(calls: Calls, reference: string, digest: string, what: "activate" | "refuse"): Promise<void> {
   await calls.aside((to) => to.call(what, { reference, digest })).catch((error: unknown) => {
+    // Closed before it was noted: so the visit was short.
+    if (error instanceof TwinferError && error.code === "closed") return;
     const said = what === "activate" ? "is used now" : "was refused";
     console.warn(`twinfer: ${reference}: that ${digest} ${said} was not kept: ${describe(error)}`);
   });

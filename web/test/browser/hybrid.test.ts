@@ -90,10 +90,11 @@ describe("the server answers as the page does", () => {
       assert.equal(seen.digest, seen.local);
       assert.deepEqual(seen.engine, { kind: "none" });
       assert.ok(seen.answers.length > 0);
+      // Later ones may be of the page again: where the server is the slower one, it is not asked for long.
+      const [first] = seen.answers;
+      assert.deepEqual([first?.two.where, first?.two.why], ["server", "latency"]);
       for (const { name, same, two, three } of seen.answers) {
         assert.deepEqual(same, [true, true], name);
-        // Now and then it is computed here, to see whether that is quicker by now.
-        assert.ok(["server latency", "page probe"].includes(`${two.where} ${two.why}`), `${two.where} ${two.why}`);
         assert.deepEqual([three.where, three.why, three.digest, three.version], ["server", "unsupported_device", seen.local, seen.version]);
         assert.equal(three.mode, two.mode);
       }

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import type { Browser } from "playwright-core";
 import { launch, openPage } from "../support/browser.js";
 import { pageFolder } from "../support/page-folder.js";
-import { serveModels } from "../support/twinfer.js";
+import { serveModels, twinfer } from "../support/twinfer.js";
 import type { Server } from "../support/twinfer.js";
 import type { Versions } from "../support/versions.js";
 import { versions } from "../support/versions.js";
@@ -19,12 +19,18 @@ let browser: Browser;
 let server: Server;
 let folder: string;
 let known: Versions;
+/** The key of whoever releases. */
+let operator: string;
 
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), "twinfer-releases-"));
   known = versions();
   known.registry.write(join(folder, "registry"));
-  server = await serveModels(join(folder, "registry"), pageFolder(join(folder, "page")), ["--state", "memory"]);
+  const made = JSON.parse(twinfer(["api-key", "--id", "operator", "--scopes", "admin", "--json"])) as { key: string; settings: { sha256: string } };
+  operator = made.key;
+  const access = join(folder, "access.toml");
+  writeFileSync(access, `open = ["page", "packages", "predict"]\n[[keys]]\nid = "operator"\nsha256 = "${made.settings.sha256}"\nscopes = ["admin"]\n`);
+  server = await serveModels(join(folder, "registry"), pageFolder(join(folder, "page")), ["--state", "memory", "--access", access]);
   browser = await launch();
 });
 
@@ -39,10 +45,10 @@ type Seen = [place: string, digest: string, version: string, variant: string, re
 
 test("page and server follow the same releases, with the same assignment, and nothing fails", { timeout: 300_000 }, async () => {
   const { page, complaints } = await openPage(browser, `${server.origin}/`);
-  const { seen, failed, published, moves } = await page.evaluate(async (rounds) => {
+  const { seen, failed, published, moves } = await page.evaluate(async ([rounds, operator]) => {
     const { loadModel } = await window.twinfer;
     const admin = async (method: string, path: string, spec?: object): Promise<string> => {
-      const response = await fetch(`/admin/deployments/record${path}`, { method, headers: { "content-type": "application/json" }, ...(spec && { body: JSON.stringify(spec) }) });
+      const response = await fetch(`/admin/deployments/record${path}`, { method, headers: { "content-type": "application/json", authorization: `Bearer ${operator}` }, ...(spec && { body: JSON.stringify(spec) }) });
       const answer = (await response.json()) as { deployment?: unknown };
       if (!response.ok) throw new Error(JSON.stringify(answer));
       return JSON.stringify(answer.deployment);
@@ -99,7 +105,7 @@ test("page and server follow the same releases, with the same assignment, and no
     await Promise.all(callers);
     await model.close();
     return { seen, failed, published, moves };
-  }, ROUNDS);
+  }, [ROUNDS, operator] as const);
   assert.deepEqual([failed, complaints, moves], [[], [], 2 * ROUNDS]);
   const documents = published.map((text) => JSON.parse(text) as { revision: number; variants: { name: string; digest: string; version: string }[] });
   assert.equal(documents.length, 1 + 2 * ROUNDS);

@@ -84,6 +84,7 @@ export class Registry {
       mkdirSync(dirname(join(folder, path)), { recursive: true });
       writeFileSync(join(folder, path), bytes);
     }
+    writeFileSync(join(folder, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}');
   }
 
   #layer(kind: string, file: string, bytes: Uint8Array<ArrayBuffer>): Json {
