@@ -12,6 +12,7 @@ mod forms;
 mod infer;
 mod metadata;
 mod mlflow;
+mod offline;
 mod onnx_file;
 mod openapi;
 mod predict;

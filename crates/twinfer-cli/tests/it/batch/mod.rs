@@ -396,3 +396,18 @@ fn rows_that_influence_each_other_run_one_by_one() {
         1,
     );
 }
+
+#[test]
+fn a_fixed_batch_is_filled_up() {
+    let place = Place::new();
+    let fixed = Type::Fixed(1, 3);
+    place.write("fixed.onnx", onnx_file::identity(&fixed));
+    place.write("in.jsonl", "1.5\n2.5\n\"x\"\n-1\n4\n");
+    let arguments = ["fixed.onnx", "--input", "in.jsonl", "--output", "o.jsonl"];
+    let bad = some_bad(&place, &arguments);
+    assert_eq!((bad.len(), &bad[0]["row"]), (1, &json!(2)));
+    let wanted = [1.5, 2.5, -1.0, 4.0].map(|y| json!({ "y": y }));
+    assert_eq!(lines(&place, "o.jsonl"), wanted);
+    let arguments = [&["batch"], &arguments[..], &["--batch", "2"]].concat();
+    place.bad(&arguments, "invalid_parameter", 1);
+}
