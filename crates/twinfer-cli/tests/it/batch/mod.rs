@@ -103,6 +103,16 @@ fn answers_are_those_of_predict() {
         assert!(said["batch"].as_u64().unwrap() > 1, "{said}");
         let one_by_one = ["--output", "1.jsonl", "--batch", "1", "--threads", "1"];
         place.good(&[&["batch", model, "--input", "in.jsonl"], &one_by_one[..]].concat());
+        for threads in ["1", "5"] {
+            let arguments = ["batch", model, "--input", "in.jsonl", "--output", "t.jsonl"];
+            place.good(&[&arguments[..], &["--threads", threads]].concat());
+            let file = |name: &str| fs::read(place.path(name)).unwrap();
+            assert_eq!(
+                file("t.jsonl"),
+                file("o.jsonl"),
+                "{model}, {threads} threads"
+            );
+        }
         let (together, alone) = (lines(&place, "o.jsonl"), lines(&place, "1.jsonl"));
         assert_eq!((together.len(), alone.len()), (40, 40));
         for at in [0, 7, 39] {
