@@ -336,6 +336,11 @@ fn model_files_and_standard_streams() {
         .unwrap();
     let said = Said::of(child.wait_with_output().unwrap());
     assert_eq!(said.code, Some(6), "{}", said.err);
+    assert!(
+        said.err.contains("1 of 3 rows could not be answered"),
+        "{}",
+        said.err
+    );
     let answers: Vec<Json> = (said.out.lines())
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
