@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value as Json, json};
 use twinfer::{Error, Result};
 
-use crate::files::{remove, rename, shorten, storage};
+use crate::files::{remove, rename, shorten, storage, sync_folder_of};
 use crate::job::beside;
 
 /// Longest row that is written beside its reason, in bytes of JSON.
@@ -68,6 +68,8 @@ impl BadFile {
             Ok(file)
         };
         let file = open().map_err(|e| storage("write", &partial, &e))?;
+        // Checkpoints count on its name.
+        sync_folder_of(&partial)?;
         Ok(Self {
             file: BufWriter::new(file),
             bytes,

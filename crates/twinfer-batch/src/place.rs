@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use twinfer::{Result, bail, err};
 
-use crate::files::{remove, rename, storage};
+use crate::files::{remove, rename, storage, sync_folder_of};
 use crate::job::beside;
 use crate::write::whole;
 
@@ -31,6 +31,7 @@ impl Place {
         }
         let folder = beside(output, FOLDER);
         fs::create_dir_all(&folder).map_err(|e| storage("make", &folder, &e))?;
+        sync_folder_of(&folder)?;
         let path = folder.join("lock");
         let lock = File::options()
             .create(true)

@@ -41,6 +41,13 @@ pub fn run(model: &Model, job: &Job, observe: &mut dyn FnMut(&Progress)) -> Resu
     };
     let found = place.as_ref().map(Place::checkpoint);
     let begun = begun(model, job, &plan, found.as_deref())?;
+    if let Some(most) = job.max_bad.filter(|most| begun.bad > *most) {
+        bail!(
+            InvalidParameter,
+            "{} rows are bad already, and at most {most} are allowed: allow more, or begin anew",
+            begun.bad
+        );
+    }
     let resumed_at = (begun.next != plan.source.start()).then_some(begun.next.row);
     let meter = Meter::new(plan.source.length(), begun.next);
     let ignored_columns = std::mem::take(&mut plan.ignored);
@@ -193,7 +200,7 @@ fn begin(
             writer.open(&task.encoder)?;
             return writer.take(done);
         }
-        writer.note(done)?;
+        writer.note(done.counted)?;
     }
     writer.state.batch = task.batch;
     writer.state.columns = task.encoder.columns.clone();

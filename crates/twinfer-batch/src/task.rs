@@ -19,13 +19,20 @@ pub(crate) struct Task<'a> {
 
 /// A chunk that was worked on.
 pub(crate) struct Done {
+    pub(crate) output: Encoded,
+    pub(crate) counted: Counted,
+}
+
+/// What there is to say of its rows beside their answers.
+pub(crate) struct Counted {
+    /// The place behind the last one.
     pub(crate) next: Place,
+    /// Rows that were answered.
     pub(crate) good: u64,
     /// Rows that could not be answered, by their numbers.
     pub(crate) bad: Vec<(u64, Error)>,
     /// The same as they are written.
     pub(crate) bad_lines: Vec<u8>,
-    pub(crate) output: Encoded,
 }
 
 impl Task<'_> {
@@ -72,23 +79,22 @@ impl Task<'_> {
             .map(|(number, answer)| answer.map(|item| (number, item)))
             .collect();
         let output = self.encoder.encode(&mut answers, kept)?;
-        let mut done = Done {
+        let mut counted = Counted {
             next: chunk.next,
             good: 0,
             bad: Vec::new(),
             bad_lines: Vec::new(),
-            output,
         };
         for (at, answer) in answers.into_iter().enumerate() {
             let Err(error) = answer else {
-                done.good += 1;
+                counted.good += 1;
                 continue;
             };
             let number = chunk.first + at as u64;
             let shown = self.decoder.shown(&chunk.rows, at);
-            done.bad_lines.extend(bad::line(number, shown, &error));
-            done.bad.push((number, error));
+            counted.bad_lines.extend(bad::line(number, shown, &error));
+            counted.bad.push((number, error));
         }
-        Ok(done)
+        Ok(Done { output, counted })
     }
 }

@@ -109,6 +109,7 @@ mod tests {
     use super::*;
     use crate::chunk::{Place, Raw};
     use crate::encode::Encoded;
+    use crate::task::Counted;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
     use twinfer::ErrorCode;
@@ -137,11 +138,13 @@ mod tests {
         // Those that come first take longest.
         std::thread::sleep(Duration::from_micros(300 - chunk.first % 300));
         Ok(Done {
-            next: chunk.next,
-            good: 0,
-            bad: Vec::new(),
-            bad_lines: Vec::new(),
             output: Encoded::Text(Vec::new()),
+            counted: Counted {
+                next: chunk.next,
+                good: 0,
+                bad: Vec::new(),
+                bad_lines: Vec::new(),
+            },
         })
     }
 
@@ -154,7 +157,7 @@ mod tests {
             4,
             &work,
             &mut |done| {
-                seen.push(done.next.row);
+                seen.push(done.counted.next.row);
                 let ahead = read.load(Ordering::SeqCst) - (seen.len() as u64 - 1);
                 assert!(ahead <= 4 * CHUNKS_FOR_EACH as u64, "{ahead}");
                 Ok(())

@@ -7,11 +7,11 @@ use twinfer::{Result, bail};
 
 use crate::bad::BadFile;
 use crate::checkpoint::Checkpoint;
-use crate::encode::{Encoded, Encoder};
+use crate::encode::Encoder;
 use crate::files::sync_folder_of;
 use crate::job::Job;
 use crate::progress::{Meter, Progress};
-use crate::task::Done;
+use crate::task::{Counted, Done};
 use crate::write::{Sink, whole};
 
 /// Writes what is done, in order, and makes it durable.
@@ -47,22 +47,22 @@ impl Writer<'_> {
     }
 
     /// Counts rows, and writes the bad ones.
-    pub(crate) fn note(&mut self, mut done: Done) -> Result<()> {
+    pub(crate) fn note(&mut self, mut rows: Counted) -> Result<()> {
         let bad_before = self.state.bad;
-        self.state.good += done.good;
-        self.state.bad += done.bad.len() as u64;
-        self.state.next = done.next;
+        self.state.good += rows.good;
+        self.state.bad += rows.bad.len() as u64;
+        self.state.next = rows.next;
         if let Some(file) = &mut self.bad_file {
-            file.write(&done.bad_lines)?;
+            file.write(&rows.bad_lines)?;
         }
         let progress = self.meter.progress(&self.state.next, self.state.bad);
         (self.observe)(&progress);
         if let Some(most) = self.job.max_bad
             && self.state.bad > most
             && let Some(at) = usize::try_from(most.saturating_sub(bad_before)).ok()
-            && at < done.bad.len()
+            && at < rows.bad.len()
         {
-            let (row, error) = done.bad.swap_remove(at);
+            let (row, error) = rows.bad.swap_remove(at);
             let place = match &self.bad_file {
                 Some(file) => format!("; those before it are in {}", file.partial().display()),
                 None => String::new(),
@@ -74,26 +74,13 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Writes the answers of a chunk, and from time to time makes them durable.
     pub(crate) fn take(&mut self, done: Done) -> Result<()> {
         let Some(sink) = &mut self.sink else {
             bail!(Internal, "answers before the output is open");
         };
-        // A copy of nothing: the output is moved out, the rest is counted.
-        let Done {
-            next,
-            good,
-            bad,
-            bad_lines,
-            output,
-        } = done;
-        let can_sync = sink.write(output)?;
-        self.note(Done {
-            next,
-            good,
-            bad,
-            bad_lines,
-            output: Encoded::Text(Vec::new()),
-        })?;
+        let can_sync = sink.write(done.output)?;
+        self.note(done.counted)?;
         if can_sync && self.path.is_some() && self.last.elapsed() >= self.job.checkpoint_every {
             self.checkpoint()?;
         }

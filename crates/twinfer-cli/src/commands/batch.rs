@@ -355,9 +355,23 @@ fn say(report: &Report, job: &Job, model: &Model, output: &Output) -> Result<()>
         ));
     }
     let place = match &job.output {
-        // There the answers are.
-        Target::Stdout => return Ok(()),
         Target::Path(path) => path,
+        // On standard output are the answers.
+        Target::Stdout => {
+            if output.is_json() {
+                output.note(&json!(report).to_string());
+            } else if report.bad > 0 {
+                let place = match &report.bad_file {
+                    Some(file) => format!("are in {}", file.display()),
+                    None => "are not kept; --bad FILE keeps them".into(),
+                };
+                warn(&format!(
+                    "{} of {} rows could not be answered, and {place}",
+                    report.bad, report.rows
+                ));
+            }
+            return Ok(());
+        }
     };
     let mut value = json!(report);
     value["output"] = json!(place);

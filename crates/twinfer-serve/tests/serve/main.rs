@@ -14,6 +14,7 @@ mod infer;
 mod metadata;
 mod mlflow;
 mod mlflow_schema;
+mod offline;
 mod onnx_file;
 mod openapi;
 mod predict;

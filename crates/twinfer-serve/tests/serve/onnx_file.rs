@@ -4,6 +4,8 @@
 pub enum Type {
     /// With one free axis.
     Tensor(u64),
+    /// With one axis of this length.
+    Fixed(u64, u64),
     /// With any axes.
     Unshaped(u64),
     /// The types of keys and of values.
@@ -67,6 +69,10 @@ fn kind(of: &Type) -> Vec<u8> {
     match of {
         Type::Tensor(element) => {
             let shape = field(2, &field(1, &text(2, "N")));
+            field(1, &[number(1, *element), shape].concat())
+        }
+        Type::Fixed(element, length) => {
+            let shape = field(2, &field(1, &number(1, *length)));
             field(1, &[number(1, *element), shape].concat())
         }
         Type::Unshaped(element) => field(1, &number(1, *element)),

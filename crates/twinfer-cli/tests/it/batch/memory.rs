@@ -15,7 +15,7 @@ const INPUT: usize = 768 << 20;
 const ROW: usize = 1 << 20;
 /// What the process may have at its peak: program, model, stacks, and chunks of 4 MB for each thread, three at
 /// a time and some of them in several forms.
-const BOUND: usize = 300 << 20;
+const BOUND: usize = 200 << 20;
 
 #[test]
 fn memory_is_bounded() {

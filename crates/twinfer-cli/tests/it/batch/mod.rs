@@ -103,6 +103,16 @@ fn answers_are_those_of_predict() {
         assert!(said["batch"].as_u64().unwrap() > 1, "{said}");
         let one_by_one = ["--output", "1.jsonl", "--batch", "1", "--threads", "1"];
         place.good(&[&["batch", model, "--input", "in.jsonl"], &one_by_one[..]].concat());
+        for threads in ["1", "5"] {
+            let arguments = ["batch", model, "--input", "in.jsonl", "--output", "t.jsonl"];
+            place.good(&[&arguments[..], &["--threads", threads]].concat());
+            let file = |name: &str| fs::read(place.path(name)).unwrap();
+            assert_eq!(
+                file("t.jsonl"),
+                file("o.jsonl"),
+                "{model}, {threads} threads"
+            );
+        }
         let (together, alone) = (lines(&place, "o.jsonl"), lines(&place, "1.jsonl"));
         assert_eq!((together.len(), alone.len()), (40, 40));
         for at in [0, 7, 39] {
@@ -326,6 +336,11 @@ fn model_files_and_standard_streams() {
         .unwrap();
     let said = Said::of(child.wait_with_output().unwrap());
     assert_eq!(said.code, Some(6), "{}", said.err);
+    assert!(
+        said.err.contains("1 of 3 rows could not be answered"),
+        "{}",
+        said.err
+    );
     let answers: Vec<Json> = (said.out.lines())
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
@@ -395,4 +410,19 @@ fn rows_that_influence_each_other_run_one_by_one() {
         "invalid_parameter",
         1,
     );
+}
+
+#[test]
+fn a_fixed_batch_is_filled_up() {
+    let place = Place::new();
+    let fixed = Type::Fixed(1, 3);
+    place.write("fixed.onnx", onnx_file::identity(&fixed));
+    place.write("in.jsonl", "1.5\n2.5\n\"x\"\n-1\n4\n");
+    let arguments = ["fixed.onnx", "--input", "in.jsonl", "--output", "o.jsonl"];
+    let bad = some_bad(&place, &arguments);
+    assert_eq!((bad.len(), &bad[0]["row"]), (1, &json!(2)));
+    let wanted = [1.5, 2.5, -1.0, 4.0].map(|y| json!({ "y": y }));
+    assert_eq!(lines(&place, "o.jsonl"), wanted);
+    let arguments = [&["batch"], &arguments[..], &["--batch", "2"]].concat();
+    place.bad(&arguments, "invalid_parameter", 1);
 }
