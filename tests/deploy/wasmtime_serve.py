@@ -113,7 +113,7 @@ def _():
         places.expect(wanted[0]["outputs"]["label"], places.LABELS[0])
         # It counts what this one instance has answered.
         text = places.request(there.url("/metrics")).body.decode()
-        counted = [line for line in text.splitlines() if line.startswith("nv_inference_count{")]
+        counted = [line for line in text.splitlines() if line.startswith("request_predict_seconds_count{")]
         places.expect(sorted(line.rsplit(" ", 1)[1] for line in counted), ["1", "1", "1"])
 
 
