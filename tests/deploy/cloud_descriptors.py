@@ -4,6 +4,7 @@ started as each of them starts it."""
 import json
 import pathlib
 import re
+import shutil
 
 import places
 from container import Container, free_port, unpack
@@ -226,4 +227,5 @@ def _():
         places.expect(server.post(routes["scoringRoute"]["path"], body).json(), places.LABELS[:2])
 
 
+shutil.rmtree(IMAGE.root)
 places.finish()

@@ -221,4 +221,6 @@ def _():
         assert "tumour-risk" in names, names
 
 
+for left in ("root", "root-with-models", "storage", "pulled", "with-models"):
+    shutil.rmtree(here.folder / left, ignore_errors=True)
 places.finish()

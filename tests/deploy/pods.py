@@ -85,6 +85,11 @@ class Pod(Container):
         image = unpack(here.image, folder / "root")
         super().__init__(image, container["args"], variables, mounts, writable, cache, port)
 
+    def __exit__(self, *why):
+        super().__exit__(*why)
+        # A pod has an image of its own, and each is large.
+        shutil.rmtree(self.image.root)
+
     def probed(self):
         """Waits until it is ready, and requires that every probe is answered."""
         self.ready(self.probes["startupProbe"]["path"])

@@ -106,13 +106,15 @@ def _():
 
 @places.check("the same answers as twinfer serve, to the bit; an instance stays")
 def _():
-    with by_wasmtime("--idle-instance-timeout", "1800s") as there, by_twinfer() as ours:
+    observed = ["--env", "TWINFER_METRICS=1", "--env", "TWINFER_OPEN=metrics"]
+    with by_wasmtime("--idle-instance-timeout", "1800s", *observed) as there, by_twinfer() as ours:
         wanted = answers(ours)
         places.expect(answers(there), wanted)
         places.expect(wanted[0]["outputs"]["label"], places.LABELS[0])
-        timing = places.request(there.url("/v2/models/tumour-risk/predict"), places.RECORDS[0]).json()["timing"]
-        # Loaded by the request before it.
-        places.expect(timing["load_ms"], 0)
+        # It counts what this one instance has answered.
+        text = places.request(there.url("/metrics")).body.decode()
+        counted = [line for line in text.splitlines() if line.startswith("request_predict_seconds_count{")]
+        places.expect(sorted(line.rsplit(" ", 1)[1] for line in counted), ["1", "1", "1"])
 
 
 @places.check("access is the component's own there: closed without settings, open with a key")

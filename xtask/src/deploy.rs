@@ -11,7 +11,7 @@ use crate::failure::{Context, Failure, Result};
 use crate::image::Image;
 use crate::paths;
 use crate::python;
-use crate::run::{Run, find_program};
+use crate::run::Run;
 use crate::steps::step;
 use crate::test::watched;
 
@@ -49,9 +49,16 @@ pub fn suite() -> Result<Counts> {
 /// Makes the image of what is built, twice: the same files must give the same digest. And once more
 /// as an archive for Docker. Says whether this machine can make images, and start them.
 fn images(image: &Path) -> Result<bool> {
-    if !cfg!(target_os = "linux") || find_program(&["buildah"]).is_none() || !debian::is_root() {
+    let missing = debian::missing(&debian::test_programs());
+    if !cfg!(target_os = "linux") || !debian::is_root() || !missing.is_empty() {
+        let names: Vec<_> = missing.iter().map(|program| program.name).collect();
         println!(
-            "==> SKIPPED: tests of the container image; they need Linux, buildah, and to be root"
+            "==> SKIPPED: tests of the container image; they need Linux, to be root, and {}",
+            if names.is_empty() {
+                "nothing else".into()
+            } else {
+                names.join(", ")
+            }
         );
         return Ok(false);
     }

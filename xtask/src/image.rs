@@ -133,7 +133,7 @@ impl Image {
         let _ = std::fs::remove_dir_all(&work);
         let root = work.join("root");
         self.fill(&root, output)?;
-        let buildah = Buildah::new();
+        let buildah = Buildah::new(self.form);
         let container = buildah.read(&["from", "scratch"])?;
         let made = self.layer(&buildah, &container, &work, &root);
         let removed = buildah.run(&["rm", &container]);
@@ -197,15 +197,11 @@ impl Image {
         buildah.run(&config)?;
         let name = format!("localhost/twinfer:{}", self.tag);
         let time = timestamp()?;
-        let format = match self.form {
-            Form::Oci => "oci",
-            Form::Docker => "docker",
-        };
         buildah.run(&[
             "commit",
             "-q",
             "--format",
-            format,
+            buildah.format,
             // Of the image, of its layer and of every file: so the same files give the same digest.
             "--timestamp",
             &time,
@@ -283,17 +279,24 @@ impl Image {
 /// `buildah` with a storage of our own, which needs neither a daemon nor an overlay file system.
 struct Buildah {
     storage: PathBuf,
+    /// Its own name of the form.
+    format: &'static str,
 }
 
 impl Buildah {
-    fn new() -> Self {
+    fn new(form: Form) -> Self {
         Self {
             storage: paths::target().join("image"),
+            format: match form {
+                Form::Oci => "oci",
+                Form::Docker => "docker",
+            },
         }
     }
 
     fn command<S: AsRef<str>>(&self, arguments: &[S]) -> Run {
         Run::new("buildah")
+            .env("BUILDAH_FORMAT", self.format)
             .args(["--storage-driver", "vfs"])
             .args([Path::new("--root"), &self.storage.join("storage")])
             .args([Path::new("--runroot"), &self.storage.join("run")])
