@@ -23,7 +23,7 @@ use crate::target::Target;
 pub(crate) use common::{object, path_parameter, reference_to, text};
 pub(crate) use model::{infer_request, infer_response};
 pub(crate) use operation::Operation;
-pub(crate) use pipeline::{answer_schema, closed, envelope, outputs, predict_body};
+pub(crate) use pipeline::{answer_schema, closed, envelope, outputs, parameters, predict_body};
 pub(crate) use rows::{columns, features, frame_row, list, row, row_answer};
 
 /// More models than this have their operations only under `?model=NAME`: a document of megabytes helps
@@ -77,19 +77,18 @@ impl<'a> Document<'a> {
         self.options
     }
 
-    /// A form of errors, for [`Operation::errors_in`].
+    /// A form of errors, for [`Operation::errors_in`]. What is wrong before the protocol is asked has our own
+    /// form, whatever its status is.
     pub(crate) fn error_form(&mut self, name: &str, schema: Value) {
         let own = self.schema(name, schema);
-        let response = |description: String, schema: Value| json!({"description": description, "content": {"application/json": {"schema": schema}}});
         let either = json!({"anyOf": [own, reference_to("Error")]});
-        let any = response("An error, of the protocol or of the server.".into(), either);
-        self.responses.insert(name.to_owned(), any);
+        let response = |description: String| json!({"description": description, "content": {"application/json": {"schema": either}}});
+        self.responses
+            .insert(name.to_owned(), response("An error.".into()));
         for status in OF_PROTOCOLS {
             let description = format!("An error, with a code of `Error{status}`.");
-            self.responses.insert(
-                format!("{name}{status}"),
-                response(description, own.clone()),
-            );
+            self.responses
+                .insert(format!("{name}{status}"), response(description));
         }
     }
 

@@ -62,8 +62,8 @@ impl Operation {
         self.answer(200, description, &[("application/json", schema)])
     }
 
-    /// Errors in the form of a protocol ([`super::Document::error_form`]), with the statuses that are to
-    /// be expected. What the server says before the protocol is asked has our own form.
+    /// Errors in the form of a protocol ([`super::Document::error_form`]), with the statuses that are to be
+    /// expected.
     pub(crate) fn errors_in(mut self, form: &str, statuses: &[u16]) -> Self {
         let reference = |name: String| json!({"$ref": format!("#/components/responses/{name}")});
         self.0["responses"]["default"] = reference(form.to_owned());

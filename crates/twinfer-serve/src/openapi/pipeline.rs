@@ -118,7 +118,7 @@ pub(crate) fn closed(fields: &[(&str, Value)], required: &[&str]) -> Value {
 }
 
 /// The choices of a call, in the envelope.
-fn parameters(pipeline: Option<&Pipeline>) -> Value {
+pub(crate) fn parameters(pipeline: Option<&Pipeline>) -> Value {
     let all = pipeline
         .map(|p| p.parameters.as_slice())
         .unwrap_or_default();

@@ -63,10 +63,17 @@ pub(super) fn describe(document: &mut Document<'_>) {
         "What an endpoint calls, at the paths that the environment of the container names, and at those that it uses without.",
     );
     let served = document.default_model();
+    let parameters = served.map_or_else(
+        || json!({"type": "object"}),
+        |served| openapi::parameters(served.config.pipeline.as_ref()),
+    );
     let request = openapi::closed(
         &[
             ("instances", list(row(served))),
-            ("parameters", json!({"type": ["object", "null"]})),
+            (
+                "parameters",
+                json!({"anyOf": [parameters, {"type": "null"}]}),
+            ),
         ],
         &["instances"],
     );
@@ -83,10 +90,14 @@ pub(super) fn describe(document: &mut Document<'_>) {
     let request = document.schema("VertexRequest", request);
     let answer = document.schema("VertexPredictions", answer);
     let health = openapi::object(&[("status", json!({"const": "healthy"}))], &["status"]);
+    let id = |name: &str, example: &str| {
+        let mut parameter = path_parameter(name, "An id of Vertex AI.", example);
+        parameter["schema"]["pattern"] = "^[0-9A-Za-z_-]+$".into();
+        parameter
+    };
     let ids = |operation: Operation| {
-        operation
-            .parameter(path_parameter("endpoint", "An id of Vertex AI.", "12"))
-            .parameter(path_parameter("deployed", "An id of Vertex AI.", "34"))
+        let operation = operation.parameter(id("endpoint", "12"));
+        operation.parameter(id("deployed", "34"))
     };
     let healthy = |id: &str| {
         Operation::new(id, TAG, "Whether the default model is loaded")

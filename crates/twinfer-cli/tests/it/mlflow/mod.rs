@@ -147,10 +147,8 @@ fn the_flavor_and_the_signature_are_kept() {
     edit(
         &place,
         "called",
-        r#""dose", "required":
-    true}"#,
-        r#""dose", "required":
-    false}, {"type": "sparkml vector", "name": "more", "required": false}"#,
+        "\"dose\",\n    \"required\": true}",
+        r#""dose", "required": false}, {"type": "sparkml vector", "name": "more", "required": false}"#,
     );
     place.json(&["pack", "called", "--python", "none", "--no-example"]);
     let kept = &place.json(&["inspect", "called"])["config"]["mlflow"];

@@ -138,13 +138,7 @@ pub(super) fn cases() -> Vec<Case> {
             INT64,
             Numbers(&[1.0]),
         ),
-        case(
-            "ReduceL1",
-            &[],
-            vec![long(&[i64::MIN])],
-            INT64,
-            Numbers(&[-9_223_372_036_854_775_808.0]),
-        ),
+        case("ReduceL1", &[], vec![long(&[i64::MIN])], INT64, Wraps),
         case(
             "ReduceSumSquare",
             &[],
