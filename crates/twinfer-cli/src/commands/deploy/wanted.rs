@@ -231,6 +231,9 @@ impl FromStr for Guard {
             "drift" => (Metric::Drift, None),
             latency => {
                 let digits = latency.strip_prefix('p').ok_or_else(wrong)?;
+                if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+                    return Err(wrong());
+                }
                 // p50, p99, p999: digits after the point.
                 let quantile = format!("0.{digits}").parse().map_err(|_| wrong())?;
                 (Metric::Latency, Some(quantile))
