@@ -71,7 +71,12 @@ pub struct ApplyArgs {
     key_header: Option<String>,
 
     /// Why, for the log and for `status`
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
     reason: String,
 
     /// Release it even if it breaks callers of what is served now
