@@ -17,16 +17,18 @@ const PAGE_POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-ev
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 /// What clients of the protocols send: credentials, the protocols' own headers, those of traces, of
-/// deadlines and of conditional requests, and CloudEvents in binary form. `*` would not be for
+/// deadlines, of conditional requests and of deployments, and CloudEvents in binary form. `*` would not be for
 /// requests with credentials, and never is for `authorization`.
 const FROM_CLIENTS: &str = "accept, authorization, x-api-key, content-type, inference-header-content-length, \
      x-request-id, x-request-timeout, traceparent, tracestate, baggage, if-none-match, if-modified-since, range, if-range, \
+     x-twinfer-key, x-twinfer-version, if-match, \
      x-amzn-sagemaker-custom-attributes, x-amzn-sagemaker-inference-id, x-amzn-sagemaker-target-model, \
      x-amzn-sagemaker-target-variant, azureml-model-deployment, x-ms-client-request-id, \
      ce-id, ce-source, ce-specversion, ce-type, ce-subject, ce-time, ce-dataschema";
 /// What scripts may read of an answer beyond its type and length.
 const TO_CLIENTS: &str = "etag, content-length, content-range, retry-after, server-timing, inference-header-content-length, \
      x-request-id, x-twinfer-model, x-twinfer-version, x-twinfer-digest, x-twinfer-cache, traceparent, www-authenticate, \
+     x-twinfer-variant, x-twinfer-deployment, \
      ratelimit, ratelimit-policy, ratelimit-limit, ratelimit-remaining, ratelimit-reset, \
      ce-id, ce-source, ce-specversion, ce-type, ce-subject, ce-time";
 

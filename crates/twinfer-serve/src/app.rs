@@ -276,14 +276,18 @@ impl App {
         self.catalog.index()
     }
 
-    /// What is asked of the registry for a target, by nobody in particular: the primary where there
-    /// is a deployment.
+    /// What is asked of the registry for a target.
     pub(crate) fn reference(&self, target: &Target, index: &Index) -> Result<Reference> {
-        let reference = target.resolve(self.options.default_model.as_ref(), index)?;
+        target.resolve(self.options.default_model.as_ref(), index)
+    }
+
+    /// What answers for a target by default: the primary where there is a deployment.
+    pub(crate) fn primary(&self, target: &Target, index: &Index) -> Result<Reference> {
+        let reference = self.reference(target, index)?;
         Ok(self.deployments.choose(reference, None)?.reference)
     }
 
-    /// The same for whoever sent this request.
+    /// What answers for a reference whoever sent this request.
     pub(crate) fn choose(&self, reference: Reference, parts: &Parts) -> Result<Chosen> {
         self.deployments.choose(reference, Some(parts))
     }
@@ -291,7 +295,7 @@ impl App {
     /// The model of a target, loaded if it is not yet.
     pub(crate) fn load(&self, target: &Target) -> Result<Arc<Loaded>> {
         let index = self.index()?;
-        let reference = self.reference(target, &index)?;
+        let reference = self.primary(target, &index)?;
         let entry = self.admit(&index, &reference)?;
         self.models.get(&reference, &entry)
     }
@@ -304,7 +308,7 @@ impl App {
     ) -> Result<(Called<'a>, Call)> {
         let call = Call::new(self.options.clock).since(request.started);
         let index = self.index()?;
-        let reference = target.resolve(self.options.default_model.as_ref(), &index)?;
+        let reference = self.reference(target, &index)?;
         let chosen = self.choose(reference, request.parts)?;
         if let Some(by) = chosen.by {
             // Before it is loaded: a version that does not load is to be seen as such.
@@ -320,7 +324,7 @@ impl App {
     /// What a model says of itself. Its file is not read where the package has its signature.
     pub(crate) fn describe(&self, target: &Target) -> Result<Described> {
         let index = self.index()?;
-        let reference = self.reference(target, &index)?;
+        let reference = self.primary(target, &index)?;
         let entry = self.admit(&index, &reference)?;
         let config = self.models.config(&reference, &entry.descriptor)?;
         let signature = match &config.signature {

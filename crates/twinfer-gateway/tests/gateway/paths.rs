@@ -51,6 +51,9 @@ fn every_protocol_has_its_scopes() {
         ("POST", "/v2/repository/models/m/load", Admin, "m"),
         ("POST", "/v2/repository/models/m/unload", Admin, "m"),
         ("PUT", "/v2/deployments/m", Admin, "-"),
+        ("PUT", "/admin/deployments/m", Admin, "-"),
+        ("POST", "/admin/deployments/m/rollback", Admin, "-"),
+        ("GET", "/registry/deployments/m.json", Packages, "-"),
         ("POST", "/v2/logging", Admin, "-"),
         // TensorFlow Serving.
         ("GET", "/v1/models/m", Predict, "m"),

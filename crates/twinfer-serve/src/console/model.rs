@@ -18,7 +18,7 @@ const LARGEST_LAYER: u64 = 4 << 20;
 /// The model that answers by default: its signature, its steps, and inputs of golden examples.
 pub(crate) fn describe(app: &App, target: &Target) -> Result<Value> {
     let described = app.describe(target)?;
-    let reference = app.reference(target, &described.index)?;
+    let reference = app.primary(target, &described.index)?;
     let entry = app.admit(&described.index, &reference)?;
     // An example is a convenience: a package without one, or whose examples cannot be had, is tried
     // without.

@@ -197,7 +197,7 @@ impl super::Route for Route {
 pub(super) fn ping(app: &App, target: &Target) -> Result<Response<Bytes>> {
     app.check()?;
     let index = app.index()?;
-    let reference = app.reference(target, &index)?;
+    let reference = app.primary(target, &index)?;
     app.admit(&index, &reference)?;
     Ok(reply::with_type(
         StatusCode::OK,

@@ -104,7 +104,12 @@ enum Action {
 #[derive(Debug, Default, Args)]
 pub struct ChangeArgs {
     /// Why, for the log and for `status`
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
     reason: String,
 
     /// Only where the deployment still has this revision

@@ -96,9 +96,13 @@ pub fn list(told: &Json) -> String {
 fn variants(variants: &Json) -> String {
     let row = |variant: &Json| {
         let word = |name: &str| variant[name].as_str().unwrap_or_default().to_owned();
+        // Most have no name but their version.
+        let version = match (word("name"), word("version")) {
+            (name, version) if name == version => version,
+            (name, version) => format!("{version} ({name})"),
+        };
         vec![
-            word("name"),
-            word("version"),
+            version,
             percent(variant["weight"].as_u64().unwrap_or(0)),
             word("role"),
             word("digest"),

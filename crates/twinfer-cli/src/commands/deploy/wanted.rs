@@ -71,7 +71,12 @@ pub struct ApplyArgs {
     key_header: Option<String>,
 
     /// Why, for the log and for `status`
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
     reason: String,
 
     /// Release it even if it breaks callers of what is served now
@@ -231,6 +236,9 @@ impl FromStr for Guard {
             "drift" => (Metric::Drift, None),
             latency => {
                 let digits = latency.strip_prefix('p').ok_or_else(wrong)?;
+                if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+                    return Err(wrong());
+                }
                 // p50, p99, p999: digits after the point.
                 let quantile = format!("0.{digits}").parse().map_err(|_| wrong())?;
                 (Metric::Latency, Some(quantile))

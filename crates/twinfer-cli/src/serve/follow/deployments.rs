@@ -95,9 +95,34 @@ impl Follower {
                 return;
             }
             match releases.here(&name) {
-                Some(here) if here.document == document => releases.forget_waiting(&name),
+                Some(here) if here.document == document => {
+                    self.look_after(&releases, &here.deployment)
+                }
                 _ => self.put_in_force(&releases, &name, document),
             }
+        }
+    }
+
+    /// What is in force may lose a version: who takes it out of the registry wants it gone.
+    fn look_after(&self, releases: &Releases, here: &Deployment) {
+        let resolved = here.variants.iter().try_for_each(|variant| {
+            let reference = reference(&here.name, variant)?;
+            self.approved.index().resolve(&reference).map(drop)
+        });
+        let Err(error) = resolved else {
+            return releases.forget_waiting(&here.name);
+        };
+        let waiting = Waiting {
+            revision: here.revision,
+            code: error.code().as_str().into(),
+            message: error.message().into(),
+        };
+        if releases.set_waiting(&here.name, waiting) {
+            let fields = json!({
+                "name": here.name, "revision": here.revision,
+                "code": error.code().as_str(), "message": error.message(),
+            });
+            self.event(LogLevel::Error, "deployment_broken", fields);
         }
     }
 

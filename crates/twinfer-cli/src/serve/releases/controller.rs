@@ -144,8 +144,17 @@ async fn exchange(releases: &Releases, deployment: &Deployment) -> Result<Vec<Sh
         if key == own {
             continue;
         }
-        let document = state.get(&key).await.map_err(storage)?;
-        others.extend(document.and_then(|document| Shared::read(&document.value)));
+        let Some(document) = state.get(&key).await.map_err(storage)? else {
+            continue;
+        };
+        match Shared::read(&document.value) {
+            // Of a server that is gone.
+            Some(other) if other.is_old(now() / 1_000) => {
+                let deleted = state.delete(&key, document.version).await;
+                deleted.map_err(storage)?;
+            }
+            other => others.extend(other),
+        }
     }
     Ok(others)
 }

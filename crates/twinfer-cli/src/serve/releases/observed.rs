@@ -72,6 +72,7 @@ impl Observations {
         };
         Shared {
             format_version: FORMAT,
+            at: now,
             versions: versions
                 .iter()
                 .map(|version| (*version, slots(version)))
@@ -89,6 +90,8 @@ impl Observations {
 #[derive(Serialize, Deserialize)]
 pub struct Shared {
     format_version: u32,
+    /// The second in which it was told.
+    at: u64,
     versions: BTreeMap<Digest, Vec<Slot>>,
 }
 
@@ -126,6 +129,11 @@ impl Shared {
         (shared.format_version == FORMAT).then_some(shared)
     }
 
+    /// Whether that server said nothing for so long that nobody needs this any more.
+    pub fn is_old(&self, now: u64) -> bool {
+        self.at.saturating_add(KEPT) < now
+    }
+
     /// As [`Observations::window`].
     pub fn window(&self, version: &Digest, now: u64, seconds: u32) -> Observed {
         let mut sum = Observed::default();
@@ -160,6 +168,7 @@ mod tests {
         }
         assert_eq!(observations.window(&version, 200, 60).requests, 0);
         assert_eq!(shared.window(&Digest::of(b"2"), 109, 60).requests, 0);
+        assert!(!shared.is_old(109) && shared.is_old(109 + KEPT + 1));
         assert!(Shared::read(b"{}").is_none());
     }
 

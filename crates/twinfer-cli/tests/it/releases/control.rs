@@ -31,7 +31,7 @@ fn world() -> World {
             packed["digest"].as_str().unwrap().to_owned(),
         )
     });
-    World::of(place, digests.to_vec(), &[])
+    World::of(place, digests.to_vec(), &["--memory", "128"])
 }
 
 fn infer(world: &World, number: u64) -> Answer {
@@ -115,7 +115,7 @@ fn a_canary_that_fails_is_rolled_back() {
     ]);
     world.until_in_force(2);
     // More than an instance may have.
-    let status = until_over(&world, 2_000_000_000);
+    let status = until_over(&world, 50_000_000);
     let events = status["events"].as_array().unwrap();
     let last = events.last().unwrap();
     assert_eq!(
@@ -126,7 +126,7 @@ fn a_canary_that_fails_is_rolled_back() {
     assert!(reason.contains("the error rate of `2.0.0`"), "{reason}");
     world.until_in_force(1);
     assert_eq!(ask(world.port(), "GET", path, "", "").body, before);
-    assert_eq!(infer(&world, 2_000_000_000).status, 200);
+    assert_eq!(infer(&world, 50_000_000).status, 200);
 }
 
 #[test]

@@ -77,7 +77,8 @@ fn callers_are_assigned_by_their_key_and_keep_what_they_have() {
     );
     // What is said of the model is said of the primary.
     let described = ask(world.port(), "GET", "/v2/models/risk", "", "");
-    assert_eq!(described.json["versions"], json!(["1.0.0", "2.0.0"]));
+    assert_eq!(described.json["versions"], json!(["2.0.0", "1.0.0"]));
+    assert!(described.body.contains(&digest), "{}", described.body);
     // Pages read the same document, and ask whether it changed.
     let path = "/registry/deployments/risk.json";
     let published = ask(world.port(), "GET", path, "", "");

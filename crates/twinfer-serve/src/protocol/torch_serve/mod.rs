@@ -207,7 +207,7 @@ fn list(index: &Index, query: Option<&str>) -> Result<Response<Bytes>> {
 /// server with worker processes is what is true here: one worker, a batch of one.
 fn described(app: &App, target: &Target, all: bool) -> Result<Response<Bytes>> {
     let index = app.index()?;
-    let reference = app.reference(target, &index)?;
+    let reference = app.primary(target, &index)?;
     let mut references = vec![reference.clone()];
     if all {
         let tags = index.tags().into_iter();
