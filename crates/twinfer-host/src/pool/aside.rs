@@ -23,14 +23,14 @@ impl Pool {
     ) -> Option<Result<http::Response<Bytes>, Failure>> {
         let mut place = self.aside.try_lock().ok()?;
         let guest = match place.take() {
-            Some(guest) if guest.served < self.limits.max_requests_per_instance => Ok(guest),
+            Some(guest) if guest.served < self.live.get().limits.max_requests_per_instance => Ok(guest),
             _ => self.factory.instantiate().await,
         };
         let mut guest = match guest {
             Ok(guest) => guest,
             Err(failure) => return Some(Err(failure)),
         };
-        let limit = self.limits.request_timeout;
+        let limit = self.live.get().limits.request_timeout;
         let (sender, receiver) = oneshot::channel();
         match timeout(limit, guest.call(request, &mut Some(sender))).await {
             Ok(Ok(())) => {
@@ -55,7 +55,7 @@ impl Pool {
         if let Ok(mut place) = self.aside.try_lock()
             && place
                 .as_ref()
-                .is_some_and(|guest| guest.idle_since.elapsed() >= self.limits.idle_timeout)
+                .is_some_and(|guest| guest.idle_since.elapsed() >= self.live.get().limits.idle_timeout)
         {
             *place = None;
         }
