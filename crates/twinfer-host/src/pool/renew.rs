@@ -15,6 +15,8 @@ impl Pool {
     /// same models loaded before the old one goes, and the others serve all the while. One that is
     /// busy is replaced when it is done.
     pub(crate) async fn renew(self: Arc<Self>) {
+        // The one for copies is made again when the next copy comes.
+        self.aside.lock().await.take();
         let full = self.full.as_ref().and_then(|full| full.there());
         self.clone().renew_own().await;
         if let Some(full) = full {
