@@ -392,10 +392,10 @@ fn bad_runs(golden: &Cases) -> Vec<Case> {
 
 /// Texts for numbers, numbers for texts.
 fn of_another_type(tensor: &GoldenTensor) -> (DType, GoldenData) {
-    let count = tensor.shape.iter().product();
+    let count: usize = tensor.shape.iter().product();
     match tensor.dtype {
         DType::String => {
-            let numbers = STANDARD.encode(vec![0; 4 * count]);
+            let numbers = STANDARD.encode(vec![0u8; 4 * count]);
             (DType::F32, GoldenData::Base64(numbers))
         }
         _ => (
