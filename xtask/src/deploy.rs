@@ -55,7 +55,7 @@ fn images(image: &Path) -> Result<bool> {
         println!(
             "==> SKIPPED: tests of the container image; they need Linux, to be root, and {}",
             if names.is_empty() {
-                "nothing else".into()
+                String::from("nothing else")
             } else {
                 names.join(", ")
             }
