@@ -5,6 +5,7 @@ import type { InputStep } from "../generated/types.js";
 import type { Pixels } from "../types.js";
 import type { WireInput } from "../wire.js";
 import { textOf } from "./tensors.js";
+import { wav } from "./wav.js";
 
 /** The body of a request. */
 export interface Body {
@@ -26,7 +27,14 @@ export async function predictBody(step: InputStep | undefined, input: WireInput,
       return content(step, await png(input.pixels), parameters);
     case "picture":
     case "bytes":
+    case "audio":
       return content(step, input.bytes, parameters);
+    case "samples":
+      return content(step, wav(input.sampleRate, input.channels, input.samples), parameters);
+    case "text": {
+      const [first, ...others] = input.texts;
+      return envelope(step?.name ?? "text", others.length === 0 ? first : input.texts, parameters);
+    }
     case "record":
       return record(step, input.record, parameters);
     case "tensors": {

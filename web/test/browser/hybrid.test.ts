@@ -15,7 +15,7 @@ import type { Server } from "../support/twinfer.js";
 
 /** Models that are computed in a real page, and where that fails by a real `twinfer serve`. */
 
-const SAMPLES = ["face-detector", "file-type", "tumour-risk"] as const;
+const SAMPLES = ["face-detector", "file-type", "tumour-risk", "sound-type", "text-language"] as const;
 const MIB = 1 << 20;
 const SIDE = 512;
 const LIMIT = { timeout: 120_000 };
@@ -131,6 +131,24 @@ describe("the server answers as the page does", () => {
     for (const [here, there] of seen.outputs as [unknown, unknown][]) assert.deepEqual(there, here);
     assert.deepEqual([seen.same, seen.shape], [true, [2, 512]]);
     assert.deepEqual(seen.provenance.map((one) => [one?.where, one?.why]), [["page", undefined], ["server", "unsupported_device"]]);
+  });
+
+  test("samples are sent without a loss", LIMIT, async () => {
+    const seen = await page.evaluate(async () => {
+      const { loadModel } = await window.twinfer;
+      const here = await loadModel("/registry/sound-type");
+      const validate = WebAssembly.validate;
+      WebAssembly.validate = () => false;
+      const there = await loadModel("/registry/sound-type", { hybrid: { server: location.origin, consent: () => true } });
+      WebAssembly.validate = validate;
+      const channel = (step: number): Float32Array => Float32Array.from({ length: 20_000 }, (_, at) => ((at * step) % 97) / 97 - 0.4);
+      const audio = { sampleRate: 44_100, channels: [channel(3), channel(5)] };
+      const [one, two] = [await here.predict({ audio }), await there.predict({ audio })];
+      return { one: one.prediction.outputs, two: two.prediction.outputs, where: two.prediction.where };
+    });
+    assert.equal(seen.where, "server");
+    assert.ok(Object.keys(seen.one).length > 0);
+    assert.deepEqual(seen.two, seen.one);
   });
 });
 
