@@ -1,16 +1,15 @@
 //! What happens to one request: where it goes, what is added to its answer.
 
+mod release;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH, HOST, ORIGIN};
-use http::request::Parts;
 use http::uri::{Authority, Scheme};
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use serde_json::json;
@@ -27,7 +26,6 @@ use crate::live::{Live, Places};
 use crate::log::{Log, LogLevel};
 use crate::observe;
 use crate::pool::Pool;
-use crate::releases::{self, Answered, Copied, Releases};
 use crate::reply::{Body, Failure, ReplyCode, full};
 use crate::static_site::{self, Found};
 use crate::tls::Peer;
@@ -192,31 +190,6 @@ impl Router {
         }
     }
 
-    async fn administrate(
-        &self,
-        request: Request<Incoming>,
-        asked: &Asked<'_>,
-    ) -> Result<Response<Body>, Failure> {
-        let Some(releases) = &asked.config.releases else {
-            return self.ask_component(request, asked).await;
-        };
-        let deadline = Deadline::of(request.headers(), asked.started)?;
-        let (parts, body) = request.into_parts();
-        let limits = &asked.config.limits;
-        let (body, _buffers) = self
-            .read_body(&parts.headers, body, deadline, limits)
-            .await?;
-        let principal = asked
-            .decision
-            .and_then(|decision| decision.principal.as_ref());
-        let principal = principal.map(ToString::to_string);
-        let request = Request::from_parts(parts, body);
-        Ok(releases
-            .admin(request, principal.as_deref())
-            .await
-            .map(full))
-    }
-
     async fn ask_component(
         &self,
         request: Request<Incoming>,
@@ -262,50 +235,6 @@ impl Router {
         // The body is complete, so the server states its true length itself.
         parts.headers.remove(CONTENT_LENGTH);
         Ok(Response::from_parts(parts, full(body)))
-    }
-
-    /// Tells who follows releases, and has the copy answered that it may want: in a task that nobody
-    /// waits for.
-    fn follow_up(
-        &self,
-        releases: &Arc<dyn Releases>,
-        head: Parts,
-        body: Bytes,
-        answer: &Result<Response<Bytes>, Failure>,
-        started: Instant,
-    ) {
-        let code = |failure: &Failure| StatusCode::from_u16(failure.code().http_status());
-        let version = releases.after(&Answered {
-            request: &head,
-            status: match answer {
-                Ok(answer) => answer.status(),
-                Err(failure) => code(failure).unwrap_or_default(),
-            },
-            headers: answer.as_ref().ok().map(Response::headers),
-            took: started.elapsed(),
-        });
-        let (Some(version), Ok(answer)) = (version, answer) else {
-            return;
-        };
-        let Ok(version) = HeaderValue::from_str(&version) else {
-            return;
-        };
-        let (pool, releases, answer) = (self.pool.clone(), releases.clone(), answer.clone());
-        tokio::spawn(async move {
-            let mut request = Request::from_parts(head.clone(), body);
-            request.headers_mut().insert(releases::PIN, version);
-            let copy = pool.ask_aside(request).await;
-            let copy = match &copy {
-                Some(Ok(copy)) => Ok(copy),
-                Some(Err(failure)) => Err(failure.message()),
-                None => Err(releases::COPY_SKIPPED),
-            };
-            releases.copied(Copied {
-                request: &head,
-                answer: &answer,
-                copy,
-            });
-        });
     }
 
     /// The whole body, within the limits of size, time and shared memory.

@@ -23,7 +23,9 @@ impl Pool {
     ) -> Option<Result<http::Response<Bytes>, Failure>> {
         let mut place = self.aside.try_lock().ok()?;
         let guest = match place.take() {
-            Some(guest) if guest.served < self.live.get().limits.max_requests_per_instance => Ok(guest),
+            Some(guest) if guest.served < self.live.get().limits.max_requests_per_instance => {
+                Ok(guest)
+            }
             _ => self.factory.instantiate().await,
         };
         let mut guest = match guest {
@@ -53,9 +55,9 @@ impl Pool {
     /// Drops the instance when nobody needed it for long.
     pub(super) fn drop_aside(&self) {
         if let Ok(mut place) = self.aside.try_lock()
-            && place
-                .as_ref()
-                .is_some_and(|guest| guest.idle_since.elapsed() >= self.live.get().limits.idle_timeout)
+            && place.as_ref().is_some_and(|guest| {
+                guest.idle_since.elapsed() >= self.live.get().limits.idle_timeout
+            })
         {
             *place = None;
         }

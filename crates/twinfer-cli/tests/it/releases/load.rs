@@ -8,8 +8,14 @@ use std::time::Instant;
 use super::world::{World, ask, until_in_force};
 use crate::follow::server::record;
 
-/// A hundred releases, and as many rollbacks.
-const TURNS: usize = 100;
+/// A hundred releases, and as many rollbacks; or so many as `TWINFER_TEST_RELEASES` says.
+fn turns() -> usize {
+    let wanted = std::env::var("TWINFER_TEST_RELEASES");
+    wanted
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(100)
+}
 
 /// From when to when a version may have answered: from the moment in which its release was asked
 /// for, to that in which the next one was seen to be in force.
@@ -21,7 +27,7 @@ struct Live {
 
 #[test]
 fn a_hundred_releases_and_rollbacks_lose_no_request() {
-    let mut world = World::new(&[]);
+    let (mut world, turns) = (World::new(&[]), turns());
     world.deploy(&["apply", "risk:1.0.0"]);
     world.until_in_force(1);
     let (port, done, begin) = (world.port(), AtomicBool::new(false), Instant::now());
@@ -56,7 +62,7 @@ fn a_hundred_releases_and_rollbacks_lose_no_request() {
                 })
             })
             .collect();
-        for turn in 0..2 * TURNS {
+        for turn in 0..2 * turns {
             let from = Instant::now();
             let (version, answer) = match turn % 2 {
                 0 => {
@@ -100,12 +106,12 @@ fn a_hundred_releases_and_rollbacks_lose_no_request() {
         versions[usize::from(version == "2.0.0")] += 1;
     }
     assert!(versions.iter().all(|count| *count > 50), "{versions:?}");
-    assert_eq!(live.len(), 2 * TURNS + 1);
+    assert_eq!(live.len(), 2 * turns + 1);
     // Not one instance was lost over it.
     assert!(world.server.events("instance_replaced").is_empty());
     eprintln!(
         "{} releases and rollbacks, {} requests in {:?}",
-        2 * TURNS,
+        2 * turns,
         answers.len(),
         begin.elapsed()
     );
