@@ -352,7 +352,7 @@ mod tests {
             (String, json!({})),
         ] {
             assert!(
-                super::cast(kind, given.clone()).is_err(),
+                cast(kind, given.clone()).is_err(),
                 "{kind:?} {given}"
             );
         }
