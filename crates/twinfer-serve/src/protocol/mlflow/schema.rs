@@ -351,10 +351,7 @@ mod tests {
             (Boolean, json!("yes")),
             (String, json!({})),
         ] {
-            assert!(
-                cast(kind, given.clone()).is_err(),
-                "{kind:?} {given}"
-            );
+            assert!(cast(kind, given.clone()).is_err(), "{kind:?} {given}");
         }
     }
 
