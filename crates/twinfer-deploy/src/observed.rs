@@ -78,7 +78,7 @@ impl Latencies {
 /// The upper bound of a bucket in milliseconds.
 fn bound(at: usize) -> f64 {
     // Two buckets for each doubling; no power function, whose last bit differs between platforms.
-    let half = if at % 2 == 0 {
+    let half = if at.is_multiple_of(2) {
         1.0
     } else {
         std::f64::consts::SQRT_2

@@ -54,7 +54,7 @@ enum What {
         /// Where the first row is.
         start: Place,
         /// What was read of a stream to find that out.
-        begun: Option<cells::Records>,
+        begun: Option<Box<cells::Records>>,
     },
     Table(TableFile),
     Folder {
@@ -106,7 +106,7 @@ impl Source {
                 )?;
                 let (names, width) = records.first_line(form.header)?;
                 let start = records.place();
-                let begun = matches!(origin, Origin::Stream(_)).then_some(records);
+                let begun = matches!(origin, Origin::Stream(_)).then(|| Box::new(records));
                 let what = What::Cells {
                     origin,
                     delimiter: form.delimiter,
@@ -176,7 +176,7 @@ impl Source {
                 ..
             } => {
                 let records = match begun.take() {
-                    Some(records) => records,
+                    Some(records) => *records,
                     None => cells::Records::new(origin.text(&from)?, *delimiter, from)?,
                 };
                 Box::new(cells::Cells::new(records, rows))

@@ -32,7 +32,7 @@ pub(crate) enum Sink {
     /// A file of text.
     Text(TextFile),
     /// Files of Parquet, which are joined at the end.
-    Parts(Parts),
+    Parts(Box<Parts>),
 }
 
 impl Sink {
@@ -48,7 +48,8 @@ impl Sink {
     ) -> Result<Self> {
         match encoder.format {
             OutputFormat::Parquet => {
-                Parts::open(folder, encoder.schema(), row_group, written.parts).map(Self::Parts)
+                Parts::open(folder, encoder.schema(), row_group, written.parts)
+                    .map(|parts| Self::Parts(Box::new(parts)))
             }
             OutputFormat::Csv | OutputFormat::JsonLines => {
                 let mut file = TextFile::open(folder, written.bytes)?;

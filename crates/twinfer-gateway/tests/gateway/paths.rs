@@ -53,7 +53,7 @@ fn every_protocol_has_its_scopes() {
         ("PUT", "/v2/deployments/m", Admin, "-"),
         ("PUT", "/admin/deployments/m", Admin, "-"),
         ("POST", "/admin/deployments/m/rollback", Admin, "-"),
-        ("GET", "/registry/deployments/m.json", Packages, "-"),
+        ("GET", "/registry/deployments/m.json", Packages, "*"),
         ("POST", "/v2/logging", Admin, "-"),
         // TensorFlow Serving.
         ("GET", "/v1/models/m", Predict, "m"),
