@@ -183,7 +183,11 @@ fn by_table(segments: &[&str], reads: bool, surface: &Surface) -> Option<Wanted>
         ["metrics"] | ["monitoring", "prometheus", "metrics"] => Wanted::plain(Scope::Metrics),
         // A digest does not tell whose blob it is.
         ["registry", ..] => Wanted::of_all(Scope::Packages),
-        ["deployments" | "admin", ..] => Wanted::plain(Scope::Admin),
+        ["admin", "deployments", name, ..] => Wanted {
+            scope: Scope::Admin,
+            ..Wanted::named(name)
+        },
+        ["deployments" | "admin", ..] => Wanted::of_all(Scope::Admin),
         ["execution-parameters"] => Wanted::predict(ModelWanted::None),
         // Vertex AI, where no variable says other routes.
         ["v1", "endpoints", _, "deployedModels", deployed] => match deployed.split_once(':') {

@@ -51,8 +51,9 @@ fn every_protocol_has_its_scopes() {
         ("POST", "/v2/repository/models/m/load", Admin, "m"),
         ("POST", "/v2/repository/models/m/unload", Admin, "m"),
         ("PUT", "/v2/deployments/m", Admin, "-"),
-        ("PUT", "/admin/deployments/m", Admin, "-"),
-        ("POST", "/admin/deployments/m/rollback", Admin, "-"),
+        ("PUT", "/admin/deployments/m", Admin, "m"),
+        ("POST", "/admin/deployments/m/rollback", Admin, "m"),
+        ("GET", "/admin/deployments", Admin, "*"),
         ("GET", "/registry/deployments/m.json", Packages, "*"),
         ("POST", "/v2/logging", Admin, "-"),
         // TensorFlow Serving.
@@ -111,7 +112,7 @@ fn every_protocol_has_its_scopes() {
         ("GET", "/readyz", Health, "-"),
         ("GET", "/registry/index.json", Packages, "*"),
         ("GET", "/registry/blobs/sha256/00", Packages, "*"),
-        ("GET", "/deployments", Admin, "-"),
+        ("GET", "/deployments", Admin, "*"),
     ] {
         let wanted = Wanted::of(&method.parse().unwrap(), path, &surface());
         let found = (wanted.scope, model(&wanted), wanted.known);
