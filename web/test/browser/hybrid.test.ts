@@ -74,7 +74,8 @@ describe("the server answers as the page does", () => {
         WebAssembly.validate = () => false;
         const old = await loadModel(address, { hybrid: { server: location.origin, consent } });
         WebAssembly.validate = validate;
-        const examples = await here.examples();
+        // Of some only the tensors are known, and `predict` has none to give.
+        const examples = (await here.examples()).filter(({ outputs }) => outputs !== undefined);
         const [first] = examples;
         if (!first) throw new Error("there are no examples");
         for (let count = 0; count < 8; count++) await over.predict(first.inputs, { parameters: first.parameters });
