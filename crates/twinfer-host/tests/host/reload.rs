@@ -171,6 +171,8 @@ fn instances_are_replaced_under_load_and_no_request_fails() {
         config.limits.max_queue = 10_000;
     });
     let ready = |host: &Fixture| host.get("/v2/models/types/ready").status;
+    // One has to be there to be replaced.
+    assert_eq!(ready(&host), 200);
     let ended = AtomicBool::new(false);
     let statuses: Vec<u16> = std::thread::scope(|scope| {
         let load = || {
