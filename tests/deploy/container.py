@@ -120,6 +120,11 @@ class Container:
             else:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.touch()
+        if self.cache:
+            # Shared by all containers of a run: what one compiled the next one finds.
+            user, group = self.image.config["config"]["User"].split(":")
+            self.cache.mkdir(exist_ok=True)
+            os.chown(self.cache, int(user), int(group))
         for inside in [*self.writable, *KERNEL]:
             pathlib.Path(f"{self.image.root}{inside}").mkdir(parents=True, exist_ok=True)
 

@@ -4,7 +4,6 @@ That the same files give the same digest is checked before this script runs: the
 """
 
 import json
-import os
 import pathlib
 import shutil
 import stat
@@ -31,8 +30,6 @@ if here.image is None:
 
 PULLED = here.folder / "pulled"
 CACHE = here.folder / "cache"
-CACHE.mkdir(exist_ok=True)
-os.chown(CACHE, 65532, 65532)
 
 
 def skopeo(*arguments):

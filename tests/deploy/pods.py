@@ -1,6 +1,5 @@
 """What must hold for every pod, and starting a pod's container as its manifest says."""
 
-import os
 import pathlib
 import shutil
 
@@ -78,8 +77,6 @@ class Pod(Container):
         # A port that is free here, on this machine alone. A variable counts more than the file.
         variables |= {"TWINFER_LISTEN": f"127.0.0.1:{port}"} | (environment or {})
         cache = here.folder / "cache"
-        cache.mkdir(exist_ok=True)
-        os.chown(cache, USER, USER)
         writable.remove("/var/cache/twinfer")
         writable.remove("/tmp")
         image = unpack(here.image, folder / "root")
