@@ -157,19 +157,9 @@ pub fn request(port: u16, method: &str, path: &str, body: &str) -> Answer {
 
 /// The same, with more headers: lines that end.
 pub fn request_with(port: u16, method: &str, path: &str, headers: &str, body: &str) -> Answer {
-    let exchange = || {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{headers}\r\n{body}",
-            body.len()
-        )?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        std::io::Result::Ok(text)
-    };
-    let text = exchange().unwrap_or_else(|error| error.to_string());
+    let answer = exchange(port, method, path, headers, body);
+    let text = answer.and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other));
+    let text = text.unwrap_or_else(|error| error.to_string());
     let status = text.split(' ').nth(1).and_then(|s| s.parse().ok());
     let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     Answer {
@@ -180,4 +170,24 @@ pub fn request_with(port: u16, method: &str, path: &str, headers: &str, body: &s
 
 pub fn get(port: u16, path: &str) -> Answer {
     request(port, "GET", path, "")
+}
+
+/// The whole answer to a request on a connection of its own.
+pub fn exchange(
+    port: u16,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{headers}\r\n{body}",
+        body.len()
+    )?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

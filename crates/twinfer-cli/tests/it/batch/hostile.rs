@@ -7,11 +7,11 @@ use serde_json::json;
 use super::{batch, csv, json_lines, lines, records, some_bad};
 use crate::support::Place;
 
-#[test]
-fn files_that_cannot_be_read_at_all() {
+/// A place with a model, and a good file of Parquet with so many rows.
+fn with_parquet(rows: usize) -> (Place, Vec<u8>) {
     let place = Place::new();
     place.pack("tumour-risk");
-    place.write("in.csv", csv(&records(300)));
+    place.write("in.csv", csv(&records(rows)));
     place.good(&[
         "batch",
         "tumour-risk",
@@ -22,6 +22,12 @@ fn files_that_cannot_be_read_at_all() {
         "--keep-all",
     ]);
     let made = fs::read(place.path("made.parquet")).unwrap();
+    (place, made)
+}
+
+#[test]
+fn files_that_cannot_be_read_at_all() {
+    let (place, made) = with_parquet(300);
     let refused = |name: &str, content: &[u8], error: &str| {
         place.write(name, content);
         let said = place.bad(
@@ -125,19 +131,7 @@ fn files_that_cannot_be_read_at_all() {
 
 #[test]
 fn bytes_that_are_changed_anywhere_give_errors() {
-    let place = Place::new();
-    place.pack("tumour-risk");
-    place.write("in.csv", csv(&records(60)));
-    place.good(&[
-        "batch",
-        "tumour-risk",
-        "-i",
-        "in.csv",
-        "-o",
-        "made.parquet",
-        "--keep-all",
-    ]);
-    let made = fs::read(place.path("made.parquet")).unwrap();
+    let (place, made) = with_parquet(60);
     for round in 0..24 {
         let mut changed = made.clone();
         // In the pages, and near the end where the footer is.

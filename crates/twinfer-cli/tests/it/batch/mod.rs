@@ -299,6 +299,21 @@ fn pictures_of_a_folder_and_of_a_column() {
     );
 }
 
+/// The command with this as its standard input.
+fn fed(place: &Place, arguments: &[&str], input: &str) -> Said {
+    let mut child = place
+        .command(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).unwrap();
+    drop(stdin);
+    Said::of(child.wait_with_output().unwrap())
+}
+
 #[test]
 fn model_files_and_standard_streams() {
     let place = Place::new();
@@ -320,21 +335,8 @@ fn model_files_and_standard_streams() {
         shape[1].as_u64().unwrap() as usize
     };
     let row = vec!["0.5"; width].join(";");
-    let mut child = place
-        .command(&[&arguments[..], &["--delimiter", ";"]].concat())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let text = format!("{row}\n{row}\n1;2\n");
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(text.as_bytes())
-        .unwrap();
-    let said = Said::of(child.wait_with_output().unwrap());
+    let arguments = [&arguments[..], &["--delimiter", ";"]].concat();
+    let said = fed(&place, &arguments, &format!("{row}\n{row}\n1;2\n"));
     assert_eq!(said.code, Some(6), "{}", said.err);
     assert!(
         said.err.contains("1 of 3 rows could not be answered"),
@@ -364,21 +366,8 @@ fn model_files_and_standard_streams() {
         "--format",
         "parquet",
     ];
-    let mut child = place
-        .command(&wrong)
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
     let header: Vec<String> = (0..width).map(|at| format!("c{at}")).collect();
-    let text = format!("{}\n", header.join(","));
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(text.as_bytes())
-        .unwrap();
-    let said = Said::of(child.wait_with_output().unwrap());
+    let said = fed(&place, &wrong, &format!("{}\n", header.join(",")));
     assert_eq!(said.code, Some(1), "{}", said.err);
 }
 

@@ -95,13 +95,8 @@ fn a_canary_that_holds_promotes_itself() {
     assert_eq!(infer(&world, 2).header("x-twinfer-version"), Some("2.0.0"));
 }
 
-#[test]
-fn a_canary_that_fails_is_rolled_back() {
-    let mut world = world();
-    world.deploy(&["apply", "risk:1.0.0"]);
-    world.until_in_force(1);
-    let path = "/registry/deployments/risk.json";
-    let before = ask(world.port(), "GET", path, "", "").body;
+/// Half of the callers for an hour, while this holds.
+fn begin_canary(world: &mut World, guard: &str) {
     world.deploy(&[
         "apply",
         "risk:2.0.0",
@@ -109,11 +104,21 @@ fn a_canary_that_fails_is_rolled_back() {
         "--canary",
         "50%:1h",
         "--guard",
-        "error_rate<20%",
+        guard,
         "--min-requests",
         "3",
     ]);
     world.until_in_force(2);
+}
+
+#[test]
+fn a_canary_that_fails_is_rolled_back() {
+    let mut world = world();
+    world.deploy(&["apply", "risk:1.0.0"]);
+    world.until_in_force(1);
+    let path = "/registry/deployments/risk.json";
+    let before = ask(world.port(), "GET", path, "", "").body;
+    begin_canary(&mut world, "error_rate<20%");
     // More than an instance may have.
     let status = until_over(&world, 50_000_000);
     let events = status["events"].as_array().unwrap();
@@ -133,18 +138,7 @@ fn a_canary_that_fails_is_rolled_back() {
 fn a_canary_that_is_slow_is_rolled_back() {
     let mut world = world();
     world.deploy(&["apply", "risk:1.0.0"]);
-    world.deploy(&[
-        "apply",
-        "risk:2.0.0",
-        "--breaking",
-        "--canary",
-        "50%:1h",
-        "--guard",
-        "p50<3x",
-        "--min-requests",
-        "3",
-    ]);
-    world.until_in_force(2);
+    begin_canary(&mut world, "p50<3x");
     let status = until_over(&world, 300_000);
     let events = status["events"].as_array().unwrap();
     let last = events.last().unwrap();

@@ -1,14 +1,12 @@
 //! A server with access control, and somebody who releases.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
 use crate::follow::server::{pack, record};
-use crate::server::{PATIENCE, Server};
+use crate::server::{PATIENCE, Server, exchange};
 use crate::support::Place;
 
 /// `risk` in two versions that answer differently, a server, and two keys.
@@ -161,19 +159,10 @@ pub fn until_in_force(server: &Server, port: u16, name: &str, revision: u64) {
 
 /// A request on a connection of its own.
 pub fn ask(port: u16, method: &str, path: &str, headers: &str, body: &str) -> Answer {
-    let exchange = || {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{headers}\r\n{body}",
-            body.len()
-        )?;
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes)?;
-        std::io::Result::Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let text = match exchange(port, method, path, headers, body) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) => error.to_string(),
     };
-    let text = exchange().unwrap_or_else(|error| error.to_string());
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split(' ').nth(1).and_then(|s| s.parse().ok());
     Answer {
