@@ -81,7 +81,7 @@ pub fn bench(quick: bool, profile_name: &str, only: &[String]) -> Result<()> {
         .clone();
     // The development build is measured as it is, with what demo and tests have built.
     let shipped = cargo_profile == "release";
-    let setup = Setup::begin()?;
+    let setup = Setup::begin(profile_name)?;
     together(setup.jobs())?;
     let bench = Bench {
         profile: profile_name,

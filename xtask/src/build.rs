@@ -1,5 +1,6 @@
 //! Building the four artifacts: command, component, wasm of the page, npm package.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Context, Failure, Result};
@@ -7,7 +8,7 @@ use crate::npm;
 use crate::paths;
 use crate::profiles::{Profile, WasmPack};
 use crate::run::Run;
-use crate::setup::{Setup, Tools};
+use crate::setup::Setup;
 use crate::steps::{Job, Output, step, together};
 
 /// `--workspace` without the component, which is built for wasm only, and without these commands,
@@ -27,9 +28,9 @@ pub fn native_selection() -> Vec<&'static str> {
 
 /// Sets up and builds everything that `demo` serves.
 pub fn everything() -> Result<()> {
-    let setup = Setup::begin()?;
+    let setup = Setup::begin("dev")?;
     let mut jobs = setup.jobs();
-    jobs.push(Job::new("build the twinfer command", command));
+    jobs.push(Job::new("build the twinfer command", only_command));
     jobs.push(Job::new(
         "build the component and the page's wasm",
         |output| {
@@ -45,6 +46,15 @@ pub fn everything() -> Result<()> {
 pub fn command(output: &Output) -> Result<()> {
     Run::new("cargo")
         .args(["build"])
+        .args(native_selection())
+        .to(output)
+        .run()
+}
+
+/// The native command without the tests' programs, of the same dependencies with the same features.
+fn only_command(output: &Output) -> Result<()> {
+    Run::new("cargo")
+        .args(["build", "--bin", "twinfer"])
         .args(native_selection())
         .to(output)
         .run()
@@ -113,7 +123,7 @@ pub fn npm_package() -> Result<()> {
     })
 }
 
-/// The wasm of the page with its JavaScript, by wasm-pack, per profile of `wasm-pack.toml`.
+/// The wasm of the page with its JavaScript, per profile of `wasm-pack.toml`.
 /// Skipped when it was made from the same module with the same settings.
 pub fn web_wasm(setup: &Setup, profile_name: &str, output: &Output) -> Result<()> {
     let file = WasmPack::read()?;
@@ -148,7 +158,14 @@ pub fn web_wasm(setup: &Setup, profile_name: &str, output: &Output) -> Result<()
         return Ok(());
     }
     let _ = std::fs::remove_file(&stamp);
-    wasm_pack(&setup.tools()?, &file, profile, &out, output)?;
+    let tools = setup.tools()?;
+    match &tools.wasm_pack {
+        Some(program) => {
+            let path = path_with(&tools.wasm_bindgen)?;
+            wasm_pack(program, &file, profile, &out, output, &path)?;
+        }
+        None => wasm_bindgen(&tools.wasm_bindgen, &module, profile, &out, output)?,
+    }
     if let Some(flags) = profile.wasm_opt_flags() {
         wasm_opt(
             &out.join(format!("{}_bg.wasm", file.krate.out_name)),
@@ -159,14 +176,32 @@ pub fn web_wasm(setup: &Setup, profile_name: &str, output: &Output) -> Result<()
     std::fs::write(&stamp, made_from).context(|| stamp.display().to_string())
 }
 
-fn wasm_pack(
-    tools: &Tools,
-    file: &WasmPack,
+/// What wasm-pack does after cargo.
+fn wasm_bindgen(
+    program: &Path,
+    module: &Path,
     profile: &Profile,
     out: &Path,
     output: &Output,
 ) -> Result<()> {
-    Run::new(&tools.wasm_pack)
+    Run::new(program)
+        .args([module])
+        .args(["--out-dir".as_ref(), out.as_os_str()])
+        .args(["--target", &profile.target, "--typescript"])
+        .to(output)
+        .run()
+}
+
+/// `path` is the PATH with wasm-bindgen.
+fn wasm_pack(
+    program: &Path,
+    file: &WasmPack,
+    profile: &Profile,
+    out: &Path,
+    output: &Output,
+    path: &OsStr,
+) -> Result<()> {
+    Run::new(program)
         .args([
             "build".as_ref(),
             paths::root().join(&file.krate.path).as_os_str(),
@@ -181,7 +216,7 @@ fn wasm_pack(
         .args(["--profile", &profile.cargo_profile])
         // It downloads nothing: wasm-bindgen is on the PATH, wasm-opt is ours to run.
         .args(["--mode", "no-install", "--no-opt", "--no-pack"])
-        .env("PATH", path_with(&tools.wasm_bindgen)?)
+        .env("PATH", path)
         .to(output)
         .run()
 }

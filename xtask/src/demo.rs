@@ -7,12 +7,13 @@ use serde_json::{Value, json};
 use crate::browser;
 use crate::build;
 use crate::compare::{Tolerance, brief, differences};
+use crate::counts::Counts;
 use crate::failure::{Context, Failure, Result};
 use crate::golden::{Sample, query, samples};
 use crate::http;
 use crate::paths;
 use crate::run::{self, Run};
-use crate::serve::{Server, Serving, check_free};
+use crate::serve::{Server, Serving, check_free, free_address};
 use crate::steps::{Output, step};
 use crate::table::table;
 
@@ -21,6 +22,29 @@ pub fn demo(once: bool, listen: &str) -> Result<()> {
     // Known at once, not after ten minutes of building.
     check_free(listen)?;
     build::everything()?;
+    let (server, rows) = show(listen)?;
+    if once {
+        return match rows.failed {
+            0 => Ok(()),
+            n => Err(Failure::new(format!("{n} of the answers differ"))),
+        };
+    }
+    println!(
+        "\nThe page:  http://{}/\nThe API:   http://{}/v2/models\nCtrl-C ends it.",
+        server.address(),
+        server.address()
+    );
+    run::ending_is_fine();
+    server.wait()
+}
+
+/// The suite of the tests: the table, each row counted; everything is built already.
+pub fn suite() -> Result<Counts> {
+    show(&free_address()?).map(|(_, rows)| rows)
+}
+
+/// Packs the sample models, serves them, and compares all places: the server, and how many rows are equal.
+fn show(listen: &str) -> Result<(Server, Counts)> {
     let folder = paths::target().join("demo");
     let registry = folder.join("registry");
     pack_models(&paths::command(), &["models"], &registry)?;
@@ -36,20 +60,8 @@ pub fn demo(once: bool, listen: &str) -> Result<()> {
             })
         },
     )?;
-    let differs = compare_places(&server, &registry, &folder)?;
-    if once {
-        return match differs {
-            0 => Ok(()),
-            n => Err(Failure::new(format!("{n} of the answers differ"))),
-        };
-    }
-    println!(
-        "\nThe page:  http://{}/\nThe API:   http://{}/v2/models\nCtrl-C ends it.",
-        server.address(),
-        server.address()
-    );
-    run::ending_is_fine();
-    server.wait()
+    let rows = compare_places(&server, &registry, &folder)?;
+    Ok((server, rows))
 }
 
 /// Packs every recipe of these folders into a fresh registry.
@@ -96,8 +108,8 @@ fn recipes(folders: &[&str]) -> Result<Vec<PathBuf>> {
     Ok(recipes)
 }
 
-/// Asks every place, prints the table, and gives the number of rows that differ.
-fn compare_places(server: &Server, registry: &Path, folder: &Path) -> Result<usize> {
+/// Asks every place, prints the table, and counts the rows: those that are equal have passed.
+fn compare_places(server: &Server, registry: &Path, folder: &Path) -> Result<Counts> {
     let samples = samples(registry)?;
     let mut answers: Vec<[Option<Value>; 3]> = Vec::new();
     step("ask the component, and predict the same natively", |_| {
@@ -155,7 +167,11 @@ fn compare_places(server: &Server, registry: &Path, folder: &Path) -> Result<usi
             println!("{}: {differences}", sample.reference());
         }
     }
-    Ok(verdicts.iter().filter(|verdict| verdict.is_err()).count())
+    let passed = verdicts.iter().filter(|verdict| verdict.is_ok()).count() as u64;
+    Ok(Counts {
+        passed,
+        failed: verdicts.len() as u64 - passed,
+    })
 }
 
 /// `Ok` with what is equal, `Err` with what is not.
@@ -214,16 +230,7 @@ fn ask_component(server: &Server, sample: &Sample) -> Result<Value> {
 
 fn predict_natively(sample: &Sample, registry: &Path, inputs: &Path) -> Result<Value> {
     let file = sample.write(inputs)?;
-    // A record is given as JSON, or from a file with @ before it; everything else is a file.
-    let at = if sample.content_type == "application/json" {
-        "@"
-    } else {
-        ""
-    };
-    let mut arguments = vec![
-        "--input".to_string(),
-        format!("{}={at}{}", sample.input_name, file.display()),
-    ];
+    let mut arguments = vec!["--input".to_string(), input(sample, &file)];
     for (key, value) in sample.parameters.as_object().into_iter().flatten() {
         let value = value
             .as_str()
@@ -238,6 +245,15 @@ fn predict_natively(sample: &Sample, registry: &Path, inputs: &Path) -> Result<V
     let mut json: Value =
         serde_json::from_str(&printed).context(|| "twinfer predict --json".into())?;
     Ok(json["outputs"].take())
+}
+
+/// A record is given as JSON and a text as it is, or from a file with @ before it; everything else is a file.
+fn input(sample: &Sample, file: &Path) -> String {
+    let at = match sample.content_type.as_str() {
+        "application/json" | "text/plain" => "@",
+        _ => "",
+    };
+    format!("{}={at}{}", sample.input_name, file.display())
 }
 
 fn predict_in_page(

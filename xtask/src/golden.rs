@@ -41,6 +41,8 @@ impl Sample {
             "image/png" => "png",
             "image/webp" => "webp",
             "application/json" => "json",
+            "audio/wav" => "wav",
+            "text/plain" => "txt",
             _ => "bin",
         };
         std::fs::create_dir_all(folder).context(|| folder.display().to_string())?;

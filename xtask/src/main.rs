@@ -49,14 +49,14 @@ The project's commands.
 
 usage: cargo xtask COMMAND [OPTIONS]
 
-  setup      install what is missing: wasm targets, wasm-bindgen, wasm-pack, npm packages
+  setup      install what is missing: wasm targets, wasm-bindgen, npm packages
   build      build the command, the component, the wasm of the page, the npm package
   demo       setup, build, pack the sample models, serve them, compare all places in a table,
              keep serving until Ctrl-C
                --once            end after the table; exit code 1 when anything differs
                --listen ADDRESS  where to serve (default 127.0.0.1:8080)
   test       setup, build, and every test there is; the last line is `N passed, N failed`
-               --only SUITE      one suite only: fmt, xtask, sizes, rust, npm, conformance,
+               --only SUITE      one suite only: fmt, xtask, sizes, demo, rust, npm, conformance,
                                  cache, clients, deploy, soak, onnx, python (may be repeated)
   conformance
              how the backend tests of ONNX end

@@ -98,7 +98,7 @@ const SUITES: [Suite; 9] = [
 /// Prints how the tests of ONNX end, in lines or as JSON; with `write`, the tables of expected
 /// states become what they are now.
 pub fn conformance(json: bool, write: bool) -> Result<()> {
-    let setup = Setup::begin()?;
+    let setup = Setup::begin("dev")?;
     let mut jobs = setup.jobs();
     if let python::Setup::With(python) = python::setup() {
         jobs.push(python::job(python));

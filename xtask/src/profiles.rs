@@ -47,12 +47,24 @@ pub struct WebCrate {
 pub struct Profile {
     /// A profile of the workspace's Cargo.toml.
     pub cargo_profile: String,
-    /// The kind of JavaScript around it, as wasm-pack names it.
+    /// What makes the JavaScript around it.
+    pub packer: Packer,
+    /// The kind of JavaScript around it, as wasm-bindgen and wasm-pack name it.
     pub target: String,
     /// Where the files go.
     pub out_dir: PathBuf,
     /// `false`, or the flags of wasm-opt.
     pub wasm_opt: WasmOpt,
+}
+
+/// What makes the JavaScript around the module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Packer {
+    /// wasm-pack, which calls wasm-bindgen.
+    WasmPack,
+    /// wasm-bindgen, as wasm-pack calls it.
+    WasmBindgen,
 }
 
 /// `false`, or the flags of wasm-opt.
@@ -138,7 +150,7 @@ mod tests {
         let text = |line: &str| {
             format!(
                 "[tools]\nwasm-bindgen = '1'\nwasm-pack = '1'\n[crate]\npath = 'p'\nout-name = 'n'\n\
-                 [profile.x]\ncargo-profile = 'dev'\ntarget = 'web'\nout-dir = 'o'\n{line}\n"
+                 [profile.x]\ncargo-profile = 'dev'\npacker = 'wasm-pack'\ntarget = 'web'\nout-dir = 'o'\n{line}\n"
             )
         };
         assert!(WasmPack::parse(&text("wasm-opt = false")).is_ok());

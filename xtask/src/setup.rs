@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex};
 use crate::failure::{Context, Failure, Result};
 use crate::npm;
 use crate::paths;
-use crate::profiles::WasmPack;
+use crate::profiles::{Packer, WasmPack};
 use crate::run::{Run, find_program};
 use crate::steps::{Job, Output, nothing_to_do, step, together};
 
@@ -21,8 +21,8 @@ const NODE: u32 = 20;
 pub struct Tools {
     /// The wasm-bindgen command; wasm-pack looks for it on the PATH.
     pub wasm_bindgen: PathBuf,
-    /// The wasm-pack command.
-    pub wasm_pack: PathBuf,
+    /// The wasm-pack command, for profiles that want it.
+    pub wasm_pack: Option<PathBuf>,
 }
 
 /// A tool that cargo installs.
@@ -42,7 +42,7 @@ struct CargoTool {
 /// builds; who needs the tools waits for them.
 pub struct Setup {
     wasm_bindgen: CargoTool,
-    wasm_pack: CargoTool,
+    wasm_pack: Option<CargoTool>,
     installation: Installation,
 }
 
@@ -69,16 +69,19 @@ impl Installation {
 
 /// Installs everything that is missing.
 pub fn install() -> Result<()> {
-    let setup = Setup::begin()?;
+    let setup = Setup::begin("dev")?;
     together(setup.jobs())
 }
 
 impl Setup {
-    /// Looks what is there. Installs the wasm targets at once: nothing can begin without them.
-    pub fn begin() -> Result<Self> {
+    /// Looks what is there of what a profile of `wasm-pack.toml` needs. Installs the wasm targets at once: nothing
+    /// can begin without them.
+    pub fn begin(profile: &str) -> Result<Self> {
         check_node()?;
         targets()?;
-        let versions = WasmPack::read()?.tools;
+        let file = WasmPack::read()?;
+        let packer = file.profile(profile)?.packer;
+        let versions = file.tools;
         let setup = Self {
             wasm_bindgen: CargoTool {
                 name: "wasm-bindgen",
@@ -89,21 +92,20 @@ impl Setup {
                 // TLS, for downloads that we do not want, takes a third of its build.
                 default_features: false,
             },
-            wasm_pack: CargoTool {
+            wasm_pack: (packer == Packer::WasmPack).then(|| CargoTool {
                 name: "wasm-pack",
                 package: "wasm-pack",
                 version: versions.wasm_pack,
                 locked: true,
                 default_features: true,
-            },
+            }),
             installation: Installation::default(),
         };
         if setup.missing().is_empty() {
             setup.installation.end();
-            nothing_to_do(&format!(
-                "wasm-bindgen {}, wasm-pack {}",
-                setup.wasm_bindgen.version, setup.wasm_pack.version
-            ));
+            let tools = setup.tools_needed();
+            let names = tools.map(|tool| format!("{} {}", tool.name, tool.version));
+            nothing_to_do(&names.collect::<Vec<_>>().join(", "));
         }
         if npm::up_to_date(&paths::web()) {
             nothing_to_do("npm packages of web/");
@@ -111,9 +113,12 @@ impl Setup {
         Ok(setup)
     }
 
+    fn tools_needed(&self) -> impl Iterator<Item = &CargoTool> {
+        [&self.wasm_bindgen].into_iter().chain(&self.wasm_pack)
+    }
+
     fn missing(&self) -> Vec<&CargoTool> {
-        [&self.wasm_bindgen, &self.wasm_pack]
-            .into_iter()
+        self.tools_needed()
             .filter(|tool| tool.find().is_none())
             .collect()
     }
@@ -150,7 +155,11 @@ impl Setup {
         self.installation.wait();
         Ok(Tools {
             wasm_bindgen: self.wasm_bindgen.require()?,
-            wasm_pack: self.wasm_pack.require()?,
+            wasm_pack: self
+                .wasm_pack
+                .as_ref()
+                .map(CargoTool::require)
+                .transpose()?,
         })
     }
 }

@@ -84,7 +84,7 @@ fn published_scripts() -> Result<Vec<PathBuf>> {
 
 /// Builds what a profile has, and writes its sizes as the figures of the profile.
 pub fn write(profile_name: &str) -> Result<()> {
-    let setup = Setup::begin()?;
+    let setup = Setup::begin(profile_name)?;
     let cargo_profile = WasmPack::read()?
         .profile(profile_name)?
         .cargo_profile

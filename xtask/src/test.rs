@@ -10,6 +10,7 @@ use crate::cache;
 use crate::clients;
 use crate::counts::{Counts, Runner, failures, read};
 use crate::debian;
+use crate::demo;
 use crate::demo::{pack_models, run_cases};
 use crate::deploy;
 use crate::engines;
@@ -25,10 +26,11 @@ use crate::soak;
 use crate::steps::{Job, Output, nothing_to_do, step, together, took};
 
 /// The suites, in the order in which they run: what fails soonest comes first.
-const SUITES: [&str; 12] = [
+const SUITES: [&str; 13] = [
     "fmt",
     "xtask",
     "sizes",
+    "demo",
     "rust",
     "npm",
     "conformance",
@@ -87,6 +89,7 @@ pub fn test(only: &[String]) -> Result<()> {
 fn run(name: &str, browser: &Path) -> Result<Counts> {
     match name {
         "sizes" => sizes::guard("dev"),
+        "demo" => demo::suite(),
         "rust" => rust(browser),
         "npm" => typescript(browser),
         "python" => references(),
@@ -124,7 +127,7 @@ fn finish(results: &[(&str, Counts)], start: Instant) -> Result<()> {
 
 /// Setup and build: what every later suite shares. Gives the browser.
 fn prepare() -> Result<PathBuf> {
-    let setup = Setup::begin()?;
+    let setup = Setup::begin("dev")?;
     let mut jobs = setup.jobs();
     jobs.extend(tools_of_others()?);
     jobs.push(Job::new("build the command and the Rust tests", |output| {
