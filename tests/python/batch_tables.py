@@ -9,9 +9,13 @@ face-detector; MODEL is an ONNX file that takes rows of numbers. Prints `all the
 import base64
 import datetime
 import json
+import os
 import pathlib
+import pty
+import re
 import subprocess
 import sys
+import time
 
 import pandas
 import pyarrow
@@ -49,21 +53,105 @@ assert file.metadata.row_group(0).column(0).compression == "SNAPPY"
 assert [str(field.type) for field in file.schema_arrow] == ["string", "string", "double", "double"]
 same(pandas.read_parquet(FOLDER / "csv.parquet"), answers)
 
-# Parquet as pandas and as pyarrow write it: compressions, versions, dictionaries, narrow types.
+# Parquet as pandas and as pyarrow write it: compressions, versions, dictionaries, narrow types. Polars
+# and DuckDB write Zstandard by default or often.
 forms = {
     "pandas": {},
     "gzip": {"compression": "gzip"},
     "lz4": {"compression": "lz4"},
     "plain": {"compression": "none", "use_dictionary": False},
     "v2": {"data_page_version": "2.0", "version": "2.6", "row_group_size": 100},
+    "zstd": {"compression": "zstd"},
+    "zstd-19": {"compression": "zstd", "compression_level": 19, "use_dictionary": False},
+    "zstd-v2": {"compression": "zstd", "data_page_version": "2.0", "row_group_size": 100},
+    "zstd-pages": {"compression": "zstd", "data_page_size": 512, "write_page_index": True},
+    "zstd-and-others": {"compression": {"id": "zstd", "mean radius": "gzip", "mean area": "zstd"}},
 }
 for form, options in forms.items():
     table.to_parquet(FOLDER / f"{form}.parquet", engine="pyarrow", **options)
     batch("tumour-risk", "-i", f"{form}.parquet", "-o", f"{form}.csv", "--keep", "id")
     same(pandas.read_csv(FOLDER / f"{form}.csv"), answers)
-table.to_parquet(FOLDER / "zstd.parquet", compression="zstd")
-refused = batch("tumour-risk", "-i", "zstd.parquet", "-o", "zstd.csv", code=1)
-assert refused["code"] == "invalid_input" and "Snappy" in refused["error"], refused
+table.to_parquet(FOLDER / "brotli.parquet", compression="brotli")
+refused = batch("tumour-risk", "-i", "brotli.parquet", "-o", "brotli.csv", code=1)
+assert refused["code"] == "invalid_input" and "Zstandard" in refused["error"], refused
+
+# Bytes that are changed or missing in pages of Zstandard give errors or other numbers, and no panic.
+whole = (FOLDER / "zstd.parquet").read_bytes()
+for at in range(8, len(whole) - 8, len(whole) // 40):
+    changed = bytearray(whole)
+    changed[at] ^= 0x5A
+    changed[at + 1] = 0xFF
+    (FOLDER / "changed.parquet").write_bytes(changed)
+    said = subprocess.run(
+        [PROGRAM, "batch", "tumour-risk", "-i", "changed.parquet", "-o", "c.csv", "--resume", "never"],
+        cwd=FOLDER, capture_output=True, text=True,
+    )
+    assert said.returncode in (0, 1, 6) and "panicked" not in said.stderr, (at, said)
+
+# A job that is killed goes on inside a row group, behind its dictionaries.
+long = pandas.concat([table] * 10, ignore_index=True)
+long["ward"] = [f"ward {row % 7}" for row in range(len(long))]
+for form, options in [("snappy", {}), ("zstd", {}), ("zstd", {"data_page_version": "2.0"})]:
+    long.to_parquet(FOLDER / "long.parquet", compression=form, row_group_size=2500, **options)
+    job = ["tumour-risk", "-i", "long.parquet", "--keep", "id,ward", "--batch", "16"]
+    batch(*job, "-o", "undisturbed.csv")
+    process = subprocess.Popen(
+        [PROGRAM, "batch", *job, "-o", "killed.csv", "--checkpoint-every", "0s"],
+        cwd=FOLDER, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )
+    place = FOLDER / "killed.csv.batch" / "checkpoint.json"
+    row = 0
+    while row < 3000 and process.poll() is None:
+        time.sleep(0.001)
+        row = json.loads(place.read_text())["next"]["row"] if place.exists() else 0
+    process.kill()
+    process.wait()
+    said = batch(*job, "-o", "killed.csv")
+    assert 3000 <= said["resumed_at"] < said["rows"] == len(long), said
+    assert (FOLDER / "killed.csv").read_bytes() == (FOLDER / "undisturbed.csv").read_bytes(), form
+
+# A folder of parts as pandas, pyarrow and Spark write it: names, and what they leave beside.
+parts = FOLDER / "parts.parquet"
+parts.mkdir()
+for part, start in enumerate(range(0, 700, 250)):
+    compression = ["snappy", "zstd", "gzip"][part]
+    table[start : start + 250].to_parquet(parts / f"part-{part:05}-c000.{compression}.parquet", compression=compression)
+(parts / "_SUCCESS").touch()
+(parts / "._SUCCESS.crc").write_bytes(b"crc")
+for more in [[], ["--input-format", "parquet"]]:
+    batch("tumour-risk", "-i", "parts.parquet", "-o", "parts.csv", "--keep", "id", *more)
+    same(pandas.read_csv(FOLDER / "parts.csv"), answers)
+pyarrow.parquet.write_to_dataset(pyarrow.Table.from_pandas(table.head(9)), FOLDER / "dataset")
+assert batch("tumour-risk", "-i", "dataset", "-o", "dataset.csv", "--keep", "id")["rows"] == 9
+table.head(5).assign(**{"mean radius": "large"}).to_parquet(parts / "part-00003.parquet")
+refused = batch("tumour-risk", "-i", "parts.parquet", "-o", "parts.csv", code=1)
+assert refused["code"] == "invalid_input", refused
+assert "part-00003.parquet" in refused["error"] and "`mean radius`" in refused["error"], refused
+texts = FOLDER / "texts"
+texts.mkdir()
+table[:400].to_csv(texts / "part-0.csv.gz", index=False)
+table[400:].to_csv(texts / "part-1.csv", index=False)
+batch("tumour-risk", "-i", "texts", "-o", "texts.csv", "--keep", "id")
+same(pandas.read_csv(FOLDER / "texts.csv"), answers)
+
+# What a person sees on a terminal: a line that changes, with part, rate and the time that is left.
+own, terminal = pty.openpty()
+process = subprocess.Popen(
+    [PROGRAM, "batch", "tumour-risk", "-i", "long.parquet", "-o", "seen.csv", "--keep", "id", "--batch", "1"],
+    cwd=FOLDER, stderr=terminal, stdout=subprocess.DEVNULL,
+)
+os.close(terminal)
+seen = b""
+try:
+    while piece := os.read(own, 65536):
+        seen += piece
+except OSError:
+    # So Linux says that the other end is closed.
+    pass
+assert process.wait() == 0, seen
+shown = re.findall(r"\r(\d+) rows  (\d+) %  (\d+) rows/s  ([^\r]+?) left", seen.decode())
+assert shown and [int(line[0]) for line in shown] == sorted(int(line[0]) for line in shown), seen
+assert all(int(line[1]) <= 100 and int(line[2]) > 0 for line in shown), shown
 
 # What is kept of Parquet keeps its types, and what is missing stays missing.
 rich = table.head(50).copy()

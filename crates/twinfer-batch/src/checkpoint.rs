@@ -15,7 +15,7 @@ use crate::files::{replace, storage};
 use crate::job::{InputFormat, Job, Keep, OutputFormat};
 use crate::write::Written;
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Everything that a job needs to be taken up. What it counts is durable.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,7 +44,7 @@ pub(crate) struct Checkpoint {
 pub(crate) type Identity = BTreeMap<String, Json>;
 
 /// The identity of a job on this input.
-pub(crate) fn identity(model: &Model, job: &Job, input: Json) -> Identity {
+pub(crate) fn identity(model: &Model, job: &Job, input: &Json) -> Identity {
     let keep = match &job.keep {
         Keep::Named(names) => json!(names),
         Keep::All => json!("all"),
@@ -60,7 +60,7 @@ pub(crate) fn identity(model: &Model, job: &Job, input: Json) -> Identity {
     let parts = [
         ("program", json!(env!("CARGO_PKG_VERSION"))),
         ("model", json!(model.digest())),
-        ("input", input),
+        ("input", input.clone()),
         ("input format", json!(job.input_format.name())),
         ("form of the table", form),
         ("output format", json!(job.output_format.name())),
@@ -80,14 +80,14 @@ pub(crate) fn identity(model: &Model, job: &Job, input: Json) -> Identity {
 
 impl Checkpoint {
     /// A job of which nothing is done.
-    pub(crate) fn new(identity: Identity, start: Place) -> Self {
+    pub(crate) fn new(identity: Identity) -> Self {
         Self {
             format_version: FORMAT,
             identity,
             batch: 1,
             rows_influence_each_other: false,
             columns: Vec::new(),
-            next: start,
+            next: Place::default(),
             good: 0,
             bad: 0,
             bad_bytes: 0,
@@ -167,7 +167,7 @@ mod tests {
         let path = folder.path().join("checkpoint.json");
         assert_eq!(Checkpoint::read(&path).unwrap(), None);
         let identity = |batch: u64| Identity::from([("batch".to_owned(), json!(batch))]);
-        let checkpoint = Checkpoint::new(identity(1), Place::default());
+        let checkpoint = Checkpoint::new(identity(1));
         checkpoint.write(&path).unwrap();
         let read = Checkpoint::read(&path).unwrap().unwrap();
         assert_eq!(read, checkpoint);
@@ -175,7 +175,7 @@ mod tests {
         let error = read.check(&identity(2)).unwrap_err();
         assert_eq!(error.code(), ErrorCode::CheckpointMismatch);
         assert!(error.message().contains("batch was 1, is 2"), "{error}");
-        for bad in ["", "{", "{\"format_version\": 2}"] {
+        for bad in ["", "{", "{\"format_version\": 1}"] {
             fs::write(&path, bad).unwrap();
             let error = Checkpoint::read(&path).unwrap_err();
             assert_eq!(error.code(), ErrorCode::CheckpointMismatch, "{bad}");

@@ -5,15 +5,23 @@ use serde::{Deserialize, Serialize};
 use twinfer::Result;
 
 /// A place between two rows of the input.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Place {
     /// Rows before it.
     pub(crate) row: u64,
-    /// Bytes before it, in text.
+    /// The file that it is in, of a folder of tables, counted from 0.
+    pub(crate) part: usize,
+    /// Rows in the files before that one.
+    pub(crate) rows_before_part: u64,
+    /// Bytes before it, in the text of its file.
     pub(crate) byte: u64,
-    /// Line ends before it, in text.
+    /// Line ends before it, in the text of its file.
     pub(crate) line: u64,
+    /// Bytes before it as they are stored, perhaps compressed: what progress is measured by.
+    pub(crate) stored: u64,
+    /// SHA-256 of the bytes before it, where text can be read from its beginning only.
+    pub(crate) sha256: Option<String>,
 }
 
 /// Neighbouring rows: what is worked on as a whole.
@@ -21,6 +29,8 @@ pub(crate) struct Chunk {
     /// The number of the first row, counted from 0.
     pub(crate) first: u64,
     pub(crate) rows: Raw,
+    /// The file that they are in, of a folder of tables, with `/` between.
+    pub(crate) file: Option<String>,
     /// The place behind the last one.
     pub(crate) next: Place,
 }

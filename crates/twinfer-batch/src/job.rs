@@ -8,9 +8,9 @@ use twinfer::{Parameters, Result, bail};
 /// Where rows come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// A file, or a folder.
+    /// A file, a folder, or a pipe that has a name.
     Path(PathBuf),
-    /// Standard input.
+    /// Standard input. A job is taken up when it gives the same bytes again.
     Stdin,
 }
 
@@ -23,7 +23,8 @@ pub enum Output {
     Stdout,
 }
 
-/// What the input is.
+/// What the input is. Text may be compressed with gzip (RFC 1952). A folder has tables of one format and
+/// with the same columns, whose rows come in the order of their paths, or it is a [`InputFormat::Folder`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InputFormat {
     /// Text with a delimiter (RFC 4180), in UTF-8.
@@ -32,7 +33,8 @@ pub enum InputFormat {
     JsonLines,
     /// Apache Parquet.
     Parquet,
-    /// A folder whose files are a row each.
+    /// A folder whose files are a row each. For models that take neither pictures nor bytes they are
+    /// tables, of the format that their names say.
     Folder,
 }
 
@@ -66,10 +68,10 @@ pub enum OutputFormat {
 }
 
 impl InputFormat {
-    /// The format of a path: a folder, or by the extension.
+    /// The format of a path: a folder, or by the extension, before `.gz` where it ends so.
     ///
     /// # Errors
-    /// `invalid_input` for an extension that says nothing.
+    /// `invalid_input` for an extension that says nothing, and for Parquet in gzip.
     pub fn of(path: &Path) -> Result<Self> {
         if path.is_dir() {
             return Ok(Self::Folder);
@@ -78,10 +80,20 @@ impl InputFormat {
             delimiter: b'\t',
             header: true,
         };
-        match extension(path).as_str() {
+        let gzip = extension(path) == "gz";
+        let inside = match gzip {
+            true => extension(&path.with_extension("")),
+            false => extension(path),
+        };
+        match inside.as_str() {
             "csv" => Ok(Self::Csv(CsvForm::default())),
             "tsv" => Ok(Self::Csv(tabs)),
             "jsonl" | "ndjson" => Ok(Self::JsonLines),
+            "parquet" | "pq" if gzip => bail!(
+                InvalidInput,
+                "{} is a file of Parquet in gzip, which is read from its end: unpack it",
+                path.display()
+            ),
             "parquet" | "pq" => Ok(Self::Parquet),
             _ => bail!(
                 InvalidInput,
@@ -262,6 +274,12 @@ mod tests {
         assert_eq!(of("b.parquet"), Some("parquet"));
         assert_eq!(of("."), Some("folder"));
         assert_eq!(of("b.xlsx"), None);
+        assert_eq!(of("a/b.csv.gz"), Some("csv"));
+        assert_eq!(of("b.NDJSON.GZ"), Some("jsonl"));
+        assert_eq!(
+            (of("b.parquet.gz"), of("b.gz"), of("gz")),
+            (None, None, None)
+        );
         assert_eq!(
             InputFormat::of(Path::new("x.tsv")).unwrap(),
             InputFormat::Csv(CsvForm {

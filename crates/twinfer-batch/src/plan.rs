@@ -10,7 +10,7 @@ use crate::columns;
 use crate::decode::{Decoder, How, Taken};
 use crate::encode::{KeptColumns, json_rows};
 use crate::job::{Input, InputFormat, Job, Keep, Output, OutputFormat};
-use crate::read::{Shape, Source};
+use crate::read::{Shape, Source, format_of_parts};
 
 /// Rows that are worked on as a whole where the model takes one at a time.
 const ROWS_ONE_BY_ONE: usize = 8;
@@ -22,7 +22,6 @@ const BATCH_NUMBERS: usize = 1 << 18;
 
 /// What was decided before the first row is read.
 pub(crate) struct Plan<'a> {
-    pub(crate) source: Source,
     pub(crate) decoder: Decoder<'a>,
     pub(crate) kept: KeptColumns,
     /// Columns that are neither taken nor kept.
@@ -34,27 +33,20 @@ pub(crate) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
+    /// Looks at the input, and decides.
+    ///
     /// # Errors
     /// `invalid_input`, `missing_input`, `wrong_dtype` and others where input, model and options do
     /// not fit; `storage`.
-    pub(crate) fn of(model: &'a Model, job: &Job) -> Result<Self> {
+    pub(crate) fn of(model: &'a Model, job: &Job) -> Result<(Self, Source)> {
         let rows = Rows::of(model);
         rows.check(&job.parameters)?;
-        if let (Input::Path(input), Output::Path(output)) = (&job.input, &job.output)
-            && let (Ok(input), Ok(output)) = (input.canonicalize(), output.canonicalize())
-            && input == output
-        {
-            bail!(
-                InvalidInput,
-                "input and output are the same file, {}",
-                input.display()
-            );
-        }
+        check_places(job)?;
         let (mut source, shape) = Source::open(&job.input, job.input_format)?;
         let (how, kept, ignored) = match shape {
-            Shape::Rows if job.input_format == InputFormat::Folder => of_folder(rows, job)?,
+            Shape::Rows if job.input_format == InputFormat::Folder => of_folder(job)?,
             Shape::Rows => of_lines(rows, job)?,
-            Shape::Columns { names, width } => match source.table() {
+            Shape::Columns { names, width, .. } => match source.table() {
                 None => of_cells(model, rows, job, names, width)?,
                 Some(table) => {
                     let names = names.unwrap_or_default();
@@ -65,8 +57,7 @@ impl<'a> Plan<'a> {
         };
         check_names(model, job, &kept)?;
         let (batch, chunk) = batch(model, rows, job.batch)?;
-        Ok(Self {
-            source,
+        let plan = Self {
             decoder: Decoder {
                 rows,
                 how,
@@ -77,19 +68,61 @@ impl<'a> Plan<'a> {
             ignored,
             batch,
             chunk,
-        })
+        };
+        Ok((plan, source))
     }
+}
+
+/// The job with what its input is. For a model that takes neither pictures nor bytes the files of a
+/// folder are tables, of the format that their names say.
+///
+/// # Errors
+/// `invalid_input` where they do not say it; `storage`.
+pub(crate) fn settled(model: &Model, job: &Job) -> Result<Job> {
+    let mut job = job.clone();
+    if job.input_format == InputFormat::Folder
+        && Rows::of(model).content_name().is_none()
+        && let Input::Path(path) = &job.input
+    {
+        job.input_format = format_of_parts(path)?;
+    }
+    Ok(job)
+}
+
+/// Whether the output does not change the input.
+fn check_places(job: &Job) -> Result<()> {
+    let (Input::Path(input), Output::Path(output)) = (&job.input, &job.output) else {
+        return Ok(());
+    };
+    if let (Ok(input), Ok(output)) = (input.canonicalize(), output.canonicalize())
+        && input == output
+    {
+        bail!(
+            InvalidInput,
+            "input and output are the same file, {}",
+            input.display()
+        );
+    }
+    let folder = match output.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if input.is_dir()
+        && let (Ok(input), Ok(folder)) = (input.canonicalize(), folder.canonicalize())
+        && folder.starts_with(&input)
+    {
+        bail!(
+            InvalidInput,
+            "the output would be one of the files of the input, {}: name another folder for it",
+            input.display()
+        );
+    }
+    Ok(())
 }
 
 type Decided<'a> = (How<'a>, KeptColumns, Vec<String>);
 
-fn of_folder<'a>(rows: Rows<'a>, job: &Job) -> Result<Decided<'a>> {
-    if rows.content_name().is_none() {
-        bail!(
-            InvalidInput,
-            "a folder is an input for models of pictures and bytes; this one takes neither"
-        );
-    }
+fn of_folder<'a>(job: &Job) -> Result<Decided<'a>> {
     if let Keep::Named(names) = &job.keep
         && let Some(other) = names.iter().find(|name| *name != "file")
     {
@@ -343,7 +376,7 @@ fn usual_batch(model: &Model) -> usize {
 /// What paths in the input are relative to.
 fn folder(job: &Job) -> PathBuf {
     match &job.input {
-        Input::Path(path) if job.input_format == InputFormat::Folder => path.clone(),
+        Input::Path(path) if path.is_dir() => path.clone(),
         Input::Path(path) => path.parent().map(Path::to_owned).unwrap_or_default(),
         Input::Stdin => PathBuf::new(),
     }

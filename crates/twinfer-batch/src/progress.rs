@@ -41,7 +41,7 @@ pub struct Report {
     pub rows_influence_each_other: bool,
     /// Threads that predicted.
     pub threads: usize,
-    /// What this process took, without loading the model.
+    /// What this process took, without loading the model and finding the place where it goes on.
     pub seconds: f64,
     /// Columns of the table that the model does not take and that are not kept.
     pub ignored_columns: Vec<String>,
@@ -50,6 +50,7 @@ pub struct Report {
 /// How long the input is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Length {
+    /// As they are stored, perhaps compressed.
     Bytes(u64),
     Rows(u64),
     Unknown,
@@ -58,7 +59,7 @@ pub(crate) enum Length {
 impl Length {
     fn fraction(self, place: &Place) -> Option<f64> {
         let (done, of) = match self {
-            Self::Bytes(all) => (place.byte, all),
+            Self::Bytes(all) => (place.stored, all),
             Self::Rows(all) => (place.row, all),
             Self::Unknown => return None,
         };

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use twinfer::{Model, Result, bail};
-use twinfer_serve::offline::BatchAxis;
+use twinfer_serve::offline::{Asked, BatchAxis};
 
 use crate::bad::BadFile;
 use crate::checkpoint::{Checkpoint, identity};
@@ -13,11 +13,11 @@ use crate::chunk::Chunk;
 use crate::columns::columns;
 use crate::encode::Encoder;
 use crate::files::remove;
-use crate::job::{Input, Job, Output, Resume};
+use crate::job::{Job, Output, Resume};
 use crate::place::{self, Place};
-use crate::plan::Plan;
+use crate::plan::{Plan, settled};
 use crate::progress::{Meter, Progress, Report};
-use crate::read::{Chunks, fingerprint};
+use crate::read::{Chunks, Source};
 use crate::task::Task;
 use crate::workers;
 use crate::writer::Writer;
@@ -34,13 +34,14 @@ const ROWS_TRIED: usize = 16;
 /// not fit; the error of a row when it is one bad row too many; `storage`, `out_of_space`. What was
 /// done until then is kept, and the same job goes on from there.
 pub fn run(model: &Model, job: &Job, observe: &mut dyn FnMut(&Progress)) -> Result<Report> {
-    let mut plan = Plan::of(model, job)?;
+    let job = &settled(model, job)?;
+    let (mut plan, source) = Plan::of(model, job)?;
     let place = match &job.output {
         Output::Path(path) => Some(Place::open(path)?),
         Output::Stdout => None,
     };
     let found = place.as_ref().map(Place::checkpoint);
-    let begun = begun(model, job, &plan, found.as_deref())?;
+    let begun = begun(model, job, &source, found.as_deref())?;
     if let Some(most) = job.max_bad.filter(|most| begun.bad > *most) {
         bail!(
             InvalidParameter,
@@ -48,13 +49,22 @@ pub fn run(model: &Model, job: &Job, observe: &mut dyn FnMut(&Progress)) -> Resu
             begun.bad
         );
     }
-    let resumed_at = (begun.next != plan.source.start()).then_some(begun.next.row);
-    let meter = Meter::new(plan.source.length(), begun.next);
+    let resumed_at = (begun.next.row > 0).then_some(begun.next.row);
     let ignored_columns = std::mem::take(&mut plan.ignored);
+    let (length, is_stream) = (source.length(), source.is_stream());
+    let mut chunks = source.chunks(&begun.next, plan.chunk)?;
+    let meter = Meter::new(length, begun.next.clone());
     let finished = if begun.finished {
+        // Of other inputs it was seen before that they have no more rows.
+        if is_stream && chunks.next()?.is_some() {
+            bail!(
+                CheckpointMismatch,
+                "the output was made of another input, which ended after row {}; make it anew",
+                begun.next.row
+            );
+        }
         begun
     } else {
-        let chunks = plan.source.chunks(begun.next, plan.chunk)?;
         let bad_file = match job.bad_path() {
             Some(path) => Some(BadFile::open(&path, begun.bad_bytes)?),
             None => None,
@@ -62,10 +72,10 @@ pub fn run(model: &Model, job: &Job, observe: &mut dyn FnMut(&Progress)) -> Resu
         let writer = Writer {
             job,
             folder: place.as_ref().map(|place| place.folder.clone()),
-            // What was read of standard input is gone, so there is no going on with it.
-            path: found.filter(|_| job.input != Input::Stdin),
+            path: found,
             bad_file,
             sink: None,
+            can_sync: true,
             state: begun,
             last: Instant::now(),
             meter: &meter,
@@ -99,13 +109,8 @@ fn threads(job: &Job) -> usize {
 }
 
 /// Where the job is: at its last checkpoint, or at its beginning.
-fn begun(model: &Model, job: &Job, plan: &Plan<'_>, path: Option<&Path>) -> Result<Checkpoint> {
-    let input = match &job.input {
-        Input::Path(path) => fingerprint(path, job.input_format)?,
-        Input::Stdin => serde_json::Value::Null,
-    };
-    let identity = identity(model, job, input);
-    let fresh = |identity| Checkpoint::new(identity, plan.source.start());
+fn begun(model: &Model, job: &Job, source: &Source, path: Option<&Path>) -> Result<Checkpoint> {
+    let identity = identity(model, job, source.identity());
     let found = match (path, job.resume) {
         (Some(path), Resume::Auto | Resume::Always) => Checkpoint::read(path)?,
         (Some(path), Resume::Never) => {
@@ -118,11 +123,11 @@ fn begun(model: &Model, job: &Job, plan: &Plan<'_>, path: Option<&Path>) -> Resu
         Some(found) => {
             found.check(&identity)?;
             match found.finished && is_gone(&job.output) {
-                true => Ok(fresh(identity)),
+                true => Ok(Checkpoint::new(identity)),
                 false => Ok(found),
             }
         }
-        None if job.resume == Resume::Always => match path.filter(|_| job.input != Input::Stdin) {
+        None if job.resume == Resume::Always => match path {
             Some(path) => bail!(
                 CheckpointMismatch,
                 "there is no job to go on with: {} is not there",
@@ -130,10 +135,10 @@ fn begun(model: &Model, job: &Job, plan: &Plan<'_>, path: Option<&Path>) -> Resu
             ),
             None => bail!(
                 CheckpointMismatch,
-                "a job from standard input or to standard output cannot be gone on with"
+                "a job to standard output cannot be gone on with: name a file"
             ),
         },
-        None => Ok(fresh(identity)),
+        None => Ok(Checkpoint::new(identity)),
     }
 }
 
@@ -170,11 +175,21 @@ fn answer_all(
     }
     writer.open(&task.encoder)?;
     let work = |chunk: &Chunk| task.work(chunk);
-    workers::each(chunks, threads(job), &work, &mut |done| writer.take(done))?;
+    let mut taken = Ok(());
+    let done = workers::each(chunks, threads(job), &work, &mut |done| {
+        taken = writer.take(done);
+        taken.clone()
+    });
+    // An input that ends in an error may be whole the next time.
+    if done.is_err() && taken.is_ok() {
+        writer.keep();
+    }
+    done?;
     writer.end()
 }
 
-/// Answers rows until one has an answer, and so the columns of answers are known.
+/// Answers rows until one has an answer, so that the columns of answers are known, and until rows were
+/// tried together. Before that there is no checkpoint.
 fn begin(
     model: &Model,
     job: &Job,
@@ -182,25 +197,24 @@ fn begin(
     chunks: &mut dyn Chunks,
     writer: &mut Writer<'_>,
 ) -> Result<()> {
-    let mut tried = false;
+    let (mut known, mut asked) = (false, Vec::new());
     while let Some(chunk) = chunks.next()? {
-        if !tried && task.batch > 1 {
-            tried = try_batch(job, task, &chunk, writer)?;
-        }
+        let tried = task.batch == 1 || try_batch(job, task, &chunk, &mut asked, writer)?;
         let (answers, kept) = task.answer(&chunk)?;
-        let sample = answers.iter().flatten().next();
-        let known = sample.is_some();
-        if known {
-            task.encoder.columns = columns(model, sample);
+        if !known && let Some(sample) = answers.iter().flatten().next() {
+            task.encoder.columns = columns(model, Some(sample));
+            known = true;
         }
         let done = task.finish(&chunk, answers, kept)?;
         if known {
-            writer.state.batch = task.batch;
-            writer.state.columns = task.encoder.columns.clone();
             writer.open(&task.encoder)?;
-            return writer.take(done);
+            writer.write(done)?;
+        } else {
+            writer.note(done.counted)?;
         }
-        writer.note(done.counted)?;
+        if known && tried {
+            break;
+        }
     }
     writer.state.batch = task.batch;
     writer.state.columns = task.encoder.columns.clone();
@@ -208,11 +222,12 @@ fn begin(
 }
 
 /// Whether rows give the same answers together; if not they run one by one from now on. Says whether
-/// there were rows to try.
+/// there were rows to try; `asked` are those that there were before.
 fn try_batch(
     job: &Job,
     task: &mut Task<'_>,
     chunk: &Chunk,
+    asked: &mut Vec<Asked>,
     writer: &mut Writer<'_>,
 ) -> Result<bool> {
     let rows = task.decoder.rows;
@@ -220,11 +235,11 @@ fn try_batch(
         return Ok(true);
     }
     let decoded = task.decoder.decode(&chunk.rows)?.asked.into_iter();
-    let asked: Vec<_> = decoded.flatten().take(ROWS_TRIED).collect();
+    asked.extend(decoded.flatten().take(ROWS_TRIED));
     if asked.len() < 2 {
         return Ok(false);
     }
-    if rows.agree(&asked, &task.parameters, task.batch) {
+    if rows.agree(asked, &task.parameters, task.batch) {
         return Ok(true);
     }
     if job.batch.is_some() {

@@ -80,7 +80,7 @@ impl Task<'_> {
             .collect();
         let output = self.encoder.encode(&mut answers, kept)?;
         let mut counted = Counted {
-            next: chunk.next,
+            next: chunk.next.clone(),
             good: 0,
             bad: Vec::new(),
             bad_lines: Vec::new(),
@@ -91,7 +91,8 @@ impl Task<'_> {
                 continue;
             };
             let number = chunk.first + at as u64;
-            let shown = self.decoder.shown(&chunk.rows, at);
+            let mut shown = self.decoder.shown(&chunk.rows, at);
+            shown.file = shown.file.or_else(|| chunk.file.clone());
             counted.bad_lines.extend(bad::line(number, shown, &error));
             counted.bad.push((number, error));
         }

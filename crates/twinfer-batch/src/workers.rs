@@ -126,6 +126,7 @@ mod tests {
             Ok(Some(Chunk {
                 first: self.0 - 1,
                 rows: Raw::Files(Vec::new()),
+                file: None,
                 next: Place {
                     row: self.0,
                     ..Place::default()
@@ -140,7 +141,7 @@ mod tests {
         Ok(Done {
             output: Encoded::Text(Vec::new()),
             counted: Counted {
-                next: chunk.next,
+                next: chunk.next.clone(),
                 good: 0,
                 bad: Vec::new(),
                 bad_lines: Vec::new(),

@@ -21,6 +21,8 @@ pub(crate) struct Writer<'a> {
     /// Where checkpoints go.
     pub(crate) path: Option<PathBuf>,
     pub(crate) sink: Option<Sink>,
+    /// Whether everything that is written could be made durable now.
+    pub(crate) can_sync: bool,
     pub(crate) bad_file: Option<BadFile>,
     /// What is written; what is durable of it is in the last checkpoint.
     pub(crate) state: Checkpoint,
@@ -74,17 +76,31 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Writes the answers of a chunk, and from time to time makes them durable.
-    pub(crate) fn take(&mut self, done: Done) -> Result<()> {
+    /// Writes the answers of a chunk.
+    pub(crate) fn write(&mut self, done: Done) -> Result<()> {
         let Some(sink) = &mut self.sink else {
             bail!(Internal, "answers before the output is open");
         };
-        let can_sync = sink.write(done.output)?;
-        self.note(done.counted)?;
-        if can_sync && self.path.is_some() && self.last.elapsed() >= self.job.checkpoint_every {
-            self.checkpoint()?;
+        self.can_sync = sink.write(done.output)?;
+        self.note(done.counted)
+    }
+
+    /// Writes the answers of a chunk, and from time to time makes them durable.
+    pub(crate) fn take(&mut self, done: Done) -> Result<()> {
+        self.write(done)?;
+        let soon = self.last.elapsed() < self.job.checkpoint_every;
+        match self.can_sync && self.path.is_some() && !soon {
+            true => self.checkpoint(),
+            false => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Makes durable what there is of a job that failed, if that can be done.
+    pub(crate) fn keep(&mut self) {
+        if self.can_sync && self.path.is_some() {
+            // The failure itself is told.
+            let _ = self.checkpoint();
+        }
     }
 
     /// Makes durable what is written: first the output, then the bad rows, then the file that says

@@ -83,7 +83,8 @@ impl Chunks for Files {
         Ok((!files.is_empty()).then_some(Chunk {
             first,
             rows: Raw::Files(files),
-            next: self.place,
+            file: None,
+            next: self.place.clone(),
         }))
     }
 }

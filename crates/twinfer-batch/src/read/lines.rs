@@ -1,33 +1,36 @@
 //! JSON Lines: a value a line; empty lines are none.
 
-use std::io::BufRead;
-
 use twinfer::{Result, err};
 
-use super::{CHUNK_BYTES, Chunks, MAX_ROW, Text};
+use super::text::Text;
+use super::{CHUNK_BYTES, Chunks, MAX_ROW};
 use crate::chunk::{Chunk, Place, Raw};
 
 pub(super) struct Lines {
     text: Text,
-    place: Place,
+    /// Rows and lines before what comes next.
+    row: u64,
+    line: u64,
     rows: usize,
     max_row: usize,
 }
 
 impl Lines {
-    pub(super) fn new(text: Text, place: Place, rows: usize) -> Self {
+    /// From a place on, to which the text was brought.
+    pub(super) fn new(text: Text, from: &Place, rows: usize) -> Self {
         Self {
             text,
-            place,
+            row: from.row,
+            line: from.line,
             rows,
             max_row: MAX_ROW,
         }
     }
 
-    /// The next line, without what ends it, whether it is too long, and how many bytes it has with
-    /// its end; `None` at the end.
-    fn line(&mut self) -> std::io::Result<Option<(Vec<u8>, bool, u64)>> {
-        let (mut line, mut too_long, mut length) = (Vec::new(), false, 0);
+    /// The next line, without what ends it, and whether it is too long; `None` at the end.
+    fn line(&mut self) -> Result<Option<(Vec<u8>, bool)>> {
+        let begin = self.text.byte();
+        let (mut line, mut too_long) = (Vec::new(), false);
         loop {
             let buffer = self.text.fill_buf()?;
             let end = buffer.iter().position(|byte| *byte == b'\n');
@@ -38,10 +41,10 @@ impl Lines {
                 false => line.extend_from_slice(part),
             }
             let used = part.len() + usize::from(end.is_some());
+            let ended = end.is_some() || used == 0;
             self.text.consume(used);
-            length += used as u64;
-            if end.is_some() || used == 0 {
-                return Ok((length > 0).then_some((line, too_long, length)));
+            if ended {
+                return Ok((self.text.byte() > begin).then_some((line, too_long)));
             }
         }
     }
@@ -49,16 +52,13 @@ impl Lines {
 
 impl Chunks for Lines {
     fn next(&mut self) -> Result<Option<Chunk>> {
-        let first = self.place.row;
+        let first = self.row;
         let (mut lines, mut bytes) = (Vec::new(), 0);
-        while lines.len() < self.rows && bytes < CHUNK_BYTES {
-            let read = self.line();
-            let read = read.map_err(|e| err!(Storage, "cannot read the input: {e}"))?;
-            let Some((line, too_long, length)) = read else {
-                break;
-            };
-            self.place.byte += length;
-            self.place.line += 1;
+        while lines.len() < self.rows
+            && bytes < CHUNK_BYTES
+            && let Some((line, too_long)) = self.line()?
+        {
+            self.line += 1;
             let line = match too_long {
                 true => Err(err!(
                     BodyTooLarge,
@@ -69,13 +69,14 @@ impl Chunks for Lines {
                 false => Ok(line),
             };
             bytes += line.as_ref().map_or(0, Vec::len);
-            self.place.row += 1;
-            lines.push((self.place.line, line));
+            self.row += 1;
+            lines.push((self.line, line));
         }
         Ok((!lines.is_empty()).then_some(Chunk {
             first,
             rows: Raw::Lines(lines),
-            next: self.place,
+            file: None,
+            next: self.text.place(self.row, self.line),
         }))
     }
 }
@@ -86,10 +87,14 @@ mod tests {
     use std::io::BufReader;
     use twinfer::ErrorCode;
 
-    fn lines(text: &'static [u8], from: Place, rows: usize, max_row: usize) -> Vec<Chunk> {
-        let text = &text[from.byte as usize..];
+    fn lines(text: &'static [u8], from: &Place, rows: usize, max_row: usize) -> Vec<Chunk> {
         // A small buffer, so that lines go over its end.
-        let mut lines = Lines::new(Box::new(BufReader::with_capacity(3, text)), from, rows);
+        let stream = Box::new(BufReader::with_capacity(3, text));
+        let mut text = Text::stream("text", stream).unwrap();
+        if from.byte > 0 {
+            text.go_to(from).unwrap();
+        }
+        let mut lines = Lines::new(text, from, rows);
         lines.max_row = max_row;
         std::iter::from_fn(|| lines.next().unwrap()).collect()
     }
@@ -108,7 +113,7 @@ mod tests {
     #[test]
     fn lines_have_numbers_and_chunks_an_end() {
         let text = b"[1]\r\n\n  \n[2]\n[3]\n{\"long\": 12345678}\n[4]";
-        let all = lines(text, Place::default(), 2, 10);
+        let all = lines(text, &Place::default(), 2, 10);
         let found: Vec<_> = all.iter().map(texts).collect();
         let own = |list: &[(u64, &str)]| -> Vec<(u64, String)> {
             list.iter()
@@ -125,10 +130,10 @@ mod tests {
         );
         // From each place the rest is what it was.
         for (at, chunk) in all.iter().enumerate() {
-            let rest = lines(text, chunk.next, 2, 10);
+            let rest = lines(text, &chunk.next, 2, 10);
             assert_eq!(rest.len(), all.len() - at - 1);
             for (a, b) in rest.iter().zip(&all[at + 1..]) {
-                assert_eq!((texts(a), a.first, a.next), (texts(b), b.first, b.next));
+                assert_eq!((texts(a), a.first, &a.next), (texts(b), b.first, &b.next));
             }
         }
     }

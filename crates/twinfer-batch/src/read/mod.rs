@@ -3,22 +3,32 @@
 mod cells;
 mod folder;
 mod lines;
+mod pages;
+mod parts;
+mod single;
 mod table;
+mod text;
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
 use std::time::UNIX_EPOCH;
 
+use arrow_schema::DataType;
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
-use twinfer::{Result, bail};
+use twinfer::{Result, bail, err};
 
 use crate::chunk::{Chunk, Place};
 use crate::files::unreadable;
 use crate::job::{Input, InputFormat};
 use crate::progress::Length;
 
+use parts::Parts;
+use single::Single;
+use text::Text;
+
+pub(crate) use parts::format as format_of_parts;
 pub(crate) use table::TableFile;
 
 /// Longest row of text, in bytes: as much as the server takes in a body of a few pictures. What is
@@ -26,9 +36,6 @@ pub(crate) use table::TableFile;
 pub(crate) const MAX_ROW: usize = 64 << 20;
 /// A chunk of text ends when it has so many bytes, even if it has few rows.
 const CHUNK_BYTES: usize = 4 << 20;
-
-/// A stream of text.
-type Text = Box<dyn BufRead + Send>;
 
 /// Gives chunks in their order.
 pub(crate) trait Chunks: Send {
@@ -44,39 +51,27 @@ pub(crate) trait Chunks: Send {
 pub(crate) struct Source {
     what: What,
     length: Length,
+    identity: Json,
 }
 
 enum What {
-    Lines(Origin),
-    Cells {
-        origin: Origin,
-        delimiter: u8,
-        /// Where the first row is.
-        start: Place,
-        /// What was read of a stream to find that out.
-        begun: Option<Box<cells::Records>>,
-    },
-    Table(TableFile),
-    Folder {
-        files: Vec<String>,
-    },
-}
-
-/// Where text comes from.
-enum Origin {
-    File(PathBuf),
-    /// Standard input: it can be read once.
-    Stream(Option<Text>),
+    Single(Single),
+    /// A folder of tables.
+    Parts(Box<Parts>),
+    /// A folder whose files are a row each.
+    Files(Vec<String>),
 }
 
 /// The columns of an input.
+#[derive(Debug, PartialEq)]
 pub(crate) enum Shape {
     /// It has none.
     Rows,
-    /// So many, with these names.
+    /// So many, with these names, and in Parquet types.
     Columns {
         names: Option<Vec<String>>,
         width: usize,
+        types: Vec<DataType>,
     },
 }
 
@@ -86,147 +81,115 @@ impl Source {
     /// # Errors
     /// `invalid_input` where it is not there or not what it should be; `storage`.
     pub(crate) fn open(input: &Input, format: InputFormat) -> Result<(Self, Shape)> {
-        let (mut origin, length) = match input {
+        match input {
             Input::Stdin => {
-                let text: Text = Box::new(BufReader::new(std::io::stdin()));
-                (Origin::Stream(Some(text)), Length::Unknown)
+                let stdin = Box::new(BufReader::new(std::io::stdin()));
+                let opened = Single::text(Text::stream("standard input", stdin)?, format)?;
+                let identity = |_: bool| Ok(json!("standard input"));
+                Self::single(opened, "standard input", Length::Unknown, identity)
             }
             Input::Path(path) => {
-                let size = fs::metadata(path).map_err(|e| unreadable(path, &e))?.len();
-                (Origin::File(path.clone()), Length::Bytes(size))
-            }
-        };
-        let (what, length, shape) = match format {
-            InputFormat::JsonLines => (What::Lines(origin), length, Shape::Rows),
-            InputFormat::Csv(form) => {
-                let mut records = cells::Records::new(
-                    origin.text(&Place::default())?,
-                    form.delimiter,
-                    Place::default(),
-                )?;
-                let (names, width) = records.first_line(form.header)?;
-                let start = records.place();
-                let begun = matches!(origin, Origin::Stream(_)).then(|| Box::new(records));
-                let what = What::Cells {
-                    origin,
-                    delimiter: form.delimiter,
-                    start,
-                    begun,
-                };
-                (what, length, Shape::Columns { names, width })
-            }
-            InputFormat::Parquet | InputFormat::Folder => {
-                let Origin::File(path) = origin else {
-                    bail!(
-                        InvalidInput,
-                        "{} cannot come from standard input: name it",
-                        format.name()
-                    );
-                };
-                if format == InputFormat::Folder {
-                    let files = folder::list(&path)?;
-                    let length = Length::Rows(files.len() as u64);
-                    (What::Folder { files }, length, Shape::Rows)
-                } else {
-                    let table = TableFile::open(&path)?;
-                    let names = table.names();
-                    let length = Length::Rows(table.rows());
-                    let shape = Shape::Columns {
-                        width: names.len(),
-                        names: Some(names),
-                    };
-                    (What::Table(table), length, shape)
+                let metadata = fs::metadata(path).map_err(|e| unreadable(path, &e))?;
+                if metadata.is_dir() {
+                    return Self::folder(path, format);
                 }
+                let length = match metadata.is_file() {
+                    true => Length::Bytes(metadata.len()),
+                    false => Length::Unknown,
+                };
+                let opened = match format {
+                    InputFormat::Folder => bail!(InvalidInput, "{} is no folder", path.display()),
+                    _ => Single::open(path, format)?,
+                };
+                let identity = |is_stream: bool| match is_stream {
+                    // The rest is told by its text, when that is read.
+                    true => Ok(json!("compressed with gzip, or a pipe")),
+                    false => fingerprint(path, &metadata),
+                };
+                Self::single(opened, &path.display().to_string(), length, identity)
             }
+        }
+    }
+
+    fn single(
+        opened: Option<(Single, Shape)>,
+        name: &str,
+        length: Length,
+        identity: impl FnOnce(bool) -> Result<Json>,
+    ) -> Result<(Self, Shape)> {
+        let (single, shape) = opened.ok_or_else(|| err!(InvalidInput, "{name} has no lines"))?;
+        let source = Self {
+            length: single.rows().map_or(length, Length::Rows),
+            identity: identity(single.is_stream())?,
+            what: What::Single(single),
         };
-        Ok((Self { what, length }, shape))
+        Ok((source, shape))
+    }
+
+    fn folder(path: &Path, format: InputFormat) -> Result<(Self, Shape)> {
+        if format == InputFormat::Folder {
+            let files = folder::list(path)?;
+            let source = Self {
+                length: Length::Rows(files.len() as u64),
+                identity: fingerprint_of_files(path, &files)?,
+                what: What::Files(files),
+            };
+            return Ok((source, Shape::Rows));
+        }
+        let files = parts::list(path)?;
+        let (parts, length, shape) = Parts::open(path, &files, format)?;
+        let source = Self {
+            length,
+            identity: fingerprint_of_files(path, &files)?,
+            what: What::Parts(Box::new(parts)),
+        };
+        Ok((source, shape))
     }
 
     pub(crate) fn length(&self) -> Length {
         self.length
     }
 
-    /// The table of Parquet that it is.
+    /// What tells the input from another one, as far as it is known before it is read.
+    pub(crate) fn identity(&self) -> &Json {
+        &self.identity
+    }
+
+    /// Whether it can be read from its beginning only, and so is known when it was read.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(&self.what, What::Single(single) if single.is_stream())
+    }
+
+    /// The table of Parquet that it is, or the first one in its folder.
     pub(crate) fn table(&mut self) -> Option<&mut TableFile> {
-        match &mut self.what {
-            What::Table(table) => Some(table),
-            _ => None,
+        let single = match &mut self.what {
+            What::Single(single) => single,
+            What::Parts(parts) => &mut parts.first,
+            What::Files(_) => return None,
+        };
+        match single {
+            Single::Table(table) => Some(table),
+            Single::Lines(_) | Single::Cells(_) => None,
         }
     }
 
-    /// The place of the first row.
-    pub(crate) fn start(&self) -> Place {
-        match &self.what {
-            What::Cells { start, .. } => *start,
-            _ => Place::default(),
-        }
-    }
-
-    /// The rows from a place on, in chunks of at most `rows`. Of a stream only from its start, once.
+    /// The rows from a place on, in chunks of at most `rows`.
     ///
     /// # Errors
-    /// `storage`, `invalid_input`.
-    pub(crate) fn chunks(&mut self, from: Place, rows: usize) -> Result<Box<dyn Chunks>> {
-        Ok(match &mut self.what {
-            What::Lines(origin) => Box::new(lines::Lines::new(origin.text(&from)?, from, rows)),
-            What::Cells {
-                origin,
-                delimiter,
-                begun,
-                ..
-            } => {
-                let records = match begun.take() {
-                    Some(records) => *records,
-                    None => cells::Records::new(origin.text(&from)?, *delimiter, from)?,
-                };
-                Box::new(cells::Cells::new(records, rows))
-            }
-            What::Table(table) => Box::new(table.chunks(from, rows)?),
-            What::Folder { files } => {
-                Box::new(folder::Files::new(std::mem::take(files), from, rows))
-            }
+    /// `checkpoint_mismatch` where it is not what was read up to there; `storage`, `invalid_input`.
+    pub(crate) fn chunks(self, from: &Place, rows: usize) -> Result<Box<dyn Chunks>> {
+        Ok(match self.what {
+            What::Single(single) => single.chunks(from, rows)?,
+            What::Parts(parts) => Box::new(parts.chunks(from.clone(), rows)),
+            What::Files(files) => Box::new(folder::Files::new(files, from.clone(), rows)),
         })
     }
 }
 
-impl Origin {
-    fn text(&mut self, from: &Place) -> Result<Text> {
-        match self {
-            Self::Stream(stream) => match stream.take() {
-                Some(stream) => Ok(stream),
-                None => bail!(Internal, "standard input is read twice"),
-            },
-            Self::File(path) => {
-                let open = || {
-                    let mut file = File::open(&*path)?;
-                    file.seek(SeekFrom::Start(from.byte))?;
-                    Ok(file)
-                };
-                let file = open().map_err(|e| unreadable(path, &e))?;
-                Ok(Box::new(BufReader::with_capacity(256 << 10, file)))
-            }
-        }
-    }
-}
-
-/// What tells an input from another one, or from itself after a change: size, time of the last
-/// change, and the SHA-256 of its first and last bytes; of a folder, of the list of its files with
-/// their sizes and times.
-///
-/// # Errors
-/// As for [`Source::open`].
-pub(crate) fn fingerprint(path: &Path, format: InputFormat) -> Result<Json> {
+/// What tells a file from another one, or from itself after a change: size, time of the last change,
+/// and the SHA-256 of its first and last bytes.
+fn fingerprint(path: &Path, metadata: &fs::Metadata) -> Result<Json> {
     const ENDS: u64 = 1 << 20;
-    let metadata = fs::metadata(path).map_err(|e| unreadable(path, &e))?;
-    if format == InputFormat::Folder {
-        let mut digest = Sha256::new();
-        let files = folder::list(path)?;
-        for file in &files {
-            let metadata = fs::metadata(path.join(file)).map_err(|e| unreadable(path, &e))?;
-            digest.update(json!([file, metadata.len(), changed(&metadata)]).to_string());
-        }
-        return Ok(json!({"files": files.len(), "sha256": hex(digest)}));
-    }
     let read = || {
         let mut digest = Sha256::new();
         let mut file = File::open(path)?;
@@ -238,9 +201,18 @@ pub(crate) fn fingerprint(path: &Path, format: InputFormat) -> Result<Json> {
         Ok(digest)
     };
     let digest = read().map_err(|e| unreadable(path, &e))?;
-    Ok(
-        json!({"size": metadata.len(), "changed": changed(&metadata), "sha256_of_ends": hex(digest)}),
-    )
+    Ok(json!({"size": metadata.len(), "changed": changed(metadata), "sha256_of_ends": hex(digest)}))
+}
+
+/// The same for the files of a folder: the SHA-256 of the list of them with sizes and times.
+fn fingerprint_of_files(root: &Path, files: &[String]) -> Result<Json> {
+    let mut digest = Sha256::new();
+    for file in files {
+        let path = root.join(file);
+        let metadata = fs::metadata(&path).map_err(|e| unreadable(&path, &e))?;
+        digest.update(json!([file, metadata.len(), changed(&metadata)]).to_string());
+    }
+    Ok(json!({"files": files.len(), "sha256": hex(digest)}))
 }
 
 /// Nanoseconds since 1970; 0 where the system does not tell.

@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 
 use arrow_schema::{Schema, SchemaRef};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader};
 use twinfer::{Error, Result, err};
 
-use super::Chunks;
+use super::pages::reader;
+use super::{Chunks, Shape};
 use crate::chunk::{Chunk, Place, Raw};
 use crate::files::unreadable;
 
@@ -37,9 +36,13 @@ impl TableFile {
         })
     }
 
-    pub(super) fn names(&self) -> Vec<String> {
-        let fields = self.metadata.schema().fields().iter();
-        fields.map(|field| field.name().clone()).collect()
+    pub(super) fn shape(&self) -> Shape {
+        let fields = self.metadata.schema().fields();
+        Shape::Columns {
+            names: Some(fields.iter().map(|field| field.name().clone()).collect()),
+            width: fields.len(),
+            types: fields.iter().map(|f| f.data_type().clone()).collect(),
+        }
     }
 
     pub(super) fn rows(&self) -> u64 {
@@ -57,19 +60,21 @@ impl TableFile {
         Schema::new(fields).into()
     }
 
-    pub(super) fn chunks(&self, from: Place, rows: usize) -> Result<Tables> {
+    /// Reads the columns that are read of another file.
+    pub(super) fn read_as(&mut self, other: &Self) {
+        self.columns.clone_from(&other.columns);
+    }
+
+    pub(super) fn chunks(self, from: Place, rows: usize) -> Result<Tables> {
         let file = File::open(&self.path).map_err(|e| unreadable(&self.path, &e))?;
-        let builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
-        let roots = self.columns.iter().copied();
-        let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-        let mut builder = builder.with_projection(mask).with_batch_size(rows);
-        if from.row > 0 {
-            builder = builder.with_offset(from.row as usize);
-        }
-        let reader = builder.build().map_err(|e| malformed(&self.path, &e))?;
+        let schema = self.metadata.parquet_schema();
+        let mask = ProjectionMask::roots(schema, self.columns.iter().copied());
+        let done = from.row.saturating_sub(from.rows_before_part);
+        let done = usize::try_from(done).unwrap_or(usize::MAX);
+        let reader = reader(file, &self.metadata, mask, done, rows)
+            .map_err(|e| malformed(&self.path, &e))?;
         Ok(Tables {
-            path: self.path.clone(),
+            path: self.path,
             reader,
             place: from,
         })
@@ -79,7 +84,9 @@ impl TableFile {
 fn malformed(path: &Path, error: &impl std::fmt::Display) -> Error {
     let error = error.to_string();
     let hint = match error.contains("compile time") || error.contains("Disabled feature") {
-        true => "; this program reads Snappy, gzip, LZ4 and what is not compressed: write it again",
+        true => {
+            "; this program reads Snappy, gzip, LZ4, Zstandard and what is not compressed: write it again"
+        }
         false => "",
     };
     err!(
@@ -108,7 +115,8 @@ impl Chunks for Tables {
         Ok(Some(Chunk {
             first,
             rows: Raw::Table(batch),
-            next: self.place,
+            file: None,
+            next: self.place.clone(),
         }))
     }
 }

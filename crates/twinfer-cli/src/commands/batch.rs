@@ -18,9 +18,6 @@ use crate::options::pair;
 use crate::output::{BAD_ROWS, Output, fact_table};
 use crate::trust::{Trust, warn};
 
-/// How often a line is written where nobody looks at a terminal.
-const LINE_EVERY: Duration = Duration::from_secs(10);
-
 /// Answer the rows of a file, on all cores, and go on after an interruption
 ///
 /// Rows that cannot be answered go to OUTPUT.bad.jsonl, each with its reason. The output is there when
@@ -31,6 +28,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 Examples:
   twinfer batch tumour-risk --input patients.parquet --output risks.parquet --keep id
   twinfer batch tumour-risk --input patients.csv --output risks.csv --keep-all
+  twinfer batch tumour-risk --input patients.parquet/ --input-format parquet --output risks.parquet
   twinfer batch face-detector --input photos/ --output faces.jsonl
   twinfer batch face-detector --input photos.csv --column path --content path --output faces.jsonl
   cat rows.jsonl | twinfer batch tumour-risk --input - --input-format jsonl --output - --format jsonl
@@ -40,8 +38,8 @@ pub struct BatchArgs {
     #[arg(value_name = "REFERENCE|FILE.onnx")]
     pub model: String,
 
-    /// A .csv, .tsv, .jsonl or .parquet file, a folder of pictures or other files, or - for standard
-    /// input
+    /// A .csv, .tsv, .jsonl or .parquet file, text also as .gz, a folder of such files with the same
+    /// columns or of pictures or other files, or - for standard input
     #[arg(long, short, value_name = "PATH|-")]
     pub input: String,
 
@@ -49,7 +47,7 @@ pub struct BatchArgs {
     #[arg(long, short, value_name = "FILE|-")]
     pub output: String,
 
-    /// What the input is, where its name does not say it
+    /// What the input is, or the files of a folder are, where the name does not say it
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub input_format: Option<InputKind>,
 
@@ -121,6 +119,11 @@ pub struct BatchArgs {
     /// How long after a checkpoint the next one is made, such as 1s or 500ms
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
     pub checkpoint_every: Duration,
+
+    /// How often a line says how far the job is, where nobody looks at a terminal; 0s after each chunk
+    /// of rows
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub progress_every: Duration,
 }
 
 /// What an input is.
@@ -177,7 +180,7 @@ pub fn run(
 ) -> Result<()> {
     let job = job(args)?;
     let model = load(args, store, trust)?;
-    let mut shown = Shown::new(output);
+    let mut shown = Shown::new(output, args.progress_every);
     let done = twinfer_batch::run(&model, &job, &mut |progress| shown.show(progress));
     shown.bar.clear();
     let report = match done {
@@ -281,7 +284,7 @@ fn input_format(args: &BatchArgs, input: &Input) -> Result<InputFormat> {
         })),
         _ if given => bail!(
             InvalidInput,
-            "--delimiter and --no-header are for tables in text"
+            "--delimiter and --no-header are for tables in text; of a folder say so with --input-format csv"
         ),
         format => Ok(format),
     }
@@ -300,14 +303,16 @@ fn delimiter(text: &str) -> Result<u8, String> {
 struct Shown<'a> {
     bar: Bar,
     output: &'a Output,
+    every: Duration,
     last: Instant,
 }
 
 impl<'a> Shown<'a> {
-    fn new(output: &'a Output) -> Self {
+    fn new(output: &'a Output, every: Duration) -> Self {
         Self {
             bar: Bar::new(output),
             output,
+            every,
             last: Instant::now(),
         }
     }
@@ -316,7 +321,7 @@ impl<'a> Shown<'a> {
         if self.bar.is_on() {
             return self.bar.text(|| text(progress));
         }
-        if self.last.elapsed() < LINE_EVERY {
+        if self.last.elapsed() < self.every {
             return;
         }
         self.last = Instant::now();

@@ -1,14 +1,24 @@
 //! `twinfer batch`: the forms of input and output, and what rows get for answers.
 
+mod compressed;
+mod folders;
 mod hostile;
 mod memory;
+mod progress;
 mod python;
 mod resume;
 
 use std::fs;
 use std::io::Write as _;
 use std::process::Stdio;
+use std::sync::Arc;
 
+use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use parquet::arrow::ArrowWriter;
+use parquet::file::properties::WriterProperties;
 use serde_json::{Map, Value as Json, json};
 
 use crate::onnx_file::{self, Type};
@@ -50,6 +60,41 @@ fn csv(records: &[Map<String, Json>]) -> String {
 fn json_lines(records: &[Map<String, Json>]) -> String {
     let line = |record: &Map<String, Json>| format!("{}\n", Json::Object(record.clone()));
     records.iter().map(line).collect()
+}
+
+/// The same as Apache Parquet in small row groups; what is no number is missing.
+fn parquet(records: &[Map<String, Json>]) -> Vec<u8> {
+    let ids = (0..records.len()).map(|at| format!("p{at}"));
+    let mut fields = vec![Field::new("id", DataType::Utf8, true)];
+    let mut columns: Vec<ArrayRef> = vec![Arc::new(StringArray::from_iter_values(ids))];
+    for name in records[0].keys() {
+        fields.push(Field::new(name, DataType::Float64, true));
+        let numbers = records.iter().map(|record| record[name].as_f64());
+        columns.push(Arc::new(Float64Array::from_iter(numbers)));
+    }
+    let schema = Arc::new(Schema::new(fields));
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(100));
+    let mut file = Vec::new();
+    let mut writer =
+        ArrowWriter::try_new(&mut file, schema.clone(), Some(properties.build())).unwrap();
+    (writer.write(&RecordBatch::try_new(schema, columns).unwrap())).unwrap();
+    writer.close().unwrap();
+    file
+}
+
+/// Compressed with gzip, in one member.
+fn gzip(bytes: impl AsRef<[u8]>) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes.as_ref()).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// The rows of a table from one to another as a table of its own.
+fn rows_of(table: &str, from: usize, to: usize) -> String {
+    let (names, rows) = table.split_once('\n').unwrap();
+    let rows = rows.lines().skip(from).take(to - from);
+    let rows: String = rows.map(|row| format!("{row}\n")).collect();
+    format!("{names}\n{rows}")
 }
 
 fn lines(place: &Place, name: &str) -> Vec<Json> {
@@ -300,7 +345,7 @@ fn pictures_of_a_folder_and_of_a_column() {
 }
 
 /// The command with this as its standard input.
-fn fed(place: &Place, arguments: &[&str], input: &str) -> Said {
+fn fed(place: &Place, arguments: &[&str], input: impl AsRef<[u8]>) -> Said {
     let mut child = place
         .command(arguments)
         .stdin(Stdio::piped())
@@ -309,7 +354,8 @@ fn fed(place: &Place, arguments: &[&str], input: &str) -> Said {
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(input.as_bytes()).unwrap();
+    // What is refused early is not read to its end.
+    let _ = stdin.write_all(input.as_ref());
     drop(stdin);
     Said::of(child.wait_with_output().unwrap())
 }
@@ -336,7 +382,7 @@ fn model_files_and_standard_streams() {
     };
     let row = vec!["0.5"; width].join(";");
     let arguments = [&arguments[..], &["--delimiter", ";"]].concat();
-    let said = fed(&place, &arguments, &format!("{row}\n{row}\n1;2\n"));
+    let said = fed(&place, &arguments, format!("{row}\n{row}\n1;2\n"));
     assert_eq!(said.code, Some(6), "{}", said.err);
     assert!(
         said.err.contains("1 of 3 rows could not be answered"),
@@ -367,7 +413,7 @@ fn model_files_and_standard_streams() {
         "parquet",
     ];
     let header: Vec<String> = (0..width).map(|at| format!("c{at}")).collect();
-    let said = fed(&place, &wrong, &format!("{}\n", header.join(",")));
+    let said = fed(&place, &wrong, format!("{}\n", header.join(",")));
     assert_eq!(said.code, Some(1), "{}", said.err);
 }
 
