@@ -71,7 +71,7 @@ impl Target {
     /// As the path alone tells; `None`: a file of the page, or the component.
     fn of(path: &str) -> Option<Self> {
         match path {
-            "/healthz" => Some(Self::Health),
+            "/healthz" | "/livez" => Some(Self::Health),
             "/metrics" => Some(Self::Metrics),
             "/readyz" => Some(Self::Ready),
             "/v2" => Some(Self::Component),
@@ -434,6 +434,7 @@ mod tests {
             ("/admin/deployments", Some(Target::Admin)),
             ("/admin", None),
             ("/healthz", Some(Target::Health)),
+            ("/livez", Some(Target::Health)),
             ("/readyz", Some(Target::Ready)),
             ("/metrics", Some(Target::Metrics)),
             ("/metrics/x", None),
