@@ -17,7 +17,10 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value as Json, json};
 use twinfer::{Error, Result};
 use twinfer_deploy::{ALL, Deployment, Record, assign};
@@ -33,6 +36,7 @@ use crate::releases::{Deployments, now};
 
 const PIN: &str = "x-twinfer-version";
 const DIGEST: &str = "x-twinfer-digest";
+const MODEL: &str = "x-twinfer-model";
 
 /// The releases of this server.
 pub struct Releases {
@@ -198,9 +202,18 @@ impl Releases {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The model that a request is for, if it has a deployment here.
-    fn of(&self, method: &http::Method, path: &str) -> Option<Arc<InForce>> {
-        match Wanted::of(method, path, &self.surface).model {
+    fn has_any(&self) -> bool {
+        let here = self.here.read().unwrap_or_else(PoisonError::into_inner);
+        !here.is_empty()
+    }
+
+    /// The deployment that a request was answered by: the answer says of which model it is. Where
+    /// there is none the path tells, if it does.
+    fn of(&self, head: &Parts, answer: Option<&HeaderMap>) -> Option<Arc<InForce>> {
+        if let Some(model) = answer.and_then(|headers| headers.get(MODEL)) {
+            return self.here(model.to_str().ok()?);
+        }
+        match Wanted::of(&head.method, head.uri.path(), &self.surface).model {
             ModelWanted::Named(name) => self.here(&name),
             _ => None,
         }
@@ -210,28 +223,36 @@ impl Releases {
 impl twinfer_host::Releases for Releases {
     /// Who has no key gets one by chance: so it is known afterwards which version was asked, also
     /// where that did not live to say so.
-    fn before(&self, method: &http::Method, path: &str, headers: &mut http::HeaderMap) {
-        let Some(here) = self.of(method, path) else {
-            return;
+    fn before(&self, method: &Method, path: &str, headers: &mut HeaderMap) -> bool {
+        // The way of every request where nothing is released.
+        if *method != Method::POST || !self.has_any() {
+            return false;
+        }
+        let here = match Wanted::of(method, path, &self.surface).model {
+            ModelWanted::Named(name) => self.here(&name),
+            // Its answer will say.
+            ModelWanted::Unnamed => return true,
+            _ => None,
         };
-        let header = http::HeaderName::from_bytes(here.deployment.sticky.header.as_bytes());
+        let Some(here) = here else {
+            return false;
+        };
+        let header = HeaderName::from_bytes(here.deployment.sticky.header.as_bytes());
         if let Ok(header) = header
             && !headers.contains_key(&header)
-            && let Ok(key) = http::HeaderValue::from_str(&format!("{:016x}", random()))
+            && let Ok(key) = HeaderValue::from_str(&format!("{:016x}", random()))
         {
             headers.insert(header, key);
         }
+        true
     }
 
     fn after(&self, answered: &Answered<'_>) -> Option<String> {
         let head = answered.request;
-        let here = self.of(&head.method, head.uri.path())?;
+        let here = self.of(head, answered.headers)?;
         let version = version_of(&here.deployment, answered)?;
-        if head.method != http::Method::POST {
-            return None;
-        }
         // Too many at once says nothing of a version.
-        if answered.status != http::StatusCode::SERVICE_UNAVAILABLE {
+        if answered.status != StatusCode::SERVICE_UNAVAILABLE {
             let milliseconds = answered.took.as_secs_f64() * 1e3;
             let failed = answered.status.is_server_error();
             self.observed
@@ -249,7 +270,7 @@ impl twinfer_host::Releases for Releases {
 
     fn copied(&self, copied: Copied<'_>) {
         let head = copied.request;
-        if let Some(here) = self.of(&head.method, head.uri.path())
+        if let Some(here) = self.of(head, Some(copied.answer.headers()))
             && let Some(shadow) = &here.deployment.shadow
             && let Some(variant) = here.deployment.variant(&shadow.variant)
         {
@@ -264,9 +285,9 @@ impl twinfer_host::Releases for Releases {
 
     fn admin<'a>(
         &'a self,
-        request: http::Request<bytes::Bytes>,
+        request: Request<Bytes>,
         principal: Option<&'a str>,
-    ) -> BoxFuture<'a, http::Response<bytes::Bytes>> {
+    ) -> BoxFuture<'a, Response<Bytes>> {
         Box::pin(admin::answer(self, request, principal))
     }
 }
@@ -288,7 +309,7 @@ fn version_of(deployment: &Deployment, answered: &Answered<'_>) -> Option<Digest
 }
 
 /// Whether the request says itself which version it wants.
-fn is_pinned(deployment: &Deployment, head: &http::request::Parts) -> bool {
+fn is_pinned(deployment: &Deployment, head: &Parts) -> bool {
     let segments: Vec<&str> = head.uri.path().split('/').collect();
     let version = segments
         .iter()
