@@ -51,7 +51,8 @@ pub struct Releases {
     store: FolderStore,
     /// Tells this server from others that share the state.
     node: String,
-    surface: Surface,
+    /// Which model a path is about; exchanged when settings are read again.
+    surface: RwLock<Surface>,
     log: Log,
 }
 
@@ -74,18 +75,9 @@ pub struct Waiting {
 }
 
 impl Releases {
-    /// Those in this state. `store`: the packages and the index that are served; `default_model`: the
-    /// name of the model that answers where a request names none.
-    pub fn new(
-        state: Arc<dyn State>,
-        store: FolderStore,
-        default_model: Option<String>,
-        log: &Log,
-    ) -> Self {
-        let surface = Surface {
-            default_model,
-            ..Surface::default()
-        };
+    /// Those in this state. `store`: the packages and the index that are served; `surface`: which
+    /// model answers where a request names none, and more paths of such requests.
+    pub fn new(state: Arc<dyn State>, store: FolderStore, surface: Surface, log: &Log) -> Self {
         Self {
             deployments: Deployments::new(state),
             here: RwLock::default(),
@@ -94,9 +86,15 @@ impl Releases {
             shadows: Shadows::default(),
             store,
             node: format!("{:016x}", random()),
-            surface,
+            surface: RwLock::new(surface),
             log: log.clone(),
         }
+    }
+
+    /// Settings were read again.
+    pub fn set_surface(&self, surface: Surface) {
+        let mut current = self.surface.write().unwrap_or_else(PoisonError::into_inner);
+        *current = surface;
     }
 
     /// Where they are kept.
@@ -202,6 +200,12 @@ impl Releases {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The model that a request is about, as its path tells.
+    fn wanted(&self, method: &Method, path: &str) -> ModelWanted {
+        let surface = self.surface.read().unwrap_or_else(PoisonError::into_inner);
+        Wanted::of(method, path, &surface).model
+    }
+
     fn has_any(&self) -> bool {
         let here = self.here.read().unwrap_or_else(PoisonError::into_inner);
         !here.is_empty()
@@ -213,7 +217,7 @@ impl Releases {
         if let Some(model) = answer.and_then(|headers| headers.get(MODEL)) {
             return self.here(model.to_str().ok()?);
         }
-        match Wanted::of(&head.method, head.uri.path(), &self.surface).model {
+        match self.wanted(&head.method, head.uri.path()) {
             ModelWanted::Named(name) => self.here(&name),
             _ => None,
         }
@@ -228,7 +232,7 @@ impl twinfer_host::Releases for Releases {
         if *method != Method::POST || !self.has_any() {
             return false;
         }
-        let here = match Wanted::of(method, path, &self.surface).model {
+        let here = match self.wanted(method, path) {
             ModelWanted::Named(name) => self.here(&name),
             // Its answer will say.
             ModelWanted::Unnamed => return true,

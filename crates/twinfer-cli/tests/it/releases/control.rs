@@ -14,8 +14,12 @@ const FLOAT: u64 = 1;
 
 /// `risk` in two versions: one gives back what it is sent, the other makes as many numbers as it is
 /// told. With small numbers both are fine; with larger ones the second is slow, or has no memory.
-fn world() -> World {
-    let place = Place::new();
+pub fn world() -> World {
+    world_in(Place::new(), &[])
+}
+
+/// The same in a place where there is something already.
+pub fn world_in(place: Place, arguments: &[&str]) -> World {
     let tensor = Type::Tensor(INT64);
     let fill = file("", "ConstantOfShape", None, &tensor, &Type::Unshaped(FLOAT));
     let digests = [("1.0.0", identity(&tensor)), ("2.0.0", fill)].map(|(version, model)| {
@@ -31,7 +35,8 @@ fn world() -> World {
             packed["digest"].as_str().unwrap().to_owned(),
         )
     });
-    World::of(place, digests.to_vec(), &["--memory", "128"])
+    let arguments = [&["--memory", "128"], arguments].concat();
+    World::of(place, digests.to_vec(), &arguments)
 }
 
 fn infer(world: &World, number: u64) -> Answer {

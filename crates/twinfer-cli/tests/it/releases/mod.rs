@@ -4,6 +4,7 @@ mod control;
 mod hosts;
 mod load;
 mod shadow;
+mod unnamed;
 mod world;
 
 use std::collections::BTreeSet;
