@@ -13,7 +13,7 @@ mod controller;
 mod observed;
 mod shadow;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -43,7 +43,7 @@ pub struct Releases {
     deployments: Deployments,
     /// What is in force here, by the name of the model.
     here: RwLock<BTreeMap<String, Arc<InForce>>>,
-    /// What is not yet, and why.
+    /// What is not yet, or not wholly, and why.
     waiting: Mutex<BTreeMap<String, Waiting>>,
     observed: Observations,
     shadows: Shadows,
@@ -64,7 +64,7 @@ pub struct InForce {
     pub deployment: Deployment,
 }
 
-/// A document that is not in force here.
+/// A document that is not in force here, or is and lacks a version.
 pub struct Waiting {
     /// Its revision.
     pub revision: u64,
@@ -116,6 +116,13 @@ impl Releases {
             .collect()
     }
 
+    /// The versions of all that is in force.
+    pub fn versions_here(&self) -> BTreeSet<Digest> {
+        let here = self.here.read().unwrap_or_else(PoisonError::into_inner);
+        let variants = here.values().flat_map(|it| &it.deployment.variants);
+        variants.map(|variant| variant.digest).collect()
+    }
+
     /// A document is in force from now on, or none is any more.
     pub fn set_here(&self, name: &str, document: Option<InForce>) {
         self.waiting().remove(name);
@@ -136,9 +143,9 @@ impl Releases {
         news
     }
 
-    /// Nothing is waited for any more.
-    pub fn forget_waiting(&self, name: &str) {
-        self.waiting().remove(name);
+    /// Nothing is waited for any more. Whether that is news.
+    pub fn forget_waiting(&self, name: &str) -> bool {
+        self.waiting().remove(name).is_some()
     }
 
     /// The digest of a tag, in the index that is served: what is not in there is not approved.

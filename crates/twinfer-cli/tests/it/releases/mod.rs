@@ -1,6 +1,8 @@
 //! Releases on servers: who is assigned to what, and how a release goes on and back.
 
+mod callers;
 mod control;
+mod gone;
 mod hosts;
 mod load;
 mod shadow;

@@ -121,6 +121,8 @@ impl World {
     /// Waits until the document with this revision is in force.
     pub fn until_in_force(&mut self, revision: u64) {
         until_in_force(&self.server, self.port(), "risk", revision);
+        // Requests are assigned by it now; a moment later they are counted by it too.
+        until(|| self.status()["here"]["revision"] == revision);
     }
 
     pub fn predict(&self, path: &str) -> Answer {
@@ -154,6 +156,16 @@ pub fn until_in_force(server: &Server, port: u16, name: &str, revision: u64) {
             server.log()
         );
         thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits until it is so.
+#[track_caller]
+pub fn until(done: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < PATIENCE, "it did not come to be");
+        thread::sleep(Duration::from_millis(20));
     }
 }
 
