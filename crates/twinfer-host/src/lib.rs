@@ -80,3 +80,4 @@ pub use reply::ReplyCode;
 pub use server::{Host, RunningHost};
 pub use tls::TlsFiles;
 pub use trial::Trial;
+pub use twinfer_observe::{DeploymentSeen, InForceSeen, VariantSeen};

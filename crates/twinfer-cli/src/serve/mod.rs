@@ -27,7 +27,7 @@ use clap::{ArgMatches, Args, ValueEnum};
 use serde_json::json;
 use twinfer::err;
 use twinfer_gateway::Surface;
-use twinfer_host::{Announcement, Host, HostConfig, Instances, Log, LogLevel, LogSink, StateSeen};
+use twinfer_host::{Announcement, Host, HostConfig, Instances, Log, LogLevel, LogSink};
 use twinfer_package::{Decision, Digest, FolderStore, Reference, Tagged, Verdict};
 
 use self::access::AccessArgs;
@@ -303,15 +303,6 @@ pub fn run(
     args.state
         .clone()
         .apply(&source.identity(), &log, &mut config)?;
-    let watched = config.state.clone();
-    observer.watch_state(move || {
-        let status = watched.status();
-        StateSeen {
-            place: status.kind,
-            connected: status.connected,
-            pending: status.pending,
-        }
-    });
     let polling = Polling::new(poll)?;
     let home = home(&source.identity());
     let mut follower = Follower::start(source, home.as_deref(), trust, &log, polling.stop())?;
@@ -320,6 +311,7 @@ pub fn run(
     let index = follower.served().join("index.json");
     let store = FolderStore::with_index(&config.registry, index);
     let releases = Arc::new(Releases::new(state, store, args.surface(), &log));
+    observe::watch(&observer, &config.state, &releases);
     polling.begin_with(&mut follower, &releases);
     config.releases = Some(releases.clone());
     config.announce = announcements(trust, &follower)?;

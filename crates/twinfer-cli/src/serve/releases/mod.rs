@@ -25,7 +25,7 @@ use serde_json::{Value as Json, json};
 use twinfer::{Error, Result};
 use twinfer_deploy::{ALL, Deployment, Record, assign};
 use twinfer_gateway::{ModelWanted, Surface, Wanted};
-use twinfer_host::{Answered, Copied, Log, LogLevel};
+use twinfer_host::{Answered, Copied, DeploymentSeen, InForceSeen, Log, LogLevel, VariantSeen};
 use twinfer_package::{Digest, FolderStore, Index, Reference, Store};
 use twinfer_state::State;
 
@@ -202,6 +202,25 @@ impl Releases {
         })
     }
 
+    /// All of them, for the metrics.
+    pub fn seen(&self) -> Vec<DeploymentSeen> {
+        let mut seen: BTreeMap<String, Option<InForceSeen>> = self
+            .all_here()
+            .into_iter()
+            .map(|(name, here)| (name, Some(in_force(&here.deployment))))
+            .collect();
+        let waiting = self.waiting();
+        for name in waiting.keys() {
+            seen.entry(name.clone()).or_default();
+        }
+        let seen = seen.into_iter().map(|(model, in_force)| DeploymentSeen {
+            ready: !waiting.contains_key(&model),
+            model,
+            in_force,
+        });
+        seen.collect()
+    }
+
     fn waiting(&self) -> MutexGuard<'_, BTreeMap<String, Waiting>> {
         // Nothing that holds it leaves it half changed.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -288,7 +307,7 @@ impl twinfer_host::Releases for Releases {
             let (name, version) = (&here.deployment.name, variant.digest.to_string());
             let came = self.shadows.add(name, &version, &copied, now());
             // Counted in the metrics, as every event of the log is.
-            let fields = json!({"name": name, "variant": variant.name});
+            let fields = json!({"name": name, "variant": variant.name, "version": variant.version});
             self.log
                 .event(LogLevel::Debug, &format!("shadow_{came}"), fields);
         }
@@ -300,6 +319,23 @@ impl twinfer_host::Releases for Releases {
         principal: Option<&'a str>,
     ) -> BoxFuture<'a, Response<Bytes>> {
         Box::pin(admin::answer(self, request, principal))
+    }
+}
+
+fn in_force(deployment: &Deployment) -> InForceSeen {
+    let variants = deployment.variants.iter().map(|variant| VariantSeen {
+        name: variant.name.clone(),
+        version: variant.version.clone(),
+        share: f64::from(variant.weight) / f64::from(ALL),
+    });
+    let shadow = deployment.shadow.as_ref();
+    let shadow = shadow.and_then(|shadow| deployment.variant(&shadow.variant));
+    InForceSeen {
+        revision: deployment.revision,
+        strategy: deployment.strategy.as_str(),
+        phase: deployment.status.phase.as_str(),
+        variants: variants.collect(),
+        shadow: shadow.map(|variant| variant.version.clone()),
     }
 }
 

@@ -47,6 +47,8 @@ fn what_is_in_force_is_served_on_when_the_registry_loses_it() {
         text.contains("broken on this server (unknown_version): `1.0.0`"),
         "{text}"
     );
+    let ready = r#"twinfer_deployment_ready{model="risk"}"#;
+    assert_eq!(world.metric(ready), Some(0.0));
     // It serves, so it is ready; by the name that it has lost it is not there.
     for path in ["/readyz", "/v2/health/ready", "/v2/models/risk/ready"] {
         assert_eq!(get(world.port(), path).status, 200, "{path}");
@@ -68,6 +70,7 @@ fn what_is_in_force_is_served_on_when_the_registry_loses_it() {
     );
     world.server.wait_for("deployment_whole", |_| true);
     assert_eq!(world.status()["here"]["waiting"], json!(null));
+    assert_eq!(world.metric(ready), Some(1.0));
     assert_eq!(world.predict("/versions/1.0.0").version(), Some("1.0.0"));
     assert_eq!(world.predict("").version(), Some("1.0.0"));
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
+use crate::follow::observe::value;
 use crate::follow::server::{pack, record};
 use crate::server::{PATIENCE, Server, exchange};
 use crate::support::Place;
@@ -61,7 +62,7 @@ impl World {
         };
         let (operator, mine) = key("operator", "predict,packages,admin");
         let (visitor, theirs) = key("visitor", "predict");
-        let settings = format!("open = [\"predict\", \"packages\"]\n{mine}{theirs}");
+        let settings = format!("open = [\"predict\", \"packages\", \"metrics\"]\n{mine}{theirs}");
         place.write("access.toml", settings);
         place.write("operator.key", &operator);
         let mut all = vec!["--access".to_owned(), "access.toml".to_owned()];
@@ -116,6 +117,11 @@ impl World {
 
     pub fn status(&self) -> Json {
         self.deploy(&["status", "risk"])
+    }
+
+    /// The value of a series of `/metrics`.
+    pub fn metric(&self, series: &str) -> Option<f64> {
+        value(&self.server, series)
     }
 
     /// Waits until the document with this revision is in force.
