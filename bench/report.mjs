@@ -17,7 +17,8 @@ const { commit, machine, profile, when } = results.machine;
 
 // A measure that was run by itself, of a build of its own.
 const others = Object.entries(results).filter(([, result]) => result.commit && result.commit !== commit);
-const apart = others.map(([name, result]) => `\nMeasured by itself, ${result.when}, commit ${result.commit}: \`${name}\`.`);
+const elsewhere = (result) => (typeof result.machine === "string" && result.machine !== machine ? `, on another machine (${result.machine})` : "");
+const apart = others.map(([name, result]) => `\nMeasured by itself, ${result.when}, commit ${result.commit}${elsewhere(result)}: \`${name}\`.`);
 
 const sections = [
   page.sizes,

@@ -16,7 +16,7 @@ const { values } = parseArgs({
 if (!existsSync(values.plan)) throw new Error(`${values.plan} is missing: cargo xtask bench --only prepare writes it`);
 
 /**
- * @type {{ commit: string, profile: string, quick: boolean, program: string, meter: string, component: string, web: string,
+ * @type {{ commit: string, machine: string, profile: string, quick: boolean, program: string, meter: string, component: string, web: string,
  *   registry: string, cases: string, browser: string, python: string,
  *   rivals?: Record<string, { path?: string, missing?: string }>, outside: string, trees: string, turns: string,
  *   derived: { name: string, path?: string, missing?: string, registry?: string }[] }}
@@ -37,9 +37,9 @@ export function skipped(what, why) {
   return { skipped: why };
 }
 
-/** Writes the results of a measure, and of which build they are. */
+/** Writes the results of a measure, of which build they are, and on what they were measured. */
 export function write(name, results) {
   const when = new Date().toISOString().slice(0, 10);
-  const of = { commit: plan.commit, when, profile: plan.profile, quick };
+  const of = { commit: plan.commit, when, machine: plan.machine, profile: plan.profile, quick };
   writeFileSync(join(work, `${name}.json`), `${JSON.stringify({ ...of, ...results }, null, 2)}\n`);
 }

@@ -234,7 +234,7 @@ async fn answer(
 
 async fn answer_admitted(
     shell: &'static Shell,
-    parts: Parts,
+    mut parts: Parts,
     mut body: IncomingRequestBody,
 ) -> Response<Bytes> {
     let Shell { app, supply, .. } = shell;
@@ -266,7 +266,7 @@ async fn answer_admitted(
     };
     let started = milliseconds();
     let prepared = match supply {
-        Ok(supply) => supply.prepare(app, &parts).await,
+        Ok(supply) => supply.prepare(app, &mut parts).await,
         Err(error) if app.wants(&parts).is_some() => Err(error.clone()),
         Err(_) => Ok(()),
     };

@@ -13,7 +13,7 @@ use spin_sdk::wasip3::http_compat::{IncomingResponseBody, RequestOptionsExtensio
 use twinfer::{Error, Result, bail, err};
 use twinfer_cache::{Asked, Body, Freshness, Opened, Origin, Wanted};
 use twinfer_package::Reference;
-use twinfer_package::limits::MAX_INDEX_BYTES;
+use twinfer_package::limits::{MAX_DEPLOYMENT_BYTES, MAX_INDEX_BYTES};
 
 use twinfer_serve::{Address, redirected};
 
@@ -22,7 +22,8 @@ const MAX_REDIRECTS: usize = 5;
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long a server may be silent.
 const SILENCE: Duration = Duration::from_secs(30);
-/// How long an index may take in all: it is small, and nothing else limits a slow drip.
+/// How long an index or a deployment may take in all: they are small, and nothing else limits a
+/// slow drip.
 const INDEX: Duration = Duration::from_secs(30);
 /// How long the keys of an issuer may take: a request waits for them.
 const ISSUER: Duration = Duration::from_secs(5);
@@ -88,19 +89,44 @@ impl StaticHost {
         let etag = text(response.headers(), "etag").map(str::to_owned);
         let date = || text(response.headers(), "last-modified");
         let validator = etag.or_else(|| date().map(|date| format!("{MODIFIED}{date}")));
-        let mut index = Vec::new();
-        while let Some(piece) = next(&url, response.body_mut()).await? {
-            // One byte more than allowed is what the cache refuses.
-            index.extend_from_slice(&piece);
-            if index.len() as u64 > MAX_INDEX_BYTES {
-                break;
-            }
-        }
         Ok(Asked::Changed {
-            index,
+            index: whole(&url, &mut response, MAX_INDEX_BYTES).await?,
             validator,
             freshness,
         })
+    }
+
+    async fn ask_for_deployment(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let url = self.address.file(&format!("deployments/{name}.json"));
+        let (url, mut response) = self.get(url, &HeaderMap::new()).await?;
+        match response.status() {
+            StatusCode::OK => {}
+            // Stores of objects forbid what is not there to whoever may not list them.
+            StatusCode::NOT_FOUND
+            | StatusCode::GONE
+            | StatusCode::FORBIDDEN
+            | StatusCode::UNAUTHORIZED => return Ok(None),
+            status => return Err(refused(&url, status)),
+        }
+        // What hosts of applications send in the place of files that are not there.
+        if is_page(response.headers()) {
+            return Ok(None);
+        }
+        check_form(&url, response.headers())?;
+        let document = whole(&url, &mut response, MAX_DEPLOYMENT_BYTES).await?;
+        Ok(Some(document))
+    }
+
+    /// What comes within the time of a small document.
+    async fn soon<T>(&self, what: &str, asked: impl Future<Output = Result<T>>) -> Result<T> {
+        match select(pin!(asked), pin!(spin_sdk::time::sleep(INDEX))).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(_) => bail!(
+                Network,
+                "{what} of {} did not arrive within {INDEX:?}",
+                self.address.as_str()
+            ),
+        }
     }
 }
 
@@ -117,15 +143,13 @@ impl Origin for StaticHost {
     }
 
     async fn index(&self, _reference: &Reference, validator: Option<&str>) -> Result<Asked> {
-        let late = pin!(spin_sdk::time::sleep(INDEX));
-        match select(pin!(self.ask(validator)), late).await {
-            Either::Left((asked, _)) => asked,
-            Either::Right(_) => bail!(
-                Network,
-                "the index of {} did not arrive within {INDEX:?}",
-                self.address.as_str()
-            ),
-        }
+        self.soon("the index", self.ask(validator)).await
+    }
+
+    async fn deployment(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let asked = self.ask_for_deployment(name);
+        self.soon(&format!("the deployment of `{name}`"), asked)
+            .await
     }
 
     async fn open(&self, wanted: &Wanted, offset: u64, anew: bool) -> Result<Opened<Arriving>> {
@@ -210,6 +234,18 @@ impl Body for Arriving {
     }
 }
 
+/// A small document. One that is too long is cut off beyond the limit: who reads it refuses it.
+async fn whole(url: &str, response: &mut Response, limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = next(url, response.body_mut()).await? {
+        bytes.extend_from_slice(&piece);
+        if bytes.len() as u64 > limit {
+            break;
+        }
+    }
+    Ok(bytes)
+}
+
 async fn next(url: &str, body: &mut IncomingResponseBody) -> Result<Option<Bytes>> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|code| failed(url, &code))?;
@@ -244,9 +280,13 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
+fn is_page(headers: &HeaderMap) -> bool {
+    text(headers, "content-type").is_some_and(|kind| kind.starts_with("text/html"))
+}
+
 /// Content that no registry would send.
 fn check_form(url: &str, headers: &HeaderMap) -> Result<()> {
-    if text(headers, "content-type").is_some_and(|kind| kind.starts_with("text/html")) {
+    if is_page(headers) {
         bail!(
             Network,
             "{url} is a web page, not a part of a registry: check the address"

@@ -17,7 +17,7 @@ use crate::surroundings::Surroundings;
 /// A [`Remote`], whatever it keeps its packages in.
 pub(crate) trait Supply: Send + Sync {
     fn store(&self) -> Arc<dyn Store>;
-    fn prepare<'a>(&'a self, app: &'a App, parts: &'a Parts) -> LocalBoxFuture<'a, Result<()>>;
+    fn prepare<'a>(&'a self, app: &'a App, parts: &'a mut Parts) -> LocalBoxFuture<'a, Result<()>>;
     fn due(&self) -> bool;
     fn follow<'a>(&'a self, app: &'a App) -> LocalBoxFuture<'a, ()>;
 }
@@ -30,7 +30,7 @@ where
         self.store()
     }
 
-    fn prepare<'a>(&'a self, app: &'a App, parts: &'a Parts) -> LocalBoxFuture<'a, Result<()>> {
+    fn prepare<'a>(&'a self, app: &'a App, parts: &'a mut Parts) -> LocalBoxFuture<'a, Result<()>> {
         self.prepare(app, parts).boxed_local()
     }
 

@@ -199,6 +199,7 @@ impl Bench<'_> {
         }
         let plan = json!({
             "commit": commit()?,
+            "machine": machine(),
             "profile": self.profile,
             "quick": self.quick,
             "program": twinfer,

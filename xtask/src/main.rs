@@ -75,8 +75,8 @@ usage: cargo xtask COMMAND [OPTIONS]
                                  load-memory;
                                  or prepare: build, and measure nothing (may be repeated)
                --profile NAME    profile of wasm-pack.toml: release (default) or dev
-  soak       twinfer serve under mixed load while its models change: right answers only, memory and open
-             files that do not grow, a clean end; writes target/soak.json
+  soak       twinfer serve and a page under mixed load while models change and are released: right answers of
+             live versions only, memory and open files that do not grow, a clean end; writes target/soak.json
                --minutes N       how long (default 10)
   image      the container image of the server, without a daemon (needs buildah); prints its digest
                --profile NAME    release (default), or dev: what demo and tests have built

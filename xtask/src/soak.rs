@@ -1,14 +1,18 @@
 //! `cargo xtask soak`: `twinfer serve` under mixed load for minutes, and whether it stays as it was.
 //!
 //! Clients ask for every golden example in every form, good and bad, fast, slow and broken off, while versions
-//! are packed, an alias moves and SIGHUP comes. Required are right answers only, memory and open files that do
-//! not grow, and a clean end.
+//! are packed, an alias moves and SIGHUP comes, and while a model is released and rolled back, for them and for a page
+//! in a browser. Required are right answers only, each of a version that was live, memory and open files that do not
+//! grow, and a clean end.
 
 mod cases;
 mod changes;
 mod clients;
 mod host;
 mod judge;
+mod live;
+mod page;
+mod releases;
 mod tally;
 mod wire;
 mod wrong;
@@ -20,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::browser;
 use crate::build;
 use crate::counts::Counts;
 use crate::demo::pack;
@@ -29,8 +34,11 @@ use crate::steps::{Output, step, took};
 use crate::table::table;
 use changes::{ALIAS, Changes, MODEL};
 use clients::Clients;
-use host::Host;
+use host::{ACCESS, Host, PAGE};
 use judge::{Bounds, Sample, Verdict, judge};
+use live::Live;
+use page::Page;
+use releases::{RELEASED, Releases};
 use tally::{Count, Tally};
 
 /// Memory and open files are read from `/proc`: elsewhere the suite is left out.
@@ -71,11 +79,11 @@ pub fn soak(minutes: f64) -> Result<()> {
             "memory and open files are read from /proc, which only Linux has",
         ));
     }
-    step("build the command and the component", |output| {
-        build::command(output)?;
-        build::component("wasm-dev", output)
-    })?;
-    let outcome = run(Duration::from_secs_f64(minutes * 60.0))?;
+    build::everything()?;
+    let outcome = run(
+        Duration::from_secs_f64(minutes * 60.0),
+        &browser::required()?,
+    )?;
     outcome.print();
     outcome.write(&paths::target().join("soak.json"))?;
     match outcome
@@ -92,8 +100,8 @@ pub fn soak(minutes: f64) -> Result<()> {
 }
 
 /// The suite of the tests: some seconds, each requirement counted; everything is built already.
-pub fn suite() -> Result<Counts> {
-    let outcome = run(SHORT)?;
+pub fn suite(browser: &Path) -> Result<Counts> {
+    let outcome = run(SHORT, browser)?;
     outcome.print();
     let (met, missed): (Vec<_>, Vec<_>) = outcome.verdicts.iter().partition(|verdict| verdict.met);
     Ok(Counts {
@@ -122,7 +130,7 @@ fn prepare(program: &Path) -> Result<(PathBuf, PathBuf)> {
     Ok((folder, registry))
 }
 
-fn run(duration: Duration) -> Result<Outcome> {
+fn run(duration: Duration, browser: &Path) -> Result<Outcome> {
     let program = paths::command();
     let (folder, registry) = prepare(&program)?;
     let digests = Mutex::new(BTreeSet::new());
@@ -133,20 +141,28 @@ fn run(duration: Duration) -> Result<Outcome> {
         digests: &digests,
     };
     changes.publish(0)?;
+    let operator = releases::prepare(&program, &registry, &changes.recipe, &folder.join(ACCESS))?;
     let mut asked = wrong::others();
     for model in MODELS {
         asked.extend(cases::good(&registry, model, None)?);
     }
     let moving = cases::good(&registry, MODEL, Some(ALIAS))?;
+    let released = cases::good(&registry, RELEASED, Some(ALIAS))?;
     let kinds: BTreeSet<&str> = asked
         .iter()
         .map(|case| case.kind)
-        .chain(["slow", "broken off", "change"])
+        .chain(["slow", "broken off", "change", releases::KIND, page::KIND])
         .collect();
-    let host = step("start twinfer serve", |_| {
+    let host = step("start twinfer serve", |output| {
+        page::folder(&folder.join(PAGE), output)?;
         Host::start(&program, &registry, &paths::component("wasm-dev"), &folder)
     })?;
-    let tally = Tally::default();
+    let (tally, live) = (Tally::default(), Live::default());
+    let releases = Releases {
+        operator: &operator,
+        live: &live,
+    };
+    releases.begin(&host)?;
     let (samples, rest) = step(&format!("load for {}", took(duration)), |_| {
         let before = files_at_first(&host, &asked);
         let clients = |until| Clients {
@@ -154,10 +170,19 @@ fn run(duration: Duration) -> Result<Outcome> {
             cases: &asked,
             moving: &moving,
             digests: &digests,
+            released: &released,
+            live: &live,
             tally: &tally,
             until,
         };
-        let samples = under_load(&host, clients, &changes, &tally, duration);
+        let page = Page::start(&host, browser, &folder)?;
+        let change = Change {
+            changes: &changes,
+            releases: &releases,
+            page: &page,
+        };
+        let samples = under_load(&host, clients, &change, duration);
+        page.stop(&live, &tally)?;
         Ok((samples, (before, files_at_last(&host, before))))
     })?;
     let end = step("end twinfer serve", |_| host.stop())?;
@@ -188,12 +213,18 @@ fn files_at_last(host: &Host, before: usize) -> usize {
     }
 }
 
+/// What goes on beside the clients.
+struct Change<'a> {
+    changes: &'a Changes<'a>,
+    releases: &'a Releases<'a>,
+    page: &'a Page,
+}
+
 /// Runs clients and changes, and looks at the host as often as there are 200 samples, or every second.
 fn under_load<'a>(
     host: &'a Host,
     clients: impl Fn(Instant) -> Clients<'a>,
-    changes: &Changes<'_>,
-    tally: &Tally,
+    change: &Change<'_>,
     duration: Duration,
 ) -> Vec<Sample> {
     let start = Instant::now();
@@ -207,7 +238,9 @@ fn under_load<'a>(
         }
         scope.spawn(|| clients.slow(STEADY));
         scope.spawn(|| clients.broken(STEADY + 1));
-        scope.spawn(|| changes.run(host, tally, clients.until));
+        let (tally, until) = (clients.tally, clients.until);
+        scope.spawn(move || change.changes.run(host, tally, until));
+        scope.spawn(move || change.releases.run(host, change.page, tally, until));
         while Instant::now() < clients.until {
             if let (Some(resident), Some(files)) = (host.resident(), host.files()) {
                 samples.push(Sample {
@@ -237,6 +270,9 @@ fn outcome(
         Bounds::SHORT
     };
     let mut verdicts = answers(&counts, kinds);
+    if duration >= LONG {
+        verdicts.push(enough_releases(&counts, duration));
+    }
     verdicts.extend(judge(&samples, rest, &bounds));
     verdicts.push(Verdict {
         what: "a clean end on SIGTERM, and a log without faults",
@@ -289,6 +325,18 @@ fn answers(counts: &BTreeMap<&'static str, Count>, kinds: &BTreeSet<&str>) -> Ve
             met: missing.is_empty(),
         },
     ]
+}
+
+/// A long run has at least a hundred releases and rollbacks in ten minutes.
+fn enough_releases(counts: &BTreeMap<&'static str, Count>, duration: Duration) -> Verdict {
+    let made = counts.get(releases::KIND).map_or(0, |count| count.right);
+    let bound = duration.as_secs() / 6;
+    Verdict {
+        what: "releases and rollbacks that server and page followed",
+        measured: made.to_string(),
+        bound: format!("at least {bound}"),
+        met: made >= bound,
+    }
 }
 
 impl Outcome {

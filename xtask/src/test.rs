@@ -94,7 +94,7 @@ fn run(name: &str, browser: &Path) -> Result<Counts> {
         "clients" => clients::suite(browser),
         "deploy" => deploy::suite(),
         "cache" => watched(cache::suite(browser)?, Runner::Plain),
-        "soak" => soak::suite(),
+        "soak" => soak::suite(browser),
         _ => conformance(browser),
     }
 }

@@ -201,6 +201,16 @@ pub trait Origin {
     /// As for [`Origin::index`]; `missing_blob` where it is not there (`unknown_version` for a
     /// pinned manifest).
     async fn open(&self, wanted: &Wanted, offset: u64, anew: bool) -> Result<Opened<Self::Body>>;
+
+    /// The deployment of a model as it is: `deployments/NAME.json` beside the index. `None` where
+    /// there is none, and from registries that have no place for one.
+    ///
+    /// # Errors
+    /// `network` for what may be better the next time.
+    async fn deployment(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let _ = name;
+        Ok(None)
+    }
 }
 
 /// Bytes that arrive.

@@ -2,15 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use serde::de::DeserializeOwned;
-use twinfer::{Error, ErrorCode, Result, bail};
+use twinfer::{Result, bail};
 use twinfer_package::{Reference, check_name};
 
 use crate::document::FORMAT;
 use crate::{ALL, Deployment, Guardrail, Metric, Role, Shadow, Step, Sticky, Strategy};
 
-/// Largest document in bytes: thousands of times what one needs is nothing that a page should read.
-pub(crate) const MAX_BYTES: usize = 64 << 10;
 /// Most variants; an index of metrics has all of them.
 const MAX_VARIANTS: usize = 16;
 const MAX_STEPS: usize = 50;
@@ -21,31 +18,6 @@ const MAX_TEXT: usize = 128;
 const MAX_HOLD: u32 = 30 * 86_400;
 /// Longest window of a guardrail: what hosts keep of their requests.
 const MAX_WINDOW: u32 = 3_600;
-
-/// Reads JSON of this crate.
-pub(crate) fn read<T: DeserializeOwned>(what: &str, json: &[u8]) -> Result<T> {
-    if json.len() > MAX_BYTES {
-        bail!(
-            InvalidDeployment,
-            "{what} has {} bytes; at most {MAX_BYTES} are read",
-            json.len()
-        );
-    }
-    serde_json::from_slice(json).map_err(|e| json_error(what, &e))
-}
-
-/// What is wrong with JSON of this crate.
-pub(crate) fn json_error(what: &str, error: &serde_json::Error) -> Error {
-    let text = error.to_string();
-    if let Some(rest) = text.strip_prefix("invalid digest: ") {
-        return Error::new(ErrorCode::InvalidDigest, format!("{what}: {rest}"));
-    }
-    let error = twinfer::serde_error(what, error);
-    match error.code() {
-        ErrorCode::UnknownField => error,
-        _ => Error::new(ErrorCode::InvalidDeployment, error.message().to_owned()),
-    }
-}
 
 impl Deployment {
     /// Whether the document is one that can be followed.

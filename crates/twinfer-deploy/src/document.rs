@@ -275,8 +275,24 @@ impl Deployment {
     /// `invalid_deployment` for whatever is wrong with it; `unknown_field`, `invalid_digest`;
     /// `unsupported_format_version` for a document of a newer Twinfer.
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        let deployment: Self = crate::check::read("the deployment", json)?;
+        let deployment: Self = crate::json::read("the deployment", json)?;
         deployment.check()?;
+        Ok(deployment)
+    }
+
+    /// Reads the document that was found at the place of this model, and checks it.
+    ///
+    /// # Errors
+    /// Those of [`Deployment::from_json`]; `invalid_deployment` for the one of another model.
+    pub fn of(name: &str, json: &[u8]) -> Result<Self> {
+        let deployment = Self::from_json(json)?;
+        if deployment.name != name {
+            return Err(err!(
+                InvalidDeployment,
+                "the deployment of `{name}` says that it is that of `{}`",
+                deployment.name
+            ));
+        }
         Ok(deployment)
     }
 

@@ -23,6 +23,7 @@ mod assign;
 mod check;
 mod decide;
 mod document;
+mod json;
 mod observed;
 mod record;
 mod spec;

@@ -119,7 +119,7 @@ impl Record {
     /// `invalid_deployment`, `unsupported_format_version`.
     pub fn from_json(json: &[u8]) -> Result<Self> {
         let record: Self = serde_json::from_slice(json)
-            .map_err(|e| crate::check::json_error("the record of a deployment", &e))?;
+            .map_err(|e| crate::json::json_error("the record of a deployment", &e))?;
         if record.format_version != FORMAT {
             bail!(
                 UnsupportedFormatVersion,

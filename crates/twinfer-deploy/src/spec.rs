@@ -100,7 +100,7 @@ impl DeploymentSpec {
     /// # Errors
     /// `invalid_deployment`, `unknown_field`, `invalid_digest`.
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        crate::check::read("the deployment", json)
+        crate::json::read("the deployment", json)
     }
 
     /// The deployment that this becomes. `resolve` gives the digest of a tag of the model.

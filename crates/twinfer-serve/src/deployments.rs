@@ -126,17 +126,7 @@ impl Deployments {
         if let Some(known) = known.filter(|known| known.json == json) {
             return Ok(Some(known.deployment.clone()));
         }
-        let read = Deployment::from_json(&json).and_then(|deployment| {
-            if deployment.name == name {
-                return Ok(deployment);
-            }
-            let other = &deployment.name;
-            Err(err!(
-                InvalidDeployment,
-                "the deployment of `{name}` says that it is that of `{other}`"
-            ))
-        });
-        match (read, known) {
+        match (Deployment::of(name, &json), known) {
             (Err(_), Some(known)) => Ok(Some(known.deployment.clone())),
             (Err(error), None) => Err(error),
             (Ok(deployment), _) => {

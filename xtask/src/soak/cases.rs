@@ -252,7 +252,8 @@ fn forms(package: &Package, place: &str, case: &Value) -> Vec<Case> {
     found
 }
 
-fn tolerance(case: &Value) -> Tolerance {
+/// How near the answer to a golden example must be.
+pub fn tolerance(case: &Value) -> Tolerance {
     let of = |name: &str| case["tolerance"][name].as_f64();
     match (of("relative"), of("absolute")) {
         (None, None) => Tolerance::NATIVE,

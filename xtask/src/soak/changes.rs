@@ -1,6 +1,7 @@
 //! What changes under the load: a version is packed, an alias moved to it, an old version taken away, SIGHUP sent.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -40,22 +41,8 @@ pub struct Changes<'a> {
 impl Changes<'_> {
     /// Packs version `1.0.N` and lets the alias point to it; gives the digest.
     pub fn publish(&self, number: u32) -> Result<String> {
-        let file = paths::root().join(format!("models/{MODEL}/twinfer.toml"));
-        let text = std::fs::read_to_string(&file).context(|| paths::show(&file))?;
-        let text = text.replacen(
-            "version = \"1.0.0\"",
-            &format!("version = \"1.0.{number}\""),
-            1,
-        );
-        std::fs::write(self.recipe.join("twinfer.toml"), text)
-            .context(|| paths::show(&self.recipe))?;
-        let printed = self.command(&["pack".as_ref(), self.recipe.as_os_str()])?;
-        let digest = printed
-            .trim()
-            .split_once('@')
-            .map(|(_, digest)| digest.to_owned());
-        let digest =
-            digest.ok_or_else(|| Failure::new(format!("`twinfer pack` says `{printed}`")))?;
+        let version = format!("1.0.{number}");
+        let digest = pack_version(self.program, self.registry, &self.recipe, MODEL, &version)?;
         // Before the host can know of it.
         self.digests
             .lock()
@@ -110,12 +97,43 @@ impl Changes<'_> {
         Ok(true)
     }
 
-    fn command(&self, arguments: &[&std::ffi::OsStr]) -> Result<String> {
-        Run::new(self.program)
-            .args(arguments)
-            .args([Path::new("--registry"), self.registry])
-            .read()
+    fn command(&self, arguments: &[&OsStr]) -> Result<String> {
+        command(self.program, self.registry, arguments)
     }
+}
+
+fn command(program: &Path, registry: &Path, arguments: &[&OsStr]) -> Result<String> {
+    let run = Run::new(program).args(arguments);
+    run.args([Path::new("--registry"), registry]).read()
+}
+
+/// Packs the recipe of [`MODEL`] under this name and version; gives the digest.
+pub fn pack_version(
+    program: &Path,
+    registry: &Path,
+    recipe: &Path,
+    name: &str,
+    version: &str,
+) -> Result<String> {
+    let file = paths::root().join(format!("models/{MODEL}/twinfer.toml"));
+    let text = std::fs::read_to_string(&file).context(|| paths::show(&file))?;
+    let text = text
+        .replacen(
+            "version = \"1.0.0\"",
+            &format!("version = \"{version}\""),
+            1,
+        )
+        .replacen(
+            &format!("name = \"{MODEL}\""),
+            &format!("name = \"{name}\""),
+            1,
+        );
+    std::fs::write(recipe.join("twinfer.toml"), text).context(|| paths::show(recipe))?;
+    let printed = command(program, registry, &["pack".as_ref(), recipe.as_os_str()])?;
+    let digest = printed.trim().split_once('@');
+    digest
+        .map(|(_, digest)| digest.to_owned())
+        .ok_or_else(|| Failure::new(format!("`twinfer pack` says `{printed}`")))
 }
 
 /// The digest that the alias has on the host.

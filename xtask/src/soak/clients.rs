@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::cases::Case;
+use super::live::{Live, now};
 use super::tally::Tally;
 use super::wire::{Answer, Connection};
 
@@ -26,6 +27,10 @@ pub struct Clients<'a> {
     pub moving: &'a [Case],
     /// The digests that the alias has had or is about to get.
     pub digests: &'a Mutex<BTreeSet<String>>,
+    /// Requests to the model that is released.
+    pub released: &'a [Case],
+    /// Which versions of that are live.
+    pub live: &'a Live,
     /// Where everything is counted.
     pub tally: &'a Tally,
     /// When they end.
@@ -46,11 +51,12 @@ impl Clients<'_> {
             };
             for _ in 0..REQUESTS_A_CONNECTION {
                 let case = self.choose(&mut chance);
+                let from = now();
                 let answer = connection.ask(&case.bytes);
                 let closed = answer
                     .as_ref()
                     .is_ok_and(|answer| answer.field("connection") == Some("close"));
-                if !self.judge(case, case.kind, answer) || closed || !self.on() {
+                if !self.judge(case, case.kind, from, answer) || closed || !self.on() {
                     break;
                 }
             }
@@ -65,8 +71,9 @@ impl Clients<'_> {
                 continue;
             };
             let case = self.choose(&mut chance);
+            let from = now();
             let answer = connection.ask_slowly(&case.bytes, PIECES, PAUSE);
-            self.judge(case, "slow", answer);
+            self.judge(case, "slow", from, answer);
         }
     }
 
@@ -104,8 +111,10 @@ impl Clients<'_> {
 
     /// Any kind of request as often as any other, and of a kind any request.
     fn choose(&self, chance: &mut Chance) -> &Case {
-        if chance.below(8) == 0 {
-            return &self.moving[chance.index(self.moving.len())];
+        match chance.below(8) {
+            0 => return &self.moving[chance.index(self.moving.len())],
+            1 => return &self.released[chance.index(self.released.len())],
+            _ => {}
         }
         let kinds: BTreeSet<&str> = self.cases.iter().map(|case| case.kind).collect();
         let kind = kinds.iter().nth(chance.index(kinds.len()));
@@ -118,7 +127,13 @@ impl Clients<'_> {
     }
 
     /// Counts an answer; says whether the connection can go on.
-    fn judge(&self, case: &Case, kind: &'static str, answer: std::io::Result<Answer>) -> bool {
+    fn judge(
+        &self,
+        case: &Case,
+        kind: &'static str,
+        from: f64,
+        answer: std::io::Result<Answer>,
+    ) -> bool {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
@@ -130,12 +145,23 @@ impl Clients<'_> {
         match case
             .check(&answer)
             .and_then(|found| self.of_known_package(case, &answer).map(|()| found))
+            .and_then(|found| self.of_live_version(case, from, &answer).map(|()| found))
         {
             Ok(None) => self.tally.right(kind),
             Ok(Some(code)) => self.tally.expected(kind, code),
             Err(wrong) => self.tally.unexpected(kind, wrong),
         }
         true
+    }
+
+    /// What answers for the released model must be live.
+    fn of_live_version(&self, case: &Case, from: f64, answer: &Answer) -> Result<(), String> {
+        if !self.released.iter().any(|of| std::ptr::eq(of, case)) {
+            return Ok(());
+        }
+        let version = answer.field("x-twinfer-version").unwrap_or("no version");
+        let live = self.live.check(version, from, now());
+        live.map_err(|wrong| format!("{}: {wrong}", case.name))
     }
 
     /// The alias must be one of those that it was, or is to be.
@@ -202,7 +228,7 @@ mod tests {
                         let body = r#"{"digest":"sha256:2","outputs":{"p":1}}"#;
                         let _ = write!(
                             stream,
-                            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
+                            "HTTP/1.1 200 OK\r\nx-twinfer-version: 2.0.0\r\ncontent-length: {}\r\n\r\n{body}",
                             body.len()
                         );
                     }
@@ -218,7 +244,9 @@ mod tests {
                 crate::compare::Tolerance::EXACT,
             ),
         };
-        let (cases, moving) = ([case(1), case(2)], [case(1)]);
+        let (cases, moving, released) = ([case(1), case(2)], [case(1)], [case(1)]);
+        let live = Live::default();
+        live.begin(&["1.0.0"]);
         let digests = Mutex::new(BTreeSet::from(["sha256:1".to_string()]));
         let tally = Tally::default();
         let clients = Clients {
@@ -226,6 +254,8 @@ mod tests {
             cases: &cases,
             moving: &moving,
             digests: &digests,
+            released: &released,
+            live: &live,
             tally: &tally,
             until: Instant::now() + Duration::from_millis(300),
         };
@@ -235,7 +265,11 @@ mod tests {
             counts["record"].right > 0 && counts["record"].unexpected > 0,
             "{counts:?}"
         );
-        for said in ["wants 2: p: 1, expected 2", "answered by `sha256:2`"] {
+        for said in [
+            "wants 2: p: 1, expected 2",
+            "answered by `sha256:2`",
+            "2.0.0 answered, which was not live then",
+        ] {
             assert!(
                 messages.iter().any(|message| message.contains(said)),
                 "{said}: {messages:?}"

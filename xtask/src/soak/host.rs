@@ -20,6 +20,11 @@ const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// request that trapped, looped or ran out of memory, and nobody asked for one of these.
 const NEVER: [&str; 3] = ["instance_replaced", "update_refused", "source_unreachable"];
 
+/// The folder of the page, and the file that says who may do what, in the folder of a run.
+pub const PAGE: &str = "page";
+/// See [`PAGE`].
+pub const ACCESS: &str = "access.toml";
+
 /// A host that runs.
 pub struct Host {
     running: Running,
@@ -126,17 +131,12 @@ impl Host {
 /// A host with its state in this folder, so that a run has nothing of the one before but the compiled component.
 fn serve(serving: &Serving<'_>, folder: &Path, log: &Path) -> Result<Running> {
     Run::new(serving.program)
-        .args([
-            "serve",
-            "--no-page",
-            "--poll",
-            "1",
-            "--listen",
-            serving.listen,
-        ])
+        .args(["serve", "--poll", "1", "--listen", serving.listen])
         .args([Path::new("--registry"), serving.registry])
         .args([Path::new("--component"), serving.component])
         .args([Path::new("--cache"), &compiled()])
+        .args([Path::new("--page"), &folder.join(PAGE)])
+        .args([Path::new("--access"), &folder.join(ACCESS)])
         .env("XDG_CACHE_HOME", folder.join("cache"))
         .env("XDG_STATE_HOME", folder.join("state"))
         .to(&Output::File(log.to_owned()))

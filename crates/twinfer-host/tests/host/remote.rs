@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use twinfer_deploy::DeploymentSpec;
 use twinfer_host::{HostConfig, KeyValue};
-use twinfer_package::{FolderStore, PackOptions, pack};
+use twinfer_package::{FolderStore, Index, PackOptions, Reference, Store, pack};
 
 use crate::redis_server::RedisServer;
 use crate::state;
@@ -53,6 +54,18 @@ impl Registry {
         };
         let store = FolderStore::new(self.folder.path());
         pack(folder.path(), &store, options).unwrap();
+    }
+
+    /// Publishes the deployment by which one version gets everything, as the static file that it is.
+    fn deploy(&self, revision: u64, version: &str) {
+        let store = FolderStore::new(self.folder.path());
+        let index = Index::from_json(&store.index().unwrap()).unwrap();
+        let digest = |tag: &str| Ok(index.resolve(&Reference::new("types", tag)?)?.digest);
+        let spec = DeploymentSpec::new("types", version);
+        let deployment = spec.resolve(revision, 0, digest).unwrap();
+        let json = deployment.to_json().unwrap();
+        let put = store.put_deployment("types", Some(json.as_bytes()));
+        put.unwrap();
     }
 
     fn host(&self, change: impl FnOnce(&mut HostConfig)) -> Fixture {
@@ -158,6 +171,41 @@ fn a_moved_tag_is_followed_without_a_lost_request() {
     assert_eq!(version(&host), "1.1.0");
     registry.pack("1.3.0", |_| {});
     wait_for_version(&host, "1.3.0");
+    assert_eq!(host.log().matches("\"instance_started\"").count(), 1);
+}
+
+#[test]
+fn a_deployment_on_a_static_host_is_followed_without_a_lost_request() {
+    let registry = Registry::new();
+    registry.pack("1.1.0", |_| {});
+    registry.deploy(1, "1.0.0");
+    let host = registry.host(|_| {});
+    assert_eq!(version(&host), "1.0.0");
+    let cold = registry.web.requests();
+    assert_eq!(
+        registry.web.count("deployments/types.json 200"),
+        1,
+        "{cold:?}"
+    );
+    registry.deploy(2, "1.1.0");
+    wait_for_version(&host, "1.1.0");
+    assert_eq!(infer(&host).header("x-twinfer-deployment"), Some("2"));
+    // One that does not keep what its examples promise takes no traffic.
+    registry.pack("1.2.0", |golden| {
+        *golden = golden.replace("AgAAAAAAAAD8", "BgAAAAAAAAD8");
+    });
+    registry.deploy(3, "1.2.0");
+    for _ in 0..1200 {
+        assert_eq!(version(&host), "1.1.0");
+        if host.log().contains("update_refused") {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    host.wait_for_log(&["update_refused", "self_test_failed"]);
+    // The former document, as it was.
+    registry.deploy(1, "1.0.0");
+    wait_for_version(&host, "1.0.0");
     assert_eq!(host.log().matches("\"instance_started\"").count(), 1);
 }
 

@@ -1,7 +1,7 @@
 //! The index that requests are answered by: a name in it moves only after its new packages
 //! have proved themselves.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use twinfer::{Result, err};
@@ -10,13 +10,16 @@ use twinfer_package::{Digest, Index, Reference};
 
 const FORMAT: u32 = 1;
 
-/// An index, and the names in it that somebody uses.
+/// An index, the names in it that somebody uses, and which version of those is in use.
 #[derive(Debug, Clone)]
 pub(super) struct Approved {
     pub(super) json: Vec<u8>,
     pub(super) index: Index,
     /// By anybody who shares the cache.
     pub(super) used: BTreeSet<String>,
+    /// The deployments of names, as the registry gave them: `None` where it has none. Of a name
+    /// that is not in here nobody has asked.
+    pub(super) deployments: BTreeMap<String, Option<String>>,
 }
 
 /// The first line of the document; the index follows.
@@ -26,6 +29,9 @@ struct Head {
     /// Of the index.
     digest: Digest,
     used: BTreeSet<String>,
+    /// Caches from before there were deployments have none.
+    #[serde(default)]
+    deployments: BTreeMap<String, Option<String>>,
 }
 
 impl Approved {
@@ -35,6 +41,7 @@ impl Approved {
             index: Index::from_json(&json)?,
             json,
             used: BTreeSet::new(),
+            deployments: BTreeMap::new(),
         })
     }
 
@@ -55,6 +62,7 @@ impl Approved {
         let approved = Self::new(json).ok()?;
         Some(Self {
             used: head.used,
+            deployments: head.deployments,
             ..approved
         })
     }
@@ -64,6 +72,7 @@ impl Approved {
             format_version: FORMAT,
             digest: Digest::of(&self.json),
             used: self.used.clone(),
+            deployments: self.deployments.clone(),
         };
         let mut document = serde_json::to_vec(&head)
             .map_err(|e| err!(Internal, "the approved index has no JSON form: {e}"))?;
@@ -86,6 +95,7 @@ impl Approved {
     pub(super) fn with(&self, names: &BTreeSet<String>, newer: &Self) -> Result<Self> {
         let mut next = Self {
             used: self.used.clone(),
+            deployments: self.deployments.clone(),
             ..newer.clone()
         };
         let kept: Vec<String> = self
@@ -149,6 +159,10 @@ impl<O: Origin> Origin for Held<'_, O> {
         }
         self.origin.open(wanted, offset, anew).await
     }
+
+    async fn deployment(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        self.origin.deployment(name).await
+    }
 }
 
 #[cfg(test)]
@@ -160,9 +174,14 @@ mod tests {
         let json = br#"{"schemaVersion":2,"manifests":[]}"#.to_vec();
         let mut approved = Approved::new(json.clone()).unwrap();
         approved.used.insert("m".into());
+        let deployments = [("m", Some("{}")), ("n", None)];
+        approved.deployments = deployments
+            .map(|(name, document)| (name.to_owned(), document.map(str::to_owned)))
+            .into();
         let document = approved.write().unwrap();
         let read = Approved::read(&document).unwrap();
         assert_eq!((read.json, read.used), (json, approved.used));
+        assert_eq!(read.deployments, approved.deployments);
         for at in 0..document.len() {
             assert!(Approved::read(&document[..at]).is_none(), "{at}");
         }

@@ -15,7 +15,7 @@ use crate::App;
 const EARLY: u64 = 5_000;
 
 /// A package that has proved itself.
-struct Proved<L> {
+pub(super) struct Proved<L> {
     reference: Reference,
     digest: Digest,
     /// `None` where it is in use already.
@@ -104,17 +104,16 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
         }
         self.state().no_store = !resolved.keep;
         let old = self.approved()?;
-        if resolved.index == old.json {
-            return Ok(());
+        if resolved.index != old.json {
+            let newer = Arc::new(Approved::new(resolved.index)?);
+            let taken = self.examine(app, &old, &newer, wanted).await;
+            // Others may have begun to use a name meanwhile.
+            let old = self.approved()?;
+            if !taken.is_empty() {
+                self.approve(old.with(&taken, &newer)?).await;
+            }
         }
-        let newer = Arc::new(Approved::new(resolved.index)?);
-        let taken = self.examine(app, &old, &newer, wanted).await;
-        // Others may have begun to use a name meanwhile.
-        let old = self.approved()?;
-        if !taken.is_empty() {
-            self.approve(old.with(&taken, &newer)?).await;
-        }
-        Ok(())
+        self.follow_deployments(app).await
     }
 
     /// The names that may move.
@@ -144,13 +143,7 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
                     taken.insert(name);
                 }
                 Err(error) => {
-                    // One event, one line.
-                    let lines = error.message().lines().map(str::trim);
-                    (self.options.log)(&format!(
-                        "update_refused: `{name}` stays as it is ({}): {}",
-                        error.code().as_str(),
-                        lines.collect::<Vec<_>>().join("; ")
-                    ));
+                    self.tell_refused(&name, &error);
                     if !is_transient(&error) {
                         self.state().refused.insert(name, newer.clone());
                     }
@@ -158,6 +151,16 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
             }
         }
         taken
+    }
+
+    pub(super) fn tell_refused(&self, name: &str, error: &Error) {
+        // One event, one line.
+        let lines = error.message().lines().map(str::trim);
+        (self.options.log)(&format!(
+            "update_refused: `{name}` stays as it is ({}): {}",
+            error.code().as_str(),
+            lines.collect::<Vec<_>>().join("; ")
+        ));
     }
 
     fn used_of(&self, name: &str, wanted: Option<&Reference>) -> Vec<Reference> {
@@ -194,7 +197,7 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
         Ok(all)
     }
 
-    async fn prove_one(
+    pub(super) async fn prove_one(
         &self,
         app: &App,
         newer: &Approved,
@@ -231,7 +234,7 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
         })
     }
 
-    async fn move_to(&self, app: &App, proved: Vec<Proved<B::Lock>>) {
+    pub(super) async fn move_to(&self, app: &App, proved: Vec<Proved<B::Lock>>) {
         for one in proved {
             if let Some(model) = one.model {
                 (self.options.log)(&format!(
@@ -255,7 +258,7 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
     }
 }
 
-fn is_gone(error: &Error) -> bool {
+pub(super) fn is_gone(error: &Error) -> bool {
     matches!(
         error.code(),
         ErrorCode::UnknownModel | ErrorCode::UnknownVersion
@@ -263,7 +266,7 @@ fn is_gone(error: &Error) -> bool {
 }
 
 /// What may be better the next time with the same index.
-fn is_transient(error: &Error) -> bool {
+pub(super) fn is_transient(error: &Error) -> bool {
     use ErrorCode as C;
     matches!(
         error.code(),

@@ -1,6 +1,7 @@
 //! Packages over a network: fetched through the one cache, before the application is asked.
 
 mod approved;
+mod deployment;
 mod follow;
 mod view;
 
@@ -16,6 +17,7 @@ use twinfer_cache::{
 };
 use twinfer_package::{Admission, Digest, Index, Parts as Layers, Reference, Seen, Store};
 
+use crate::deployments::draw;
 use crate::trust::Trust;
 use crate::{App, Wants};
 use approved::{Approved, Held};
@@ -56,9 +58,10 @@ impl Default for RemoteOptions {
 ///
 /// The application sees an *approved* index. All entries of a name in it move together, and
 /// once the name is used, only after its new packages were fetched, admitted by the trust
-/// policy, and have proved themselves on their golden examples. Who shares the cache shares
-/// the approved index too. The registry must give one index for all references, as a static
-/// host does.
+/// policy, and have proved themselves on their golden examples. Deployments beside the index
+/// are followed in the same way: one comes into force when all of its versions are loaded and
+/// have proved themselves. Who shares the cache shares the approved index and the deployments
+/// too. The registry must give one index for all references, as a static host does.
 pub struct Remote<B: Backend, E, O> {
     cache: Cache<Arc<B>, E>,
     origins: Vec<O>,
@@ -74,6 +77,8 @@ struct State<L> {
     leases: BTreeMap<Digest, L>,
     /// Names whose newer packages were refused, and the index by which they were.
     refused: BTreeMap<String, Arc<Approved>>,
+    /// Names whose newer deployment was refused, and that document.
+    refused_deployments: BTreeMap<String, String>,
     /// When the registry was asked last, in milliseconds since 1970.
     checked: Option<u64>,
     following: bool,
@@ -100,6 +105,7 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
                 used: HashSet::new(),
                 leases: BTreeMap::new(),
                 refused: BTreeMap::new(),
+                refused_deployments: BTreeMap::new(),
                 checked: None,
                 following: false,
                 no_store: false,
@@ -115,20 +121,22 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
         self.view.clone()
     }
 
-    /// Gets what a request wants. A warm instance has it, and does no input or output.
+    /// Gets what a request wants. A warm instance has it, and does no input or output. The request
+    /// is assigned to a version of a deployment by that, which [`App::handle`] keeps to.
     ///
     /// # Errors
     /// Those of [`Cache::load`]; `timeout` when it is still on its way. [`App::unmet`] makes
     /// an answer of them.
-    pub async fn prepare(&self, app: &App, parts: &Parts) -> Result<()> {
+    pub async fn prepare(&self, app: &App, parts: &mut Parts) -> Result<()> {
+        draw(parts, app.options().random);
         let Some(wants) = app.wants(parts) else {
             return Ok(());
         };
         let meet = async {
-            self.meet(app, &wants).await?;
+            self.meet(app, parts, &wants).await?;
             match app.wants(parts) {
                 // The index says which model it is that the request does not name.
-                Some(more) if more != wants => self.meet(app, &more).await,
+                Some(more) if more != wants => self.meet(app, parts, &more).await,
                 _ => Ok(()),
             }
         };
@@ -152,7 +160,7 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
         }
     }
 
-    async fn meet(&self, app: &App, wants: &Wants) -> Result<()> {
+    async fn meet(&self, app: &App, parts: &Parts, wants: &Wants) -> Result<()> {
         self.begin().await?;
         if self.options.policy == Policy::Online && self.due() {
             // What this request wants is tested before it is answered, also where only others
@@ -163,10 +171,15 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
             };
             self.refresh(app, wanted).await;
         }
-        match wants {
-            Wants::Index => Ok(()),
-            Wants::Model(reference) => self.model(app, reference).await,
+        let Wants::Model(reference) = wants else {
+            return Ok(());
+        };
+        if self.learn_deployment(app, reference).await?
+            && let Some(Wants::Model(assigned)) = app.wants(parts)
+        {
+            return self.model(app, &assigned).await;
         }
+        self.model(app, reference).await
     }
 
     /// Gets an index, if there is none yet: the approved one of those who share the cache, or

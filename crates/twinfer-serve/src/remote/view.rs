@@ -59,6 +59,12 @@ impl<B: Backend + Send + Sync> Store for View<B> {
         Ok(approved.json.clone())
     }
 
+    fn deployment(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let approved = self.approved();
+        let document = approved.as_ref().and_then(|a| a.deployments.get(name));
+        Ok(document.cloned().flatten().map(String::into_bytes))
+    }
+
     fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
         let aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bytes) = aside.get(&descriptor.digest) {

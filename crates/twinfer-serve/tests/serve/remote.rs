@@ -1,5 +1,6 @@
 //! Packages over a network that is not there.
 
+mod deployments;
 mod world;
 
 use serde_json::json;

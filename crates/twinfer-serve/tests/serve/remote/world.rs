@@ -1,6 +1,7 @@
 //! Packages over a network that is not there: a registry in memory that can be slow, dead or
 //! lying, and a clock that is set.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -29,6 +30,10 @@ pub(super) struct Inner {
     pub(super) now: AtomicU64,
     pub(super) impatient: AtomicBool,
     pub(super) freshness: Mutex<Freshness>,
+    /// The deployments beside the index, and how often somebody asked for one.
+    pub(super) deployments: Mutex<BTreeMap<String, Vec<u8>>>,
+    pub(super) asked_for_deployments: AtomicU64,
+    pub(super) no_deployments: AtomicBool,
 }
 
 impl Net {
@@ -43,6 +48,9 @@ impl Net {
             now: AtomicU64::new(1_000_000),
             impatient: AtomicBool::new(false),
             freshness: Mutex::default(),
+            deployments: Mutex::default(),
+            asked_for_deployments: AtomicU64::new(0),
+            no_deployments: AtomicBool::new(false),
         }))
     }
 
@@ -106,6 +114,15 @@ impl Origin for Net {
             body: Whole(Some(bytes)),
             offset: 0,
         })
+    }
+
+    async fn deployment(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        self.0.asked_for_deployments.fetch_add(1, Ordering::Relaxed);
+        self.answer().await?;
+        if self.0.no_deployments.load(Ordering::Relaxed) {
+            bail!(Network, "no answer");
+        }
+        Ok(self.0.deployments.lock().unwrap().get(name).cloned())
     }
 }
 
@@ -180,8 +197,8 @@ impl Instance {
 
     /// As the component does it.
     pub(super) fn send(&self, request: http::Request<Bytes>) -> Answer {
-        let (parts, body) = request.into_parts();
-        let response = match now(self.remote.prepare(&self.app, &parts)) {
+        let (mut parts, body) = request.into_parts();
+        let response = match now(self.remote.prepare(&self.app, &mut parts)) {
             Ok(()) => self.app.handle(http::Request::from_parts(parts, body)),
             Err(error) => self.app.unmet(&parts, &error),
         };
@@ -198,15 +215,21 @@ impl Instance {
     }
 
     pub(super) fn infer(&self) -> Answer {
+        self.infer_with(&[])
+    }
+
+    pub(super) fn infer_with(&self, headers: &[(&str, &str)]) -> Answer {
         let body = json!({"inputs": [
             {"name": "i", "shape": [3], "datatype": "INT64", "data": [1, -2, 3]},
             {"name": "b", "shape": [2], "datatype": "BOOL", "data": [true, false]},
             {"name": "d", "shape": [1], "datatype": "FP64", "data": [0.5]},
         ]});
-        let request = http::Request::post("/v2/models/types/infer")
-            .header("content-type", "application/json")
-            .body(body.to_string().into());
-        self.send(request.unwrap())
+        let mut request = http::Request::post("/v2/models/types/infer")
+            .header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(body.to_string().into()).unwrap())
     }
 
     /// The version that answers when none is asked for.
