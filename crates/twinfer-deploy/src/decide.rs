@@ -27,6 +27,18 @@ pub enum Decision {
     Rollback(String),
 }
 
+impl Decision {
+    /// It in a word.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Hold(_) => "hold",
+            Self::Advance(_) => "advance",
+            Self::Promote(_) => "promote",
+            Self::Rollback(_) => "rollback",
+        }
+    }
+}
+
 /// What a guardrail says of a candidate.
 enum Verdict {
     Good,

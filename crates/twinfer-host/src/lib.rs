@@ -7,7 +7,7 @@
 //! | path | answered by |
 //! |---|---|
 //! | `/registry/*` | the OCI image layout, read-only |
-//! | `/healthz` | the host itself: it accepts connections |
+//! | `/healthz`, `/livez` | the host itself: it accepts connections |
 //! | `/readyz` | the host: whether the component answers, and the state |
 //! | `/metrics` | the host, where it has an [`Observer`] |
 //! | GET and HEAD of a file that the page folder has | that file |
@@ -80,3 +80,4 @@ pub use reply::ReplyCode;
 pub use server::{Host, RunningHost};
 pub use tls::TlsFiles;
 pub use trial::Trial;
+pub use twinfer_observe::{DeploymentSeen, InForceSeen, VariantSeen};

@@ -20,11 +20,12 @@ pub const COPY_SKIPPED: &str = "the copy before it was not answered yet";
 /// Who follows releases.
 pub trait Releases: Send + Sync {
     /// A request is about to be answered by the component. What is put into its headers is seen by
-    /// that.
-    fn before(&self, method: &Method, path: &str, headers: &mut HeaderMap);
+    /// that. Says whether its answer is to be shown too: only then anything is kept of it.
+    fn before(&self, method: &Method, path: &str, headers: &mut HeaderMap) -> bool;
 
-    /// It was answered. With a version, a copy of it is answered by that one too, after the answer
-    /// is out, as far as there is room for copies.
+    /// It was answered, or failed: also where the answer was kept back from who asked. With a
+    /// version, a copy of it is answered by that one too, after the answer is out, as far as there is
+    /// room for copies.
     fn after(&self, answered: &Answered<'_>) -> Option<String>;
 
     /// A copy was answered too, or why it was not.

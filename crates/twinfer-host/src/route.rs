@@ -71,7 +71,7 @@ impl Target {
     /// As the path alone tells; `None`: a file of the page, or the component.
     fn of(path: &str) -> Option<Self> {
         match path {
-            "/healthz" => Some(Self::Health),
+            "/healthz" | "/livez" => Some(Self::Health),
             "/metrics" => Some(Self::Metrics),
             "/readyz" => Some(Self::Ready),
             "/v2" => Some(Self::Component),
@@ -207,9 +207,9 @@ impl Router {
             .await?;
         let admission = self.pool.admit()?;
         parts.uri = absolute(&parts.uri, &parts.headers);
-        if let Some(releases) = &asked.config.releases {
-            releases.before(&parts.method, parts.uri.path(), &mut parts.headers);
-        }
+        let releases = asked.config.releases.as_ref().filter(|releases| {
+            releases.before(&parts.method, parts.uri.path(), &mut parts.headers)
+        });
         if self.guard.is_some() {
             access::forget_credentials(&mut parts.headers);
         }
@@ -222,18 +222,19 @@ impl Router {
         parts
             .headers
             .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        let kept = asked.config.releases.is_some();
-        let kept = kept.then(|| (parts.clone(), body.clone()));
+        let kept = releases.map(|releases| (releases, parts.clone(), body.clone()));
         let answer = self
             .pool
             .handle(admission, Request::from_parts(parts, body), deadline)
             .await;
-        if let (Some(releases), Some((head, body))) = (&asked.config.releases, kept) {
+        // First of all: an answer that is kept back is none, for releases either.
+        let answer = answer.and_then(|answer| {
+            access::check_answer(asked.decision, answer.headers()).map(|()| answer)
+        });
+        if let Some((releases, head, body)) = kept {
             self.follow_up(releases, head, body, &answer, asked.started);
         }
-        let answer = answer?;
-        access::check_answer(asked.decision, answer.headers())?;
-        let (mut parts, body) = answer.into_parts();
+        let (mut parts, body) = answer?.into_parts();
         // The body is complete, so the server states its true length itself.
         parts.headers.remove(CONTENT_LENGTH);
         Ok(Response::from_parts(parts, full(body)))
@@ -434,6 +435,7 @@ mod tests {
             ("/admin/deployments", Some(Target::Admin)),
             ("/admin", None),
             ("/healthz", Some(Target::Health)),
+            ("/livez", Some(Target::Health)),
             ("/readyz", Some(Target::Ready)),
             ("/metrics", Some(Target::Metrics)),
             ("/metrics/x", None),

@@ -167,6 +167,20 @@ metrics! {
         "Names whose present state in the registry is refused; the last good one is served");
     REGISTRY_REACHABLE = host("twinfer_registry_reachable", Gauge, &[],
         "1 if the registry could be read at the last look, else 0");
+    DEPLOYMENT_INFO = host("twinfer_deployment_info", Gauge, &["model", "strategy", "phase"],
+        "1, with the kind of the release that is in force here and how far it is as labels");
+    DEPLOYMENT_REVISION = host("twinfer_deployment_revision", Gauge, &["model"],
+        "Revision of the deployment that is in force here");
+    DEPLOYMENT_TRAFFIC = host("twinfer_deployment_traffic_ratio", Gauge, &["model", "variant", "version"],
+        "Share of the traffic that a variant of the deployment gets, from 0 to 1");
+    DEPLOYMENT_READY = host("twinfer_deployment_ready", Gauge, &["model"],
+        "1 if the newest deployment is in force here and the registry has all of its versions, else 0");
+    DEPLOYMENT_EVALUATIONS = host("twinfer_deployment_evaluations_total", Counter, &["model", "outcome"],
+        "Looks of this server at an open release and its guardrails, by what should come next: hold, advance, promote, rollback");
+    DEPLOYMENT_CHANGES = host("twinfer_deployment_changes_total", Counter, &["model", "action", "by"],
+        "Changes of a deployment that this server wrote: apply, advance, promote, rollback, pause, resume; by the controller, which goes by the guardrails, or by a person");
+    SHADOW_REQUESTS = host("twinfer_shadow_requests_total", Counter, &["model", "version", "outcome"],
+        "Requests that were to be copied to a shadow, by what came of the copy: equal or different (both compared), failed, skipped");
     STATE_CONNECTED = host(
         "twinfer_state_connected", Gauge, &["place"],
         "1 if the place of shared state (memory, sqlite, redis) answered the last time, else 0");

@@ -7,6 +7,7 @@ use prometheus::{GaugeVec, HistogramVec, IntCounterVec, IntGaugeVec};
 
 use crate::catalogue as all;
 use crate::metrics::{Metrics, Result, counter, float_gauge, gauge, histogram};
+use crate::release_metrics::ReleaseMetrics;
 
 /// What a host counts beside [`Metrics`], in the same exposition.
 pub struct HostMetrics {
@@ -34,6 +35,7 @@ pub struct HostMetrics {
     spans_exported: IntCounterVec,
     spans_dropped: IntCounterVec,
     log_events: IntCounterVec,
+    releases: ReleaseMetrics,
     reload_successful: IntGaugeVec,
     reload_success_time: GaugeVec,
     resident: IntGaugeVec,
@@ -76,6 +78,7 @@ impl HostMetrics {
             spans_exported: counter(into, &all::SPANS_EXPORTED)?,
             spans_dropped: counter(into, &all::SPANS_DROPPED)?,
             log_events: counter(into, &all::LOG_EVENTS)?,
+            releases: ReleaseMetrics::new(into)?,
             reload_successful: gauge(into, &all::RELOAD_SUCCESSFUL)?,
             reload_success_time: float_gauge(into, &all::RELOAD_SUCCESS_TIME)?,
             resident: gauge(into, &all::RESIDENT)?,
@@ -225,6 +228,11 @@ impl HostMetrics {
             .with_label_values(&[place])
             .set(connected.into());
         self.state_pending.with_label_values(&[place]).set(pending);
+    }
+
+    /// Those of releases.
+    pub fn releases(&self) -> &ReleaseMetrics {
+        &self.releases
     }
 
     /// A collector took so many spans.

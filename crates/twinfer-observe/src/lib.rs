@@ -9,7 +9,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`catalogue`] | every metric: name, kind, labels, meaning |
-//! | [`Metrics`], [`HostMetrics`] | counting; what only a host can know |
+//! | [`Metrics`], [`HostMetrics`], [`ReleaseMetrics`] | counting; what only a host can know |
 //! | [`Matched`] | the route of a path: a label with few values |
 //! | [`Answered`] | what the component says in headers about its answer |
 //! | [`TraceContext`], [`Sampler`] | `traceparent`, `tracestate`, which traces are recorded |
@@ -25,6 +25,7 @@ mod metrics;
 mod names;
 mod observation;
 pub mod otlp;
+mod release_metrics;
 mod route;
 mod sampler;
 mod settings;
@@ -36,6 +37,7 @@ pub use host_metrics::{HostMetrics, Lowered, Memory, Raised};
 pub use metrics::{CONTENT_TYPE, Metrics, MetricsError, Pending};
 pub use names::{Names, Selection};
 pub use observation::{Asked, Observation, Outcome};
+pub use release_metrics::{DeploymentSeen, InForceSeen, ReleaseMetrics, VariantSeen};
 pub use route::Matched;
 pub use sampler::Sampler;
 pub use settings::{SettingsError, TraceSettings};

@@ -21,6 +21,8 @@ const REGISTRY: &str = "/registry/{path}";
 /// The templates of all protocols. Those that run a model are marked.
 const ROUTES: &[(&str, bool)] = &[
     ("/healthz", false),
+    ("/livez", false),
+    ("/readyz", false),
     ("/metrics", false),
     ("/openapi.json", false),
     // Open Inference Protocol v2.
@@ -210,6 +212,7 @@ mod tests {
                 None,
             ),
             ("/v2/models/stats", "/v2/models/stats", false, None),
+            ("/livez", "/livez", false, None),
             ("/metrics", "/metrics", false, None),
             ("/registry/blobs/sha256/00", REGISTRY, false, None),
             ("/registry", REST, false, None),

@@ -253,6 +253,7 @@ impl Follower {
     }
 
     fn compare(&mut self, index: Index) {
+        let index = self.with_what_is_in_force(index);
         let due = |refused: &Refused| refused.retry.is_some_and(|at| at <= Instant::now());
         if self.last.as_ref() == Some(&index) && !self.refused.values().any(due) {
             return;

@@ -26,7 +26,8 @@ use std::time::Duration;
 use clap::{ArgMatches, Args, ValueEnum};
 use serde_json::json;
 use twinfer::err;
-use twinfer_host::{Announcement, Host, HostConfig, Instances, Log, LogLevel, LogSink, StateSeen};
+use twinfer_gateway::Surface;
+use twinfer_host::{Announcement, Host, HostConfig, Instances, Log, LogLevel, LogSink};
 use twinfer_package::{Decision, Digest, FolderStore, Reference, Tagged, Verdict};
 
 use self::access::AccessArgs;
@@ -249,6 +250,18 @@ impl From<Level> for LogLevel {
     }
 }
 
+impl ServeArgs {
+    /// What of the paths these settings say.
+    fn surface(&self) -> Surface {
+        let default = self.default_model.as_ref();
+        Surface {
+            default_model: default.map(|model| model.name().to_owned()),
+            predict_paths: self.predict_route.iter().cloned().collect(),
+            ..Surface::default()
+        }
+    }
+}
+
 /// Serves until a signal ends it.
 ///
 /// # Errors
@@ -290,25 +303,15 @@ pub fn run(
     args.state
         .clone()
         .apply(&source.identity(), &log, &mut config)?;
-    let watched = config.state.clone();
-    observer.watch_state(move || {
-        let status = watched.status();
-        StateSeen {
-            place: status.kind,
-            connected: status.connected,
-            pending: status.pending,
-        }
-    });
     let polling = Polling::new(poll)?;
     let home = home(&source.identity());
     let mut follower = Follower::start(source, home.as_deref(), trust, &log, polling.stop())?;
     config.index = Some(follower.served());
-    let default_model = args.default_model.as_ref();
-    let default_model = default_model.map(|model| model.name().to_owned());
     let state = config.state.clone();
     let index = follower.served().join("index.json");
     let store = FolderStore::with_index(&config.registry, index);
-    let releases = Arc::new(Releases::new(state, store, default_model, &log));
+    let releases = Arc::new(Releases::new(state, store, args.surface(), &log));
+    observe::watch(&observer, &config.state, &releases);
     polling.begin_with(&mut follower, &releases);
     config.releases = Some(releases.clone());
     config.announce = announcements(trust, &follower)?;
@@ -320,6 +323,7 @@ pub fn run(
         given.clone(),
         trust.clone(),
         host.handle(),
+        releases.clone(),
         log,
     );
     let controller = Controller::begin(releases.clone(), polling.stop())?;

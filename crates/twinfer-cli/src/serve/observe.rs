@@ -1,10 +1,14 @@
 //! What `twinfer serve` lets be seen: the form of its log, metrics, traces.
 
+use std::sync::Arc;
+
 use clap::{Args, ValueEnum};
 use twinfer::{Result, err};
-use twinfer_host::{HostConfig, LogFormat, ObserveOptions, Observer};
+use twinfer_host::{HostConfig, LogFormat, ObserveOptions, Observer, StateSeen};
 use twinfer_observe::TraceSettings;
+use twinfer_state::State;
 
+use super::releases::Releases;
 use crate::host_error::host_error;
 
 /// How log lines are written.
@@ -75,6 +79,25 @@ impl ObserveArgs {
         };
         Observer::new(options).map_err(host_error)
     }
+}
+
+/// What is asked at each scrape: state and deployments.
+pub fn watch(observer: &Observer, state: &Arc<dyn State>, releases: &Arc<Releases>) {
+    let state = state.clone();
+    observer.watch_state(move || {
+        let status = state.status();
+        StateSeen {
+            place: status.kind,
+            connected: status.connected,
+            pending: status.pending,
+        }
+    });
+    // They have a log, which has this observer.
+    let releases = Arc::downgrade(releases);
+    observer.watch_deployments(move || {
+        let releases = releases.upgrade();
+        releases.map_or_else(Vec::new, |releases| releases.seen())
+    });
 }
 
 /// A variable of the environment.

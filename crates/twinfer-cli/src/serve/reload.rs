@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::ArgMatches;
 use serde_json::json;
@@ -12,6 +13,7 @@ use twinfer::Result;
 use twinfer_host::{Handle, HostConfig, Log, LogLevel};
 
 use super::follow::Follower;
+use super::releases::Releases;
 use super::secrets::Secrets;
 use super::{ServeArgs, config, hand_over, repository};
 use crate::host_error::host_error;
@@ -71,17 +73,19 @@ pub struct Reload {
     policy: Option<PathBuf>,
     trust: Trust,
     handle: Handle,
+    releases: Arc<Releases>,
     log: Log,
 }
 
 impl Reload {
-    /// Of a server that began with these.
+    /// Of a server that began with these, and of who follows its releases.
     pub fn new(
         begun: Begun,
         args: ServeArgs,
         given: ArgMatches,
         trust: Trust,
         handle: Handle,
+        releases: Arc<Releases>,
         log: Log,
     ) -> Self {
         Self {
@@ -92,6 +96,7 @@ impl Reload {
             args,
             trust,
             handle,
+            releases,
             log,
         }
     }
@@ -143,6 +148,7 @@ impl Reload {
             change.serve.observe.log_format(),
         );
         self.log.event(LogLevel::Info, "settings_reloaded", fields);
+        self.releases.set_surface(change.serve.surface());
         self.policy = change.trust;
         (self.given, self.args) = (change.given, change.serve);
         true

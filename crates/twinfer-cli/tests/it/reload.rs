@@ -25,7 +25,7 @@ fn start(file: &str, arguments: &[&str]) -> (Place, Server) {
 }
 
 /// Tells the server to read again, and gives the last event of this kind.
-fn hang_up(server: &mut Server, event: &str) -> Json {
+pub fn hang_up(server: &mut Server, event: &str) -> Json {
     let before = server.events(event).len();
     server.signal("-HUP");
     for _ in 0..8_000 {

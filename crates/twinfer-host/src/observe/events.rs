@@ -27,6 +27,21 @@ pub(super) fn count(metrics: &HostMetrics, level: LogLevel, event: &str, fields:
             let refused = fields.get("refused").and_then(Json::as_i64);
             metrics.index_read(wall::seconds(), refused.unwrap_or_default());
         }
+        "deployment" => {
+            // A person has a kind before the name: `key:…`.
+            let by = match text("by") {
+                "controller" => "controller",
+                _ => "person",
+            };
+            metrics.releases().changed(text("name"), text("action"), by);
+        }
+        "deployment_evaluated" => metrics.releases().evaluated(text("name"), text("outcome")),
+        "shadow_equal" | "shadow_different" | "shadow_failed" | "shadow_skipped" => {
+            let outcome = event.trim_start_matches("shadow_");
+            metrics
+                .releases()
+                .shadowed(text("name"), text("version"), outcome);
+        }
         "source_unreachable" => metrics.registry_reachable(false),
         "source_reachable" => metrics.registry_reachable(true),
         _ => {}
@@ -67,6 +82,26 @@ mod tests {
                 json!({"code": "self_test_failed"}),
             ),
             (LogLevel::Debug, "registry_read", json!({"refused": 3})),
+            (
+                LogLevel::Info,
+                "deployment",
+                json!({"name": "m", "action": "promote", "by": "controller"}),
+            ),
+            (
+                LogLevel::Info,
+                "deployment",
+                json!({"name": "m", "action": "apply", "by": "key:ada"}),
+            ),
+            (
+                LogLevel::Debug,
+                "deployment_evaluated",
+                json!({"name": "m", "outcome": "hold"}),
+            ),
+            (
+                LogLevel::Debug,
+                "shadow_different",
+                json!({"name": "m", "version": "2.0.0"}),
+            ),
             (LogLevel::Warn, "source_unreachable", json!({})),
             (LogLevel::Info, "something_new", json!([])),
         ] {
@@ -85,6 +120,10 @@ mod tests {
             "twinfer_index_updates_total 2",
             "twinfer_index_refusals_total{reason=\"self_test_failed\"} 1",
             "twinfer_index_refused 3",
+            "twinfer_deployment_changes_total{action=\"promote\",by=\"controller\",model=\"m\"} 1",
+            "twinfer_deployment_changes_total{action=\"apply\",by=\"person\",model=\"m\"} 1",
+            "twinfer_deployment_evaluations_total{model=\"m\",outcome=\"hold\"} 1",
+            "twinfer_shadow_requests_total{model=\"m\",outcome=\"different\",version=\"2.0.0\"} 1",
             "twinfer_registry_reachable 0",
             "twinfer_log_events_total{event=\"something_new\",level=\"info\"} 1",
         ] {

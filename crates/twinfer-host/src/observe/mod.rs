@@ -17,7 +17,7 @@ use std::time::Duration;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Response};
 use serde_json::Value as Json;
-use twinfer_observe::{HostMetrics, Metrics, Sampler, Selection, TraceSettings};
+use twinfer_observe::{DeploymentSeen, HostMetrics, Metrics, Sampler, Selection, TraceSettings};
 
 pub(crate) use self::export::Exporting;
 use self::export::{Exporter, Spans};
@@ -63,6 +63,7 @@ pub struct StateSeen {
 }
 
 type StateProbe = Box<dyn Fn() -> StateSeen + Send + Sync>;
+type DeploymentsProbe = Box<dyn Fn() -> Vec<DeploymentSeen> + Send + Sync>;
 
 struct Inner {
     metrics: Metrics,
@@ -71,6 +72,7 @@ struct Inner {
     sampler: Option<Sampler>,
     spans: Option<Spans>,
     state: OnceLock<StateProbe>,
+    deployments: OnceLock<DeploymentsProbe>,
     /// Taken by the host that begins first.
     exporter: Mutex<Option<Exporter>>,
 }
@@ -128,6 +130,7 @@ impl Observer {
             sampler: exporter.as_ref().map(Exporter::sampler),
             spans,
             state: OnceLock::new(),
+            deployments: OnceLock::new(),
             exporter: Mutex::new(exporter),
         })))
     }
@@ -166,6 +169,15 @@ impl Observer {
         let _ = self.0.state.set(Box::new(probe));
     }
 
+    /// Whom to ask, at each scrape, which deployments there are. It must not block. The first one
+    /// counts.
+    pub fn watch_deployments(
+        &self,
+        probe: impl Fn() -> Vec<DeploymentSeen> + Send + Sync + 'static,
+    ) {
+        let _ = self.0.deployments.set(Box::new(probe));
+    }
+
     fn expose(&self, method: &Method, query: Option<&str>) -> Result<Response<Body>, Failure> {
         if method != Method::GET && method != Method::HEAD {
             let failure = Failure::new(ReplyCode::MethodNotAllowed, "metrics are read with GET");
@@ -179,6 +191,9 @@ impl Observer {
         if let Some(probe) = self.0.state.get() {
             let seen = probe();
             self.0.host.state(seen.place, seen.connected, seen.pending);
+        }
+        if let Some(probe) = self.0.deployments.get() {
+            self.0.host.releases().show(&probe());
         }
         let process = process::read();
         self.0

@@ -16,8 +16,10 @@ use crate::tls::Peer;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// Asked every few seconds by whoever runs the server: no trace worth keeping begins with these.
-const PROBES: [&str; 6] = [
+const PROBES: [&str; 8] = [
     "/healthz",
+    "/livez",
+    "/readyz",
     "/metrics",
     "/v2/health/live",
     "/v2/health/ready",

@@ -54,6 +54,7 @@ fn a_full_queue_is_refused_at_once() {
         assert!(!first.is_finished(), "it was not told at once");
         // The host itself is still alive, which is what a probe wants to know.
         fixture.get("/healthz").expect_text("ok\n");
+        fixture.get("/livez").expect_text("ok\n");
         let waited = others.into_iter().flatten().map(|other| other.join());
         assert!(waited.flatten().all(|answer| answer.status == 200));
         assert_eq!(first.join().unwrap(), 200);

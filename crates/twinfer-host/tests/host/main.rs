@@ -25,6 +25,7 @@ mod observe;
 mod prometheus;
 #[path = "../../../twinfer-state/tests/state/redis_server.rs"]
 mod redis_server;
+mod releases;
 mod reload;
 mod remote;
 mod repository;

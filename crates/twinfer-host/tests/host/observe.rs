@@ -28,7 +28,7 @@ pub fn serving(change: impl FnOnce(&mut HostConfig)) -> Fixture {
 }
 
 /// What the model takes.
-fn record() -> String {
+pub fn record() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/tumour-risk/golden.json");
     let golden: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     golden["cases"][0]["input"]["record"].to_string()

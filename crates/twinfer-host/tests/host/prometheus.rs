@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use twinfer_host::{DeploymentSeen, InForceSeen, VariantSeen};
 
 use crate::observe::{predict, serving, value};
 use crate::support::{Fixture, exchange};
@@ -137,9 +138,32 @@ fn dashboard() -> Vec<String> {
         .collect()
 }
 
+/// One that is in force, with a shadow.
+fn deployment() -> DeploymentSeen {
+    let variant = |version: &str, share| VariantSeen {
+        name: version.into(),
+        version: version.into(),
+        share,
+    };
+    DeploymentSeen {
+        model: "tumour-risk".into(),
+        ready: true,
+        in_force: Some(InForceSeen {
+            revision: 2,
+            strategy: "canary",
+            phase: "progressing",
+            variants: vec![variant("1.0.0", 0.9), variant("2.0.0", 0.1)],
+            shadow: Some("2.0.0".into()),
+        }),
+    }
+}
+
 #[test]
 fn a_prometheus_knows_how_many_predictions_there_were() {
-    let host = serving(|_| ());
+    let host = serving(|config| {
+        let observer = config.observer.as_ref().unwrap();
+        observer.watch_deployments(|| vec![deployment()]);
+    });
     let test = "a_prometheus_knows_how_many_predictions_there_were";
     let Some(prometheus) = Prometheus::start(test, &host) else {
         return;
@@ -161,6 +185,8 @@ fn a_prometheus_knows_how_many_predictions_there_were() {
     ] {
         prometheus.wait_for(query, "7");
     }
+    let share = r#"sum(twinfer_deployment_traffic_ratio{model="tumour-risk"})"#;
+    prometheus.wait_for(share, "1");
     // A second scrape, so that there are rates; then every query of the dashboard is one that it
     // takes, and most have an answer.
     prometheus.wait_for(

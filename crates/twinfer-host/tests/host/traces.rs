@@ -216,7 +216,13 @@ fn whoever_began_a_trace_decides_whether_it_is_recorded() {
 fn probes_begin_no_trace_that_is_recorded() {
     let collector = Collector::start(&["200 OK|{}"]);
     let host = Fixture::new(traced(collector.address, &[]));
-    for path in ["/healthz", "/metrics", "/v2/health/live"] {
+    for path in [
+        "/healthz",
+        "/livez",
+        "/readyz",
+        "/metrics",
+        "/v2/health/live",
+    ] {
         host.get(path);
     }
     host.get("/v2/served");

@@ -6,7 +6,8 @@ use std::time::Duration;
 use http::Method;
 use twinfer_observe::catalogue::{ALL, Kind, Place};
 use twinfer_observe::{
-    Answered, Asked, HostMetrics, Metrics, Names, Observation, Outcome, Selection,
+    Answered, Asked, DeploymentSeen, HostMetrics, InForceSeen, Metrics, Names, Observation,
+    Outcome, Selection, VariantSeen,
 };
 
 /// The answer of a model.
@@ -81,7 +82,28 @@ pub fn full() -> (Metrics, HostMetrics) {
     host.spans_dropped("queue_full", 1);
     host.log_event("info", "listening");
     host.process(Some(1), Some(2), Some(3));
+    host.releases().show(&[deployment(3, &[("1.0.0", 1.0)])]);
     (metrics, host)
+}
+
+/// One of `m`, with a shadow.
+fn deployment(revision: u64, variants: &[(&str, f64)]) -> DeploymentSeen {
+    let variants = variants.iter().map(|(version, share)| VariantSeen {
+        name: (*version).into(),
+        version: (*version).into(),
+        share: *share,
+    });
+    DeploymentSeen {
+        model: "m".into(),
+        ready: true,
+        in_force: Some(InForceSeen {
+            revision,
+            strategy: "canary",
+            phase: "progressing",
+            variants: variants.collect(),
+            shadow: Some("2.0.0".into()),
+        }),
+    }
 }
 
 pub fn lines(metrics: &Metrics) -> Vec<String> {
@@ -331,6 +353,62 @@ fn what_lives_is_counted_as_long_as_it_lives() {
     ] {
         has(&metrics, line);
     }
+}
+
+#[test]
+fn deployments_come_and_go() {
+    let metrics = Metrics::new().unwrap();
+    let host = HostMetrics::new(&metrics, 0.0).unwrap();
+    let releases = host.releases();
+    releases.show(&[deployment(3, &[("1.0.0", 0.75), ("2.0.0", 0.25)])]);
+    releases.evaluated("m", "rollback");
+    releases.changed("m", "rollback", "controller");
+    releases.shadowed("m", "2.0.0", "different");
+    for line in [
+        r#"twinfer_deployment_info{model="m",phase="progressing",strategy="canary"} 1"#,
+        r#"twinfer_deployment_revision{model="m"} 3"#,
+        r#"twinfer_deployment_traffic_ratio{model="m",variant="1.0.0",version="1.0.0"} 0.75"#,
+        r#"twinfer_deployment_traffic_ratio{model="m",variant="2.0.0",version="2.0.0"} 0.25"#,
+        r#"twinfer_deployment_ready{model="m"} 1"#,
+        r#"twinfer_deployment_evaluations_total{model="m",outcome="rollback"} 1"#,
+        r#"twinfer_deployment_evaluations_total{model="m",outcome="hold"} 0"#,
+        r#"twinfer_deployment_changes_total{action="rollback",by="controller",model="m"} 1"#,
+        r#"twinfer_shadow_requests_total{model="m",outcome="different",version="2.0.0"} 1"#,
+        r#"twinfer_shadow_requests_total{model="m",outcome="failed",version="2.0.0"} 0"#,
+    ] {
+        has(&metrics, line);
+    }
+    // Another one takes its place, and another model waits for its first.
+    let waiting = DeploymentSeen {
+        model: "n".into(),
+        ready: false,
+        in_force: None,
+    };
+    releases.show(&[deployment(4, &[("2.0.0", 1.0)]), waiting]);
+    let of = |name: &str| {
+        let lines = lines(&metrics).into_iter();
+        let lines = lines.filter(|line| line.starts_with(name));
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        of("twinfer_deployment_traffic_ratio"),
+        [r#"twinfer_deployment_traffic_ratio{model="m",variant="2.0.0",version="2.0.0"} 1"#]
+    );
+    assert_eq!(
+        of("twinfer_deployment_ready"),
+        [
+            r#"twinfer_deployment_ready{model="m"} 1"#,
+            r#"twinfer_deployment_ready{model="n"} 0"#
+        ]
+    );
+    // And none is left.
+    releases.show(&[]);
+    assert_eq!(of("twinfer_deployment_ready"), Vec::<String>::new());
+    assert_eq!(of("twinfer_deployment_info"), Vec::<String>::new());
+    has(
+        &metrics,
+        r#"twinfer_deployment_evaluations_total{model="m",outcome="rollback"} 1"#,
+    );
 }
 
 #[test]

@@ -76,8 +76,9 @@ impl Index {
         self.arrange();
     }
 
-    /// These packages without a tag, with what is attached to them: what can be asked for by
-    /// digest only. What is attached comes from here, what has it in `other` already does not.
+    /// These packages without a tag, whether they have one here or not, with what is attached to them:
+    /// what can be asked for by digest only. What is attached comes from here, what has it in `other`
+    /// already does not.
     #[must_use]
     pub fn untagged(&self, digests: &BTreeSet<Digest>, other: &Self) -> Self {
         let attached: BTreeSet<String> = digests.iter().map(referrers_tag).collect();
@@ -89,10 +90,9 @@ impl Index {
                         .iter()
                         .all(|known| known.full_tag() != entry.full_tag())
             }
-            Some(_) => digests
+            _ => digests
                 .iter()
                 .any(|digest| digest.to_string() == entry.digest),
-            None => false,
         });
         for entry in &mut part.manifests {
             if entry.full_tag().is_some_and(|(_, tag)| !is_reserved(tag)) {

@@ -174,6 +174,7 @@ fn a_package_can_be_shown_by_digest_only() {
     assert_eq!(both.tags(), old.tags());
     assert_eq!(resolved(&both, &format!("m@{digest}")).unwrap(), digest);
     assert!(resolved(&old, &format!("m@{digest}")).is_err());
+    assert_eq!(both.untagged(&[digest].into(), &old), shown);
     // What is left behind stays only when it is known.
     let known = |digest: &str| [digest.to_owned()].into();
     assert_eq!(both.without_names(&known("")), Index::default());

@@ -39,10 +39,11 @@ pub fn one(told: &Json) -> String {
     }
     let waiting = &told["here"]["waiting"];
     if let Some(why) = waiting["message"].as_str() {
-        lines.push(format!(
-            "  not in force on this server ({}): {why}",
-            word(&waiting["code"])
-        ));
+        let what = match waiting["revision"] == told["here"]["revision"] {
+            true => "broken on this server",
+            false => "not in force on this server",
+        };
+        lines.push(format!("  {what} ({}): {why}", word(&waiting["code"])));
     }
     let events = told["events"].as_array().cloned().unwrap_or_default();
     let first = events.len().saturating_sub(EVENTS);

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::json;
-use twinfer::{ErrorCode, Result, err};
+use twinfer::{ErrorCode, Result, bail, err};
 use twinfer_deploy::{Deployment, Record, Variant};
 use twinfer_host::LogLevel;
-use twinfer_package::{Digest, FolderStore, Parts, Reference};
+use twinfer_package::{Digest, FolderStore, Index, Parts, Reference};
 
 use super::{Follower, PREPARE, RETRY};
 use crate::serve::approved::View;
@@ -25,6 +25,8 @@ pub(super) struct Wanted {
     documents: BTreeMap<String, String>,
     /// Versions that have proved themselves here.
     proved: BTreeSet<Digest>,
+    /// Versions that are in force, and that the registry no longer has.
+    gone: BTreeSet<Digest>,
     /// Documents with a version that did not, and when it is tried again.
     refused: BTreeMap<String, (String, Option<Instant>)>,
 }
@@ -68,6 +70,25 @@ impl Follower {
         self.event(LogLevel::Warn, "deployments_not_read", fields);
     }
 
+    /// What the registry has, and what it no longer has of that which is in force: nobody's request
+    /// fails because a tag was taken away. Without a tag, for it is asked by digest only.
+    pub(super) fn with_what_is_in_force(&mut self, mut index: Index) -> Index {
+        let (approved, there) = (self.approved.index(), index.digests());
+        let mut digests: BTreeSet<Digest> = match &self.wanted.releases {
+            Some(releases) => releases.versions_here(),
+            // At the start nobody knows yet what will be.
+            None => approved
+                .digests()
+                .iter()
+                .flat_map(|digest| digest.parse::<Digest>())
+                .collect(),
+        };
+        digests.retain(|digest| !there.contains(&digest.to_string()));
+        index.merge(&approved.untagged(&digests, &index));
+        self.wanted.gone = digests;
+        index
+    }
+
     /// Puts in force what is wanted and can be.
     pub(super) fn follow_deployments(&mut self) {
         let Some(releases) = self.wanted.releases.clone() else {
@@ -103,14 +124,27 @@ impl Follower {
         }
     }
 
-    /// What is in force may lose a version: who takes it out of the registry wants it gone.
+    /// What is in force may lose a version: it is said, and served on.
     fn look_after(&self, releases: &Releases, here: &Deployment) {
-        let resolved = here.variants.iter().try_for_each(|variant| {
+        let whole = here.variants.iter().try_for_each(|variant| {
+            if self.wanted.gone.contains(&variant.digest) {
+                bail!(
+                    UnknownVersion,
+                    "`{}` ({}) is in force and no longer in the registry: it is served on as long as \
+                     this server has it; put it back, or release another version",
+                    variant.version,
+                    variant.digest
+                );
+            }
             let reference = reference(&here.name, variant)?;
             self.approved.index().resolve(&reference).map(drop)
         });
-        let Err(error) = resolved else {
-            return releases.forget_waiting(&here.name);
+        let Err(error) = whole else {
+            if releases.forget_waiting(&here.name) {
+                let fields = json!({"name": here.name, "revision": here.revision});
+                self.event(LogLevel::Info, "deployment_whole", fields);
+            }
+            return;
         };
         let waiting = Waiting {
             revision: here.revision,

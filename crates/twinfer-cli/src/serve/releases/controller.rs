@@ -105,6 +105,11 @@ async fn step(releases: &Releases, here: &Deployment) -> Result<()> {
     };
     let at = now();
     let decision = decide(&deployment, at, &see);
+    let fields = json!({"name": here.name, "outcome": decision.as_str()});
+    // Counted in the metrics, as every event of the log is.
+    releases
+        .log
+        .event(LogLevel::Debug, "deployment_evaluated", fields);
     if record.carry_out(&decision, AUTHOR, at)?.is_none() {
         return Ok(());
     }

@@ -13,16 +13,19 @@ mod controller;
 mod observed;
 mod shadow;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value as Json, json};
 use twinfer::{Error, Result};
 use twinfer_deploy::{ALL, Deployment, Record, assign};
 use twinfer_gateway::{ModelWanted, Surface, Wanted};
-use twinfer_host::{Answered, Copied, Log, LogLevel};
+use twinfer_host::{Answered, Copied, DeploymentSeen, InForceSeen, Log, LogLevel, VariantSeen};
 use twinfer_package::{Digest, FolderStore, Index, Reference, Store};
 use twinfer_state::State;
 
@@ -33,13 +36,14 @@ use crate::releases::{Deployments, now};
 
 const PIN: &str = "x-twinfer-version";
 const DIGEST: &str = "x-twinfer-digest";
+const MODEL: &str = "x-twinfer-model";
 
 /// The releases of this server.
 pub struct Releases {
     deployments: Deployments,
     /// What is in force here, by the name of the model.
     here: RwLock<BTreeMap<String, Arc<InForce>>>,
-    /// What is not yet, and why.
+    /// What is not yet, or not wholly, and why.
     waiting: Mutex<BTreeMap<String, Waiting>>,
     observed: Observations,
     shadows: Shadows,
@@ -47,7 +51,8 @@ pub struct Releases {
     store: FolderStore,
     /// Tells this server from others that share the state.
     node: String,
-    surface: Surface,
+    /// Which model a path is about; exchanged when settings are read again.
+    surface: RwLock<Surface>,
     log: Log,
 }
 
@@ -59,7 +64,7 @@ pub struct InForce {
     pub deployment: Deployment,
 }
 
-/// A document that is not in force here.
+/// A document that is not in force here, or is and lacks a version.
 pub struct Waiting {
     /// Its revision.
     pub revision: u64,
@@ -70,18 +75,9 @@ pub struct Waiting {
 }
 
 impl Releases {
-    /// Those in this state. `store`: the packages and the index that are served; `default_model`: the
-    /// name of the model that answers where a request names none.
-    pub fn new(
-        state: Arc<dyn State>,
-        store: FolderStore,
-        default_model: Option<String>,
-        log: &Log,
-    ) -> Self {
-        let surface = Surface {
-            default_model,
-            ..Surface::default()
-        };
+    /// Those in this state. `store`: the packages and the index that are served; `surface`: which
+    /// model answers where a request names none, and more paths of such requests.
+    pub fn new(state: Arc<dyn State>, store: FolderStore, surface: Surface, log: &Log) -> Self {
         Self {
             deployments: Deployments::new(state),
             here: RwLock::default(),
@@ -90,9 +86,15 @@ impl Releases {
             shadows: Shadows::default(),
             store,
             node: format!("{:016x}", random()),
-            surface,
+            surface: RwLock::new(surface),
             log: log.clone(),
         }
+    }
+
+    /// Settings were read again.
+    pub fn set_surface(&self, surface: Surface) {
+        let mut current = self.surface.write().unwrap_or_else(PoisonError::into_inner);
+        *current = surface;
     }
 
     /// Where they are kept.
@@ -112,6 +114,13 @@ impl Releases {
         here.iter()
             .map(|(name, it)| (name.clone(), it.clone()))
             .collect()
+    }
+
+    /// The versions of all that is in force.
+    pub fn versions_here(&self) -> BTreeSet<Digest> {
+        let here = self.here.read().unwrap_or_else(PoisonError::into_inner);
+        let variants = here.values().flat_map(|it| &it.deployment.variants);
+        variants.map(|variant| variant.digest).collect()
     }
 
     /// A document is in force from now on, or none is any more.
@@ -134,9 +143,9 @@ impl Releases {
         news
     }
 
-    /// Nothing is waited for any more.
-    pub fn forget_waiting(&self, name: &str) {
-        self.waiting().remove(name);
+    /// Nothing is waited for any more. Whether that is news.
+    pub fn forget_waiting(&self, name: &str) -> bool {
+        self.waiting().remove(name).is_some()
     }
 
     /// The digest of a tag, in the index that is served: what is not in there is not approved.
@@ -193,14 +202,48 @@ impl Releases {
         })
     }
 
+    /// All of them, for the metrics.
+    pub fn seen(&self) -> Vec<DeploymentSeen> {
+        let mut seen: BTreeMap<String, Option<InForceSeen>> = self
+            .all_here()
+            .into_iter()
+            .map(|(name, here)| (name, Some(in_force(&here.deployment))))
+            .collect();
+        let waiting = self.waiting();
+        for name in waiting.keys() {
+            seen.entry(name.clone()).or_default();
+        }
+        let seen = seen.into_iter().map(|(model, in_force)| DeploymentSeen {
+            ready: !waiting.contains_key(&model),
+            model,
+            in_force,
+        });
+        seen.collect()
+    }
+
     fn waiting(&self) -> MutexGuard<'_, BTreeMap<String, Waiting>> {
         // Nothing that holds it leaves it half changed.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The model that a request is for, if it has a deployment here.
-    fn of(&self, method: &http::Method, path: &str) -> Option<Arc<InForce>> {
-        match Wanted::of(method, path, &self.surface).model {
+    /// The model that a request is about, as its path tells.
+    fn wanted(&self, method: &Method, path: &str) -> ModelWanted {
+        let surface = self.surface.read().unwrap_or_else(PoisonError::into_inner);
+        Wanted::of(method, path, &surface).model
+    }
+
+    fn has_any(&self) -> bool {
+        let here = self.here.read().unwrap_or_else(PoisonError::into_inner);
+        !here.is_empty()
+    }
+
+    /// The deployment that a request was answered by: the answer says of which model it is. Where
+    /// there is none the path tells, if it does.
+    fn of(&self, head: &Parts, answer: Option<&HeaderMap>) -> Option<Arc<InForce>> {
+        if let Some(model) = answer.and_then(|headers| headers.get(MODEL)) {
+            return self.here(model.to_str().ok()?);
+        }
+        match self.wanted(&head.method, head.uri.path()) {
             ModelWanted::Named(name) => self.here(&name),
             _ => None,
         }
@@ -210,28 +253,36 @@ impl Releases {
 impl twinfer_host::Releases for Releases {
     /// Who has no key gets one by chance: so it is known afterwards which version was asked, also
     /// where that did not live to say so.
-    fn before(&self, method: &http::Method, path: &str, headers: &mut http::HeaderMap) {
-        let Some(here) = self.of(method, path) else {
-            return;
+    fn before(&self, method: &Method, path: &str, headers: &mut HeaderMap) -> bool {
+        // The way of every request where nothing is released.
+        if *method != Method::POST || !self.has_any() {
+            return false;
+        }
+        let here = match self.wanted(method, path) {
+            ModelWanted::Named(name) => self.here(&name),
+            // Its answer will say.
+            ModelWanted::Unnamed => return true,
+            _ => None,
         };
-        let header = http::HeaderName::from_bytes(here.deployment.sticky.header.as_bytes());
+        let Some(here) = here else {
+            return false;
+        };
+        let header = HeaderName::from_bytes(here.deployment.sticky.header.as_bytes());
         if let Ok(header) = header
             && !headers.contains_key(&header)
-            && let Ok(key) = http::HeaderValue::from_str(&format!("{:016x}", random()))
+            && let Ok(key) = HeaderValue::from_str(&format!("{:016x}", random()))
         {
             headers.insert(header, key);
         }
+        true
     }
 
     fn after(&self, answered: &Answered<'_>) -> Option<String> {
         let head = answered.request;
-        let here = self.of(&head.method, head.uri.path())?;
+        let here = self.of(head, answered.headers)?;
         let version = version_of(&here.deployment, answered)?;
-        if head.method != http::Method::POST {
-            return None;
-        }
         // Too many at once says nothing of a version.
-        if answered.status != http::StatusCode::SERVICE_UNAVAILABLE {
+        if answered.status != StatusCode::SERVICE_UNAVAILABLE {
             let milliseconds = answered.took.as_secs_f64() * 1e3;
             let failed = answered.status.is_server_error();
             self.observed
@@ -249,14 +300,14 @@ impl twinfer_host::Releases for Releases {
 
     fn copied(&self, copied: Copied<'_>) {
         let head = copied.request;
-        if let Some(here) = self.of(&head.method, head.uri.path())
+        if let Some(here) = self.of(head, Some(copied.answer.headers()))
             && let Some(shadow) = &here.deployment.shadow
             && let Some(variant) = here.deployment.variant(&shadow.variant)
         {
             let (name, version) = (&here.deployment.name, variant.digest.to_string());
             let came = self.shadows.add(name, &version, &copied, now());
             // Counted in the metrics, as every event of the log is.
-            let fields = json!({"name": name, "variant": variant.name});
+            let fields = json!({"name": name, "variant": variant.name, "version": variant.version});
             self.log
                 .event(LogLevel::Debug, &format!("shadow_{came}"), fields);
         }
@@ -264,10 +315,27 @@ impl twinfer_host::Releases for Releases {
 
     fn admin<'a>(
         &'a self,
-        request: http::Request<bytes::Bytes>,
+        request: Request<Bytes>,
         principal: Option<&'a str>,
-    ) -> BoxFuture<'a, http::Response<bytes::Bytes>> {
+    ) -> BoxFuture<'a, Response<Bytes>> {
         Box::pin(admin::answer(self, request, principal))
+    }
+}
+
+fn in_force(deployment: &Deployment) -> InForceSeen {
+    let variants = deployment.variants.iter().map(|variant| VariantSeen {
+        name: variant.name.clone(),
+        version: variant.version.clone(),
+        share: f64::from(variant.weight) / f64::from(ALL),
+    });
+    let shadow = deployment.shadow.as_ref();
+    let shadow = shadow.and_then(|shadow| deployment.variant(&shadow.variant));
+    InForceSeen {
+        revision: deployment.revision,
+        strategy: deployment.strategy.as_str(),
+        phase: deployment.status.phase.as_str(),
+        variants: variants.collect(),
+        shadow: shadow.map(|variant| variant.version.clone()),
     }
 }
 
@@ -288,7 +356,7 @@ fn version_of(deployment: &Deployment, answered: &Answered<'_>) -> Option<Digest
 }
 
 /// Whether the request says itself which version it wants.
-fn is_pinned(deployment: &Deployment, head: &http::request::Parts) -> bool {
+fn is_pinned(deployment: &Deployment, head: &Parts) -> bool {
     let segments: Vec<&str> = head.uri.path().split('/').collect();
     let version = segments
         .iter()

@@ -1,7 +1,7 @@
 //! serve follows its registry: what changes there is tested, then served, and no request is
 //! lost; what fails is not served.
 
-mod observe;
+pub mod observe;
 pub mod server;
 
 use std::collections::BTreeSet;

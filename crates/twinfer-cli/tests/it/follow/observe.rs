@@ -10,7 +10,7 @@ use super::{Place, Server, get, move_stable};
 use crate::server::component;
 
 /// The value of a series of `/metrics`; `None` where there is none.
-fn value(server: &Server, series: &str) -> Option<f64> {
+pub fn value(server: &Server, series: &str) -> Option<f64> {
     let answer = get(server.port, "/metrics").json;
     // The text is no JSON, so it comes whole, with its head.
     let text = answer.as_str().unwrap();

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::Value as Json;
 
-use super::world::{Answer, World, ask};
+use super::world::{Answer, World, ask, until};
 use crate::onnx_file::{Type, file, identity};
 use crate::server::PATIENCE;
 use crate::support::Place;
@@ -14,8 +14,12 @@ const FLOAT: u64 = 1;
 
 /// `risk` in two versions: one gives back what it is sent, the other makes as many numbers as it is
 /// told. With small numbers both are fine; with larger ones the second is slow, or has no memory.
-fn world() -> World {
-    let place = Place::new();
+pub fn world() -> World {
+    world_in(Place::new(), &[])
+}
+
+/// The same in a place where there is something already.
+pub fn world_in(place: Place, arguments: &[&str]) -> World {
     let tensor = Type::Tensor(INT64);
     let fill = file("", "ConstantOfShape", None, &tensor, &Type::Unshaped(FLOAT));
     let digests = [("1.0.0", identity(&tensor)), ("2.0.0", fill)].map(|(version, model)| {
@@ -31,7 +35,8 @@ fn world() -> World {
             packed["digest"].as_str().unwrap().to_owned(),
         )
     });
-    World::of(place, digests.to_vec(), &["--memory", "128"])
+    let arguments = [&["--memory", "128"], arguments].concat();
+    World::of(place, digests.to_vec(), &arguments)
 }
 
 fn infer(world: &World, number: u64) -> Answer {
@@ -119,6 +124,15 @@ fn a_canary_that_fails_is_rolled_back() {
     let path = "/registry/deployments/risk.json";
     let before = ask(world.port(), "GET", path, "", "").body;
     begin_canary(&mut world, "error_rate<20%");
+    let share = |version| {
+        let labels = format!(r#"{{model="risk",variant="{version}",version="{version}"}}"#);
+        world.metric(&format!("twinfer_deployment_traffic_ratio{labels}"))
+    };
+    until(|| share("2.0.0") == Some(0.5));
+    assert_eq!(share("1.0.0"), Some(0.5));
+    let rolled_back =
+        r#"twinfer_deployment_changes_total{action="rollback",by="controller",model="risk"}"#;
+    assert_eq!(world.metric(rolled_back), Some(0.0));
     // More than an instance may have.
     let status = until_over(&world, 50_000_000);
     let events = status["events"].as_array().unwrap();
@@ -132,6 +146,17 @@ fn a_canary_that_fails_is_rolled_back() {
     world.until_in_force(1);
     assert_eq!(ask(world.port(), "GET", path, "", "").body, before);
     assert_eq!(infer(&world, 50_000_000).status, 200);
+    assert_eq!(world.metric(rolled_back), Some(1.0));
+    let looked = |outcome| {
+        let labels = format!(r#"{{model="risk",outcome="{outcome}"}}"#);
+        world.metric(&format!("twinfer_deployment_evaluations_total{labels}"))
+    };
+    assert_eq!(looked("rollback"), Some(1.0));
+    until(|| world.metric(r#"twinfer_deployment_revision{model="risk"}"#) == Some(1.0));
+    // What is no more has no series.
+    let series =
+        r#"twinfer_deployment_traffic_ratio{model="risk",variant="2.0.0",version="2.0.0"}"#;
+    assert_eq!(world.metric(series), None);
 }
 
 #[test]

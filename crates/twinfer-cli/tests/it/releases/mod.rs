@@ -1,9 +1,12 @@
 //! Releases on servers: who is assigned to what, and how a release goes on and back.
 
+mod callers;
 mod control;
+mod gone;
 mod hosts;
 mod load;
 mod shadow;
+mod unnamed;
 mod world;
 
 use std::collections::BTreeSet;

@@ -35,6 +35,15 @@ fn differences_of_a_shadow_are_counted_and_nobody_notices() {
     let found = shadow["outputs"]["probabilities"]["largest_absolute"].as_f64();
     assert!((found.unwrap() - far).abs() < 1e-4, "{shadow:#}");
     assert!(!shadow["last"].as_array().unwrap().is_empty());
+    let counted = |outcome| {
+        let labels = format!(r#"{{model="risk",outcome="{outcome}",version="2.0.0"}}"#);
+        world.metric(&format!("twinfer_shadow_requests_total{labels}"))
+    };
+    assert!(counted("different") >= shadow["different"].as_f64());
+    assert_eq!(
+        (counted("equal"), counted("failed")),
+        (Some(0.0), Some(0.0))
+    );
     // The one that is copied to is not asked twice.
     let answer = world.predict("/versions/2.0.0");
     assert_eq!(answer.version(), Some("2.0.0"));

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
+use crate::follow::observe::value;
 use crate::follow::server::{pack, record};
 use crate::server::{PATIENCE, Server, exchange};
 use crate::support::Place;
@@ -61,7 +62,7 @@ impl World {
         };
         let (operator, mine) = key("operator", "predict,packages,admin");
         let (visitor, theirs) = key("visitor", "predict");
-        let settings = format!("open = [\"predict\", \"packages\"]\n{mine}{theirs}");
+        let settings = format!("open = [\"predict\", \"packages\", \"metrics\"]\n{mine}{theirs}");
         place.write("access.toml", settings);
         place.write("operator.key", &operator);
         let mut all = vec!["--access".to_owned(), "access.toml".to_owned()];
@@ -118,9 +119,16 @@ impl World {
         self.deploy(&["status", "risk"])
     }
 
+    /// The value of a series of `/metrics`.
+    pub fn metric(&self, series: &str) -> Option<f64> {
+        value(&self.server, series)
+    }
+
     /// Waits until the document with this revision is in force.
     pub fn until_in_force(&mut self, revision: u64) {
         until_in_force(&self.server, self.port(), "risk", revision);
+        // Requests are assigned by it now; a moment later they are counted by it too.
+        until(|| self.status()["here"]["revision"] == revision);
     }
 
     pub fn predict(&self, path: &str) -> Answer {
@@ -154,6 +162,16 @@ pub fn until_in_force(server: &Server, port: u16, name: &str, revision: u64) {
             server.log()
         );
         thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits until it is so.
+#[track_caller]
+pub fn until(done: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < PATIENCE, "it did not come to be");
+        thread::sleep(Duration::from_millis(20));
     }
 }
 
