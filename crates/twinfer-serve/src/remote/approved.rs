@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use twinfer::{Result, err};
 use twinfer_cache::{Asked, Freshness, Opened, Origin, Wanted};
+use twinfer_deploy::Deployment;
 use twinfer_package::{Digest, Index, Reference};
 
 const FORMAT: u32 = 1;
@@ -81,6 +82,22 @@ impl Approved {
         Ok(document)
     }
 
+    /// With what a registry no longer has of that which a deployment has in force: nobody's request
+    /// fails because a tag was taken away. It has no tag, for it is asked for by digest only.
+    pub(super) fn with_what_is_in_force(mut self, former: &Self) -> Result<Self> {
+        let there = self.index.digests();
+        let deployments = former.deployments.iter();
+        let in_force = deployments.flat_map(|(name, document)| digests(name, document.as_deref()));
+        let gone: BTreeSet<Digest> = in_force
+            .filter(|digest| !there.contains(&digest.to_string()))
+            .collect();
+        if !gone.is_empty() {
+            self.index.merge(&former.index.untagged(&gone, &self.index));
+            self.json = self.index.to_json()?;
+        }
+        Ok(self)
+    }
+
     /// The names of which both do not say the same.
     pub(super) fn changed_names(&self, other: &Self) -> BTreeSet<String> {
         let (ours, theirs) = (self.index.by_name(), other.index.by_name());
@@ -117,6 +134,21 @@ impl Approved {
         next.json = next.index.to_json()?;
         Ok(next)
     }
+}
+
+/// The deployment of a model.
+///
+/// # Errors
+/// Those of [`Deployment::of`].
+pub(super) fn read(name: &str, document: &str) -> Result<Deployment> {
+    Deployment::of(name, document.as_bytes())
+}
+
+/// What is in force by a document: nothing where there is none.
+pub(super) fn digests(name: &str, document: Option<&str>) -> BTreeSet<Digest> {
+    let deployment = document.and_then(|document| read(name, document).ok());
+    let variants = deployment.into_iter().flat_map(|d| d.variants);
+    variants.map(|variant| variant.digest).collect()
 }
 
 /// A registry whose index is this one, whatever it says itself: content comes from it.

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use twinfer::{Result, err};
 use twinfer_cache::{Backend, Env, Origin, Policy};
-use twinfer_deploy::Deployment;
 use twinfer_package::limits::MAX_DEPLOYMENT_BYTES;
-use twinfer_package::{Digest, Reference, tag_version};
+use twinfer_package::{Reference, tag_version};
 
+use super::Remote;
+use super::approved::{Approved, digests, read};
 use super::follow::{is_gone, is_transient};
-use super::{Approved, Remote};
 use crate::App;
 
 impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
@@ -167,14 +167,4 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
         let tags = self.approved()?.index.resolve(&name.parse()?);
         Ok(!tags.is_err_and(|error| error.code() == twinfer::ErrorCode::UnknownModel))
     }
-}
-
-fn read(name: &str, document: &str) -> Result<Deployment> {
-    Deployment::of(name, document.as_bytes())
-}
-
-fn digests(name: &str, document: Option<&str>) -> BTreeSet<Digest> {
-    let deployment = document.and_then(|document| read(name, document).ok());
-    let variants = deployment.into_iter().flat_map(|d| d.variants);
-    variants.map(|variant| variant.digest).collect()
 }

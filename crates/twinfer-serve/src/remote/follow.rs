@@ -105,7 +105,8 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
         self.state().no_store = !resolved.keep;
         let old = self.approved()?;
         if resolved.index != old.json {
-            let newer = Arc::new(Approved::new(resolved.index)?);
+            let newer = Approved::new(resolved.index)?;
+            let newer = Arc::new(newer.with_what_is_in_force(&old)?);
             let taken = self.examine(app, &old, &newer, wanted).await;
             // Others may have begun to use a name meanwhile.
             let old = self.approved()?;

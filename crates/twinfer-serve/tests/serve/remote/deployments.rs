@@ -196,6 +196,31 @@ fn a_version_that_fails_its_examples_takes_no_traffic() {
 }
 
 #[test]
+fn a_version_that_is_in_force_is_served_on_when_the_registry_loses_it() {
+    let (net, backend) = (versions(&["1.1.0"]), MemoryBackend::new());
+    net.deploy(1, &[("1.0.0", 10_000)]);
+    let instance = Instance::new(&net, &backend);
+    assert_eq!(instance.answered_by(&[]), of("1.0.0", Some(1)));
+    net.0.registry.edit_index(|index| {
+        let manifests = index["manifests"].as_array_mut().unwrap();
+        manifests.retain(|entry| !entry.to_string().contains("types:1.0.0"));
+    });
+    let path = "/v2/models/types/versions/1.0.0/ready";
+    instance.get(path).ok();
+    for _ in 0..3 {
+        net.next_poll(&instance);
+        assert_eq!(instance.answered_by(&[]), of("1.0.0", Some(1)));
+    }
+    // By its tag it is gone.
+    instance.get(path).expect_error(404, "unknown_version");
+    let other = Instance::new(&net, &backend);
+    assert_eq!(other.answered_by(&[]), of("1.0.0", Some(1)));
+    net.deploy(2, &[("1.1.0", 10_000)]);
+    net.next_poll(&instance);
+    assert_eq!(instance.answered_by(&[]), of("1.1.0", Some(2)));
+}
+
+#[test]
 fn what_is_no_deployment_takes_nobodys_place() {
     let net = versions(&["1.1.0"]);
     net.deploy(1, &[("1.0.0", 10_000)]);
