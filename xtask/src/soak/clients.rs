@@ -260,6 +260,19 @@ mod tests {
             until: Instant::now() + Duration::from_millis(300),
         };
         clients.steady(1);
+        let steady = tally.result().0["record"].clone();
+        assert!(steady.right + steady.unexpected > 0, "{steady:?}");
+        // What it asks for is by chance: each once, whatever that was.
+        let tally = Tally::default();
+        let clients = Clients {
+            tally: &tally,
+            ..clients
+        };
+        for case in cases.iter().chain(&moving).chain(&released) {
+            let from = now();
+            let answer = Connection::open(&address).and_then(|mut one| one.ask(&case.bytes));
+            clients.judge(case, case.kind, from, answer);
+        }
         let (counts, messages) = tally.result();
         assert!(
             counts["record"].right > 0 && counts["record"].unexpected > 0,
