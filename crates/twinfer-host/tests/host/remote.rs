@@ -115,6 +115,19 @@ fn wait_for_version(host: &Fixture, wanted: &str) {
     panic!("{wanted} did not come:\n{}", host.log());
 }
 
+/// Asks until what is new was refused; this version answers all the time.
+#[track_caller]
+fn wait_for_refusal(host: &Fixture, current: &str) {
+    for _ in 0..1200 {
+        assert_eq!(version(host), current);
+        if host.log().contains("update_refused") {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    host.wait_for_log(&["update_refused", "self_test_failed"]);
+}
+
 #[test]
 fn nothing_is_mounted_and_warm_requests_ask_nobody() {
     let registry = Registry::new();
@@ -160,14 +173,7 @@ fn a_moved_tag_is_followed_without_a_lost_request() {
     registry.pack("1.2.0", |golden| {
         *golden = golden.replace("AgAAAAAAAAD8", "BgAAAAAAAAD8");
     });
-    for _ in 0..1200 {
-        assert_eq!(version(&host), "1.1.0");
-        if host.log().contains("update_refused") {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    host.wait_for_log(&["update_refused", "self_test_failed"]);
+    wait_for_refusal(&host, "1.1.0");
     assert_eq!(version(&host), "1.1.0");
     registry.pack("1.3.0", |_| {});
     wait_for_version(&host, "1.3.0");
@@ -195,14 +201,7 @@ fn a_deployment_on_a_static_host_is_followed_without_a_lost_request() {
         *golden = golden.replace("AgAAAAAAAAD8", "BgAAAAAAAAD8");
     });
     registry.deploy(3, "1.2.0");
-    for _ in 0..1200 {
-        assert_eq!(version(&host), "1.1.0");
-        if host.log().contains("update_refused") {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    host.wait_for_log(&["update_refused", "self_test_failed"]);
+    wait_for_refusal(&host, "1.1.0");
     // The former document, as it was.
     registry.deploy(1, "1.0.0");
     wait_for_version(&host, "1.0.0");
