@@ -92,7 +92,7 @@ impl Setup {
                 // TLS, for downloads that we do not want, takes a third of its build.
                 default_features: false,
             },
-            wasm_pack: (packer == Packer::WasmPack).then(|| CargoTool {
+            wasm_pack: (packer == Packer::WasmPack).then_some(CargoTool {
                 name: "wasm-pack",
                 package: "wasm-pack",
                 version: versions.wasm_pack,
