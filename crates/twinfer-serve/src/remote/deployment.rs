@@ -53,13 +53,19 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
     }
 
     /// Asks for the deployments of the models that this instance uses. One that moved comes into
-    /// force when every version in it is loaded and has proved itself.
-    pub(super) async fn follow_deployments(&self, app: &App) -> Result<()> {
+    /// force when every version in it is loaded and has proved itself. A model that has none is
+    /// asked about only when the registry was `asked` for its index: who says how long that holds
+    /// is not asked for all else meanwhile.
+    pub(super) async fn follow_deployments(&self, app: &App, asked: bool) -> Result<()> {
         let names: BTreeSet<String> = {
             let state = self.state();
             state.used.iter().map(|r| r.name().to_owned()).collect()
         };
         for name in names {
+            let known = self.approved()?.deployments.get(&name).cloned().flatten();
+            if known.is_none() && !asked {
+                continue;
+            }
             let newer = match self.ask_for_deployment(&name).await {
                 Ok(Some(newer)) => newer,
                 // A file that is missing for a moment is no release.
@@ -71,7 +77,6 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
                     continue;
                 }
             };
-            let known = self.approved()?.deployments.get(&name).cloned().flatten();
             let refused = self.state().refused_deployments.get(&name).cloned();
             if Some(&newer) == known.as_ref() || Some(&newer) == refused.as_ref() {
                 continue;

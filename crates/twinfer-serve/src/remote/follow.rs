@@ -114,7 +114,8 @@ impl<B: Backend, E: Env, O: Origin> Remote<B, E, O> {
                 self.approve(old.with(&taken, &newer)?).await;
             }
         }
-        self.follow_deployments(app).await
+        self.follow_deployments(app, resolved.source == Source::Registry)
+            .await
     }
 
     /// The names that may move.

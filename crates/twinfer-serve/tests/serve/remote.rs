@@ -3,6 +3,8 @@
 mod deployments;
 mod world;
 
+use std::sync::atomic::Ordering;
+
 use serde_json::json;
 use twinfer_cache::{MemoryBackend, Policy};
 use twinfer_package::TrustPolicy;
@@ -196,12 +198,14 @@ fn what_the_server_says_of_age_is_respected() {
     net.0.freshness.lock().unwrap().fresh_for = 600_000;
     let instance = Instance::new(&net, &MemoryBackend::new());
     assert_eq!(instance.version(), "1.0.0");
+    let looked = || net.0.asked_for_deployments.load(Ordering::Relaxed);
+    assert_eq!(looked(), 1);
     net.pass(300);
     instance.follow();
-    assert_eq!(net.requests().0, 1);
+    assert_eq!((net.requests().0, looked()), (1, 1));
     net.pass(301);
     instance.follow();
-    assert_eq!(net.requests().0, 2);
+    assert_eq!((net.requests().0, looked()), (2, 2));
 }
 
 #[test]
