@@ -286,14 +286,23 @@ impl Deployment {
     /// Those of [`Deployment::from_json`]; `invalid_deployment` for the one of another model.
     pub fn of(name: &str, json: &[u8]) -> Result<Self> {
         let deployment = Self::from_json(json)?;
-        if deployment.name != name {
+        deployment.check_is_of(name)?;
+        Ok(deployment)
+    }
+
+    /// Whether it is the document of this model.
+    ///
+    /// # Errors
+    /// `invalid_deployment` where it is that of another one.
+    pub fn check_is_of(&self, name: &str) -> Result<()> {
+        if self.name != name {
             return Err(err!(
                 InvalidDeployment,
                 "the deployment of `{name}` says that it is that of `{}`",
-                deployment.name
+                self.name
             ));
         }
-        Ok(deployment)
+        Ok(())
     }
 
     /// The document as JSON, compact.

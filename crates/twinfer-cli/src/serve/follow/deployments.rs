@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::json;
-use twinfer::{ErrorCode, Result, bail, err};
+use twinfer::{ErrorCode, Result, bail};
 use twinfer_deploy::{Deployment, Record, Variant};
 use twinfer_host::LogLevel;
 use twinfer_package::{Digest, FolderStore, Index, Parts, Reference};
@@ -229,13 +229,7 @@ impl Follower {
     /// examples, and is loaded by the component. Those that are new are loaded by the instances.
     fn admit(&mut self, name: &str, deployment: &Deployment) -> Result<(), Refusal> {
         let failed = |error: twinfer::Error| Refusal::new(name.to_owned(), None, &error);
-        if deployment.name != name {
-            return Err(failed(err!(
-                InvalidDeployment,
-                "the deployment of `{name}` says that it is that of `{}`",
-                deployment.name
-            )));
-        }
+        deployment.check_is_of(name).map_err(failed)?;
         let mut references = Vec::new();
         for variant in &deployment.variants {
             let reference = reference(name, variant).map_err(failed)?;

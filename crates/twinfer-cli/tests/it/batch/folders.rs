@@ -4,8 +4,9 @@ use std::fs;
 
 use serde_json::{Value as Json, json};
 
-use super::{csv, gzip, json_lines, lines, parquet, records, rows_of, some_bad};
-use crate::onnx_file::{self, Type};
+use super::{
+    csv, gzip, json_lines, lines, parquet, records, rows_of, softmax_is_run_row_by_row, some_bad,
+};
 use crate::support::Place;
 
 /// A place with a model, and 300 rows in the files of folders of each format.
@@ -152,22 +153,7 @@ fn other_columns_are_refused_with_the_name_of_the_file() {
 #[test]
 fn rows_of_small_files_are_tried_together() {
     let place = Place::new();
-    let float = Type::Tensor(1);
-    let softmax = onnx_file::file("", "Softmax", None, &float, &float);
-    place.write("softmax.onnx", softmax);
     place.write("parts/0.jsonl", "1.5\n");
     place.write("parts/1.jsonl", "2.5\n-1\n4\n");
-    let job = [
-        "batch",
-        "softmax.onnx",
-        "--input",
-        "parts",
-        "--output",
-        "o.jsonl",
-    ];
-    let said = place.twinfer(&job);
-    assert_eq!(said.code, Some(0), "{}", said.err);
-    assert!(said.err.contains("influence each other"), "{}", said.err);
-    // Alone, the softmax of a number is 1.
-    assert_eq!(lines(&place, "o.jsonl"), vec![json!({"y": 1.0}); 4]);
+    softmax_is_run_row_by_row(&place, "parts", 4);
 }

@@ -417,29 +417,32 @@ fn model_files_and_standard_streams() {
     assert_eq!(said.code, Some(1), "{}", said.err);
 }
 
-#[test]
-fn rows_that_influence_each_other_run_one_by_one() {
-    let place = Place::new();
+/// A softmax over its rows, asked for this input of so many numbers; gives the job.
+fn softmax_is_run_row_by_row<'a>(place: &Place, input: &'a str, rows: usize) -> [&'a str; 6] {
     let float = Type::Tensor(1);
-    place.write(
-        "softmax.onnx",
-        onnx_file::file("", "Softmax", None, &float, &float),
-    );
-    place.write("in.jsonl", "1.5\n2.5\n-1\n");
-    let arguments = [
+    let softmax = onnx_file::file("", "Softmax", None, &float, &float);
+    place.write("softmax.onnx", softmax);
+    let job = [
         "batch",
         "softmax.onnx",
         "--input",
-        "in.jsonl",
+        input,
         "--output",
         "o.jsonl",
     ];
-    let said = place.twinfer(&arguments);
+    let said = place.twinfer(&job);
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert!(said.err.contains("influence each other"), "{}", said.err);
     // Alone, the softmax of a number is 1.
-    let all = lines(&place, "o.jsonl");
-    assert_eq!(all, vec![json!({"y": 1.0}); 3]);
+    assert_eq!(lines(place, "o.jsonl"), vec![json!({"y": 1.0}); rows]);
+    job
+}
+
+#[test]
+fn rows_that_influence_each_other_run_one_by_one() {
+    let place = Place::new();
+    place.write("in.jsonl", "1.5\n2.5\n-1\n");
+    let arguments = softmax_is_run_row_by_row(&place, "in.jsonl", 3);
     place.bad(
         &[&arguments[..], &["--batch", "2"]].concat(),
         "invalid_parameter",
