@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use twinfer_host::Limits;
 
-use super::seconds;
+use super::values::seconds;
 
 /// What the host allows its clients.
 #[derive(Debug, Clone, Args)]

@@ -17,8 +17,9 @@ mod state;
 mod tests;
 mod tls;
 mod together;
+mod values;
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +44,7 @@ use self::state::StateArgs;
 pub use self::state::StatePlaceArgs;
 use self::tls::TlsArgs;
 use self::together::TogetherArgs;
+use self::values::{address, instances, poll, route, seconds};
 use crate::host_error::host_error;
 use crate::registry::Registry;
 use crate::trust::Trust;
@@ -455,48 +457,4 @@ fn config(args: ServeArgs, registry: &Path) -> HostConfig {
 /// Where compiled components are kept: compiling one takes many seconds.
 pub fn user_cache() -> Option<PathBuf> {
     Some(crate::user::folder("XDG_CACHE_HOME", ".cache")?.join("twinfer/compiled"))
-}
-
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let mut addresses = text
-        .to_socket_addrs()
-        .map_err(|e| format!("{e}; write host:port, such as 127.0.0.1:8080"))?;
-    addresses
-        .next()
-        .ok_or_else(|| "this host has no address".into())
-}
-
-fn route(text: &str) -> Result<String, String> {
-    match text.starts_with('/') && !text.contains(['?', '#', ' ']) {
-        true => Ok(text.to_owned()),
-        false => Err("must be a path, such as /predict".into()),
-    }
-}
-
-fn instances(text: &str) -> Result<Instance, String> {
-    match text {
-        "fresh" => Ok(Instance::Are(Instances::Fresh)),
-        "warm" => Ok(Instance::Are(Instances::Warm)),
-        number => number
-            .parse()
-            .map(Instance::Most)
-            .map_err(|_| "must be a number, `fresh` or `warm`".into()),
-    }
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    let seconds: f64 = text.parse().map_err(|e| format!("{e}"))?;
-    // A year is for ever; beyond it, adding to a point in time may overflow.
-    if seconds > 0.0 && seconds <= 31_536_000.0 {
-        return Ok(seconds);
-    }
-    Err("must be more than 0 and at most a year".into())
-}
-
-/// Seconds, where 0 has a meaning of its own.
-fn poll(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(0.0) => Ok(0.0),
-        _ => seconds(text),
-    }
 }
